@@ -1,0 +1,1 @@
+"""Selfai: learn to score pictures of faces the way a crowd scores them, with the whole path open to audit."""

@@ -1,0 +1,69 @@
+"""Which environment the process runs in, and the defaults that follow from it."""
+
+import os
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from selfai_pipeline.errors import InputError
+
+
+class Environment(StrEnum):
+    """`sample` runs the rendered gallery in minutes, `local` one machine, `production` shared services."""
+
+    SAMPLE = "sample"
+    LOCAL = "local"
+    PRODUCTION = "production"
+
+
+def current_environment() -> Environment:
+    """The environment named by `SELFAI_ENV`; `sample` where it is not set.
+
+    Raises:
+        InputError: `SELFAI_ENV` names no environment.
+    """
+    name = os.environ.get("SELFAI_ENV", Environment.SAMPLE)
+    try:
+        return Environment(name)
+    except ValueError:
+        raise InputError(
+            f"no environment is called {name!r}",
+            where="SELFAI_ENV",
+            mend=f"Set it to one of: {', '.join(Environment)}.",
+        ) from None
+
+
+class Settings(BaseModel):
+    """Base of every group of settings: unknown keys are refused, values do not change once read.
+
+    `sample` holds the defaults that differ in the sample environment, where everything has to end in minutes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    sample: ClassVar[dict[str, Any]] = {}
+
+
+SettingsClass = TypeVar("SettingsClass", bound=Settings)
+
+
+def for_environment(settings: type[SettingsClass]) -> type[SettingsClass]:
+    """`settings` with the defaults of the current environment, as a class to inherit from.
+
+    The defaults are real defaults of the class, so that the Launchpad shows what a run will use.
+    """
+    if current_environment() is not Environment.SAMPLE or not settings.sample:
+        return settings
+    unknown = set(settings.sample) - set(settings.model_fields)
+    if unknown:
+        raise TypeError(f"{settings.__name__}.sample names fields that do not exist: {sorted(unknown)}")
+    namespace: dict[str, Any] = {
+        "__module__": settings.__module__,
+        "__doc__": settings.__doc__,
+        "__annotations__": {name: settings.model_fields[name].annotation for name in settings.sample},
+    }
+    for name, value in settings.sample.items():
+        field = settings.model_fields[name]._copy()
+        field.default = value
+        namespace[name] = field
+    return cast(type[SettingsClass], type(settings)(f"Sample{settings.__name__}", (settings,), namespace))

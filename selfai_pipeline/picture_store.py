@@ -1,0 +1,54 @@
+"""Content-addressed bytes: each picture and crop lives once, under the SHA-256 of its bytes."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from selfai_pipeline.errors import AlteredVersion
+from selfai_pipeline.storage import Storage
+
+SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class PictureStore:
+    """Bytes named by their SHA-256, under `folder` of a storage.
+
+    Writing the same bytes twice stores them once; a reader never sees half a file.
+    """
+
+    storage: Storage
+    folder: str
+
+    def relative_path(self, sha256: str) -> str:
+        if not SHA256_HEX.fullmatch(sha256):
+            raise ValueError(f"not a SHA-256 in lower-case hexadecimal: {sha256!r}")
+        return f"{self.folder}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+    def put(self, content: bytes) -> str:
+        """Store `content`; returns its SHA-256 in hexadecimal."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        relative = self.relative_path(sha256)
+        if not self.storage.exists(relative):
+            self.storage.write(relative, content)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The stored bytes, checked against their name.
+
+        Raises:
+            MissingVersion: nothing is stored under this hash.
+            AlteredVersion: the stored bytes have another hash.
+        """
+        relative = self.relative_path(sha256)
+        content = self.storage.read(relative)
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise AlteredVersion(f"{self.storage.path(relative)}: its bytes now hash to {found}.")
+        return content
+
+    def __contains__(self, sha256: str) -> bool:
+        return self.storage.exists(self.relative_path(sha256))
+
+    def delete(self, sha256: str) -> None:
+        self.storage.delete(self.relative_path(sha256))

@@ -1,0 +1,168 @@
+"""The columns of every table, their types and meanings: what readers outside the project can rely on."""
+
+import pyarrow as pa
+
+SCORE_MINIMUM = 0.0
+SCORE_MAXIMUM = 9.0
+CLASSES = 10
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+TEXT = pa.string()
+REAL = pa.float64()
+WHOLE_NUMBER = pa.int64()
+MOMENT = pa.timestamp("us", tz="UTC")
+
+RAW_CRAWL = pa.schema(
+    [
+        _column(
+            "image_id", TEXT, "SHA-256 of the stored bytes; null where nothing was stored", nullable=True
+        ),
+        _column("url", TEXT, "address the picture was asked from, or `file:` and the path inside the folder"),
+        _column("source", TEXT, "name of the source in sources.yaml"),
+        _column("fetched_at", MOMENT, "when the final answer came"),
+        _column("status", TEXT, "stored, refused, failed or not_crawled"),
+        _column("reason", TEXT, "why it was not stored", nullable=True),
+        _column("licence", TEXT, "licence that the source declares", nullable=True),
+        _column("format", TEXT, "jpeg, png, gif, webp or bmp, read from the bytes", nullable=True),
+        _column("bytes", WHOLE_NUMBER, "size of the stored file", nullable=True),
+        _column("width", WHOLE_NUMBER, "pixels, before the orientation is applied", nullable=True),
+        _column("height", WHOLE_NUMBER, "pixels, before the orientation is applied", nullable=True),
+        _column("orientation", WHOLE_NUMBER, "EXIF orientation 1..8, applied when decoding", nullable=True),
+        _column(
+            "fetched_sha256", TEXT, "SHA-256 of the bytes as they came, metadata included", nullable=True
+        ),
+        _column("attributes", TEXT, "further columns of the source about this picture, a JSON object"),
+    ]
+)
+
+PRUNED_SET = pa.schema(
+    [
+        _column("image_id", TEXT, "SHA-256 of the stored bytes"),
+        _column("url", TEXT, "address, as in raw_crawl"),
+        _column("source", TEXT, "name of the source"),
+        _column("kept", pa.bool_(), "whether the picture goes on"),
+        _column("reason", TEXT, "why it was dropped", nullable=True),
+        _column("duplicate_of", TEXT, "image_id that is kept in its place", nullable=True),
+        _column("orientation", WHOLE_NUMBER, "EXIF orientation 1..8"),
+        _column("width", WHOLE_NUMBER, "pixels, upright; null where it cannot be decoded", nullable=True),
+        _column("height", WHOLE_NUMBER, "pixels, upright", nullable=True),
+        _column("brightness", REAL, "mean of the luma, 0..255", nullable=True),
+        _column("contrast", REAL, "standard deviation of the luma, 0..127.5", nullable=True),
+        _column(
+            "blur",
+            REAL,
+            "variance of the Laplacian of the luma at a fixed size; low is blurred",
+            nullable=True,
+        ),
+        _column("entropy", REAL, "Shannon entropy of the luma histogram, bits 0..8", nullable=True),
+        _column("saturation", REAL, "mean saturation (HSV), 0..255", nullable=True),
+        _column("aspect", REAL, "longer side over shorter side, 1 or more", nullable=True),
+        _column("bits_per_pixel", REAL, "stored bits over pixels; low is heavily compressed", nullable=True),
+        _column(
+            "perceptual_hash", pa.binary(8), "64-bit DCT hash (pHash) of the upright picture", nullable=True
+        ),
+    ]
+)
+
+ALIGNED_FACES = pa.schema(
+    [
+        _column("image_id", TEXT, "SHA-256 of the stored picture"),
+        _column("face", WHOLE_NUMBER, "number of the face in its picture from 0; -1 where there is none"),
+        _column("source", TEXT, "name of the source"),
+        _column("url", TEXT, "address, as in raw_crawl"),
+        _column("reason", TEXT, "why there is no crop", nullable=True),
+        _column("faces_found", WHOLE_NUMBER, "faces that the detector found in the picture"),
+        _column(
+            "box",
+            pa.list_(REAL, 4),
+            "left, top, right, bottom in pixels of the upright picture",
+            nullable=True,
+        ),
+        _column(
+            "landmarks",
+            pa.list_(REAL, 10),
+            "x, y of the eye at the left of the picture, the other eye, nose, mouth corners; upright pixels",
+            nullable=True,
+        ),
+        _column("detection_score", REAL, "0..1", nullable=True),
+        _column(
+            "residual_px",
+            REAL,
+            "root mean square of the five landmarks to the template, crop pixels",
+            nullable=True,
+        ),
+        _column("eye_distance_px", REAL, "between the eyes, pixels of the upright picture", nullable=True),
+        _column("roll_degrees", REAL, "in-plane rotation that alignment removed", nullable=True),
+        _column(
+            "border_fraction", REAL, "share of the crop that lies outside the picture, 0..1", nullable=True
+        ),
+        _column("crop_sha256", TEXT, "hash of the aligned crop (PNG) in the crop store", nullable=True),
+        _column("perceptual_hash", pa.binary(8), "as in pruned_set", nullable=True),
+    ]
+)
+
+ANNOTATIONS = pa.schema(
+    [
+        _column("image_id", TEXT, "the rated picture"),
+        _column(
+            "annotator", TEXT, "who rated, qualified by the source; null for a mean of several", nullable=True
+        ),
+        _column("score", REAL, "0..9; a mean where `ratings` is above one"),
+        _column("ratings", WHOLE_NUMBER, "how many ratings the score stands for, 1 for a single one"),
+        _column("rated_at", MOMENT, "when, where it is known", nullable=True),
+        _column("origin", TEXT, "source and file that it came from"),
+        _column("original_score", REAL, "as it was given, on the scale of the file"),
+        _column(
+            "attributes", TEXT, "further columns about the picture (group, split, person ...), a JSON object"
+        ),
+    ]
+)
+
+BALANCED_LABEL_TABLE = pa.schema(
+    [
+        _column("image_id", TEXT, "the rated picture"),
+        _column("face", WHOLE_NUMBER, "number of the face in its picture"),
+        _column("crop_sha256", TEXT, "the aligned crop"),
+        _column("source", TEXT, "name of the source"),
+        _column("partition", TEXT, "crawl day of the picture"),
+        _column("score", REAL, "estimate of the crowd's score, 0..9"),
+        _column("standard_error", REAL, "of the score; null where only a mean was given", nullable=True),
+        _column("mean_score", REAL, "plain mean of the ratings, 0..9"),
+        _column("annotators", WHOLE_NUMBER, "how many different annotators (or the count behind a mean)"),
+        _column("class", WHOLE_NUMBER, "the score rounded, 0..9"),
+        _column("cluster", TEXT, "smallest image_id of its group of near-duplicates or of one person"),
+        _column("split", TEXT, "train, validation or test"),
+        _column(
+            "weight",
+            REAL,
+            "probability of a draw in training (class first, picture second); 0 outside of train",
+        ),
+        _column("group", TEXT, "subgroup for the evaluation, where given", nullable=True),
+        _column("attributes", TEXT, "further columns about the picture, a JSON object"),
+    ]
+)
+
+EVALUATION_REPORT = pa.schema(
+    [
+        _column("image_id", TEXT, "a picture of the test split"),
+        _column("face", WHOLE_NUMBER, "number of the face in its picture"),
+        _column("crop_sha256", TEXT, "the aligned crop"),
+        _column("score", REAL, "the crowd's score, 0..9"),
+        _column("standard_error", REAL, "of the crowd's score", nullable=True),
+        _column("predicted", REAL, "the model's score (not clipped)"),
+        _column("group", TEXT, "subgroup, where given", nullable=True),
+    ]
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "raw_crawl": RAW_CRAWL,
+    "pruned_set": PRUNED_SET,
+    "aligned_faces": ALIGNED_FACES,
+    "annotations": ANNOTATIONS,
+    "balanced_label_table": BALANCED_LABEL_TABLE,
+    "evaluation_report": EVALUATION_REPORT,
+}

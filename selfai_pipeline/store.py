@@ -1,0 +1,41 @@
+"""Everything that the pipeline keeps, in one handle: tables, pictures, crops, checkpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfai_pipeline.home import Home
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.storage import Storage
+from selfai_pipeline.tables import TableStore
+
+
+@dataclass(frozen=True)
+class Store:
+    """The stores of one `SELFAI_HOME`.
+
+    `files` holds tables, pictures, crops and checkpoints, in the home or in an object store; what belongs to one
+    machine (journal, previews, reports, caches) is always under `home`.
+    """
+
+    home: Home
+    files: Storage
+
+    @classmethod
+    def open(cls, home: str | Path | Home, url: str = "") -> "Store":
+        """The store of `home`; `url` (such as `s3://bucket/selfai`) moves tables, pictures and checkpoints there."""
+        place = home if isinstance(home, Home) else Home.at(home)
+        return cls(place, Storage(url or place.root))
+
+    @property
+    def tables(self) -> TableStore:
+        return TableStore(self.files)
+
+    @property
+    def pictures(self) -> PictureStore:
+        """Crawled pictures, metadata stripped; their SHA-256 is the `image_id`."""
+        return PictureStore(self.files, "pictures")
+
+    @property
+    def crops(self) -> PictureStore:
+        """Aligned faces as lossless PNG, named by `crop_sha256`."""
+        return PictureStore(self.files, "crops")

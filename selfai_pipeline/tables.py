@@ -1,0 +1,251 @@
+"""Immutable tables and the references that flow between assets.
+
+A table version is a Parquet file named by the SHA-256 of its bytes, so that `sha256sum` proves it. A small pointer
+a partition names the current version; it is replaced in one move, and every pointer ever written is kept beside it
+as a record of what the version was made from. Layout, under the storage's root:
+
+    tables/<asset>/<partition>/<sha256>.parquet
+    tables/<asset>/<partition>/current.json
+    tables/<asset>/<partition>/records/<sha256 of the record>.json
+
+No run time, run id or random name enters a table: the same input gives the same bytes and so the same hash.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from selfai_pipeline.errors import AlteredVersion, MissingVersion
+from selfai_pipeline.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WHOLE = "all"
+"""The partition name of an asset that has no partitions."""
+
+PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+FACTS_KEY = b"selfai.facts"
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """A version of a table: light enough to travel between assets.
+
+    `rows` counts rows; `partition` is `WHOLE` for an asset without partitions.
+    """
+
+    asset: str
+    partition: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class CheckpointRef:
+    """A version of a checkpoint; `sha256` is that of its record, which names the hash of the weights.
+
+    `rows` counts the pictures it was trained on.
+    """
+
+    asset: str
+    partition: str
+    sha256: str
+    rows: int
+
+
+Ref = TableRef | CheckpointRef
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The versions of one asset, a partition each, pinned at one moment."""
+
+    refs: Mapping[str, Ref]
+
+    @classmethod
+    def of(cls, ref: Ref) -> "Snapshot":
+        return cls({ref.partition: ref})
+
+    @property
+    def tables(self) -> dict[str, TableRef]:
+        """The table versions by partition, in the order of the partitions."""
+        return {name: ref for name, ref in sorted(self.refs.items()) if isinstance(ref, TableRef)}
+
+    @property
+    def table(self) -> TableRef:
+        """The one table of an asset without partitions."""
+        (ref,) = self.tables.values()
+        return ref
+
+    @property
+    def checkpoint(self) -> CheckpointRef:
+        """The one checkpoint of an asset without partitions."""
+        (ref,) = [ref for ref in self.refs.values() if isinstance(ref, CheckpointRef)]
+        return ref
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the sorted (partition, hash) pairs: equal exactly when every version is."""
+        pairs = sorted((partition, ref.sha256) for partition, ref in self.refs.items())
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a version was made from: enough to make it again, or to see that it is out of date.
+
+    `inputs` maps upstream asset -> partition -> hash; `external` maps the name of something outside the graph (the
+    declaration of the sources, a file of ratings) -> hash; `settings` are the values the run used.
+    """
+
+    ref: Ref
+    code_version: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, str]]
+    external: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
+
+    def to_json(self) -> bytes:
+        content = {"kind": type(self.ref).__name__, **asdict(self)}
+        return json.dumps(content, sort_keys=True, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "Record":
+        values = json.loads(content)
+        kinds: dict[str, type[Ref]] = {"TableRef": TableRef, "CheckpointRef": CheckpointRef}
+        ref = kinds[values.pop("kind")](**values.pop("ref"))
+        return cls(ref=ref, **values)
+
+
+@dataclass(frozen=True)
+class TableStore:
+    """Reads and writes table versions and pointers; see the module's text for the layout."""
+
+    storage: Storage
+
+    def folder(self, asset: str, partition: str) -> str:
+        for name in (asset, partition):
+            if not PARTITION_NAME.fullmatch(name):
+                raise ValueError(f"not a name of an asset or a partition: {name!r}")
+        return f"tables/{asset}/{partition}"
+
+    def path(self, ref: TableRef) -> str:
+        """The relative path of a version's Parquet file."""
+        return f"{self.folder(ref.asset, ref.partition)}/{ref.sha256}.parquet"
+
+    def write(
+        self,
+        rows: "Iterable[Mapping[str, Any]] | pa.Table",
+        *,
+        asset: str,
+        partition: str = WHOLE,
+        facts: Mapping[str, Any] | None = None,
+    ) -> TableRef:
+        """Store a version of `asset` with the schema of `schemas.TABLES`; the pointer does not move.
+
+        Args:
+            rows: mappings of column -> value, or an Arrow table; in the order in which they shall be read.
+            facts: figures about the whole table, kept in the file beside the schema (a noise ceiling, say).
+
+        Raises:
+            pyarrow.ArrowInvalid: a value does not fit its column.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from selfai_pipeline.schemas import TABLES
+
+        schema = TABLES[asset]
+        table = rows.select(schema.names) if isinstance(rows, pa.Table) else _from_rows(list(rows), schema)
+        table = table.cast(schema).combine_chunks()
+        table = table.replace_schema_metadata({FACTS_KEY: json.dumps(facts or {}, sort_keys=True).encode()})
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True)
+        content = sink.getvalue()
+        ref = TableRef(asset, partition, hashlib.sha256(content).hexdigest(), table.num_rows)
+        if not self.storage.exists(self.path(ref)):
+            self.storage.write(self.path(ref), content)
+        return ref
+
+    def read(self, ref: TableRef, columns: list[str] | None = None) -> "pa.Table":
+        """The rows of a version; only `columns` are read from the file where they are named.
+
+        Raises:
+            MissingVersion: the file is not in the store.
+            AlteredVersion: the file is no readable Parquet file any more.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with self.storage.open(self.path(ref)) as file:
+            try:
+                return pq.read_table(file, columns=columns)
+            except pa.ArrowInvalid as error:
+                raise AlteredVersion(f"{self.storage.path(self.path(ref))}: {error}") from error
+
+    def facts(self, ref: TableRef) -> dict[str, Any]:
+        """The figures about the whole table that were stored with it."""
+        import pyarrow.parquet as pq
+
+        with self.storage.open(self.path(ref)) as file:
+            metadata = pq.read_schema(file).metadata or {}
+        facts: dict[str, Any] = json.loads(metadata.get(FACTS_KEY, b"{}"))
+        return facts
+
+    def read_all(self, snapshot: Snapshot, columns: list[str] | None = None) -> "pa.Table":
+        """The rows of every partition of a snapshot, in the order of the partitions; at least one is needed."""
+        import pyarrow as pa
+
+        return pa.concat_tables([self.read(ref, columns) for ref in snapshot.tables.values()])
+
+    def verify(self, ref: TableRef) -> None:
+        """Raises AlteredVersion where the file's bytes do not hash to its name, MissingVersion without a file."""
+        found = hashlib.sha256(self.storage.read(self.path(ref))).hexdigest()
+        if found != ref.sha256:
+            raise AlteredVersion(f"{self.storage.path(self.path(ref))}: its bytes now hash to {found}.")
+
+    def point(self, record: Record) -> None:
+        """Make the version of `record` the current one of its partition, and keep the record for ever."""
+        folder = self.folder(record.ref.asset, record.ref.partition)
+        content = record.to_json()
+        self.storage.write(f"{folder}/records/{hashlib.sha256(content).hexdigest()}.json", content)
+        self.storage.write(f"{folder}/current.json", content)
+
+    def current(self, asset: str, partition: str = WHOLE) -> Record | None:
+        """The record that the partition's pointer names; None where nothing was materialized."""
+        try:
+            return Record.from_json(self.storage.read(f"{self.folder(asset, partition)}/current.json"))
+        except MissingVersion:
+            return None
+
+    def records(self, asset: str, partition: str = WHOLE) -> list[Record]:
+        """Every record ever written for the partition, in no particular order."""
+        folder = f"{self.folder(asset, partition)}/records"
+        return [Record.from_json(self.storage.read(f"{folder}/{name}")) for name in self.storage.list(folder)]
+
+    def partitions(self, asset: str) -> list[str]:
+        """Partitions of `asset` that have a current version, sorted."""
+        names = self.storage.list(f"tables/{asset}")
+        return [name for name in names if self.storage.exists(f"tables/{asset}/{name}/current.json")]
+
+    def snapshot(self, asset: str, partitions: Iterable[str] | None = None) -> Snapshot:
+        """The current versions of `partitions` (of all, where they are not named); partitions without one are left out."""
+        names = self.partitions(asset) if partitions is None else list(partitions)
+        records = {name: self.current(asset, name) for name in names}
+        return Snapshot({name: record.ref for name, record in records.items() if record is not None})
+
+
+def _from_rows(rows: list[Mapping[str, Any]], schema: "pa.Schema") -> "pa.Table":
+    """Rows as an Arrow table; a column that the schema lacks is an error, not silently dropped."""
+    import pyarrow as pa
+
+    known = set(schema.names)
+    for row in rows:
+        if set(row) != known:
+            raise ValueError(f"columns differ from the schema: {sorted(set(row) ^ known)}")
+    return pa.Table.from_pylist(rows, schema=schema)
