@@ -66,4 +66,5 @@ def for_environment(settings: type[SettingsClass]) -> type[SettingsClass]:
         field = settings.model_fields[name]._copy()
         field.default = value
         namespace[name] = field
-    return cast(type[SettingsClass], type(settings)(f"Sample{settings.__name__}", (settings,), namespace))
+    metaclass: Any = type(settings)
+    return cast(type[SettingsClass], metaclass(f"Sample{settings.__name__}", (settings,), namespace))

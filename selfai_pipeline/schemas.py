@@ -18,9 +18,7 @@ MOMENT = pa.timestamp("us", tz="UTC")
 
 RAW_CRAWL = pa.schema(
     [
-        _column(
-            "image_id", TEXT, "SHA-256 of the stored bytes; null where nothing was stored", nullable=True
-        ),
+        _column("image_id", TEXT, "SHA-256 of the stored bytes; null where none", nullable=True),
         _column("url", TEXT, "address the picture was asked from, or `file:` and the path inside the folder"),
         _column("source", TEXT, "name of the source in sources.yaml"),
         _column("fetched_at", MOMENT, "when the final answer came"),
@@ -32,9 +30,7 @@ RAW_CRAWL = pa.schema(
         _column("width", WHOLE_NUMBER, "pixels, before the orientation is applied", nullable=True),
         _column("height", WHOLE_NUMBER, "pixels, before the orientation is applied", nullable=True),
         _column("orientation", WHOLE_NUMBER, "EXIF orientation 1..8, applied when decoding", nullable=True),
-        _column(
-            "fetched_sha256", TEXT, "SHA-256 of the bytes as they came, metadata included", nullable=True
-        ),
+        _column("fetched_sha256", TEXT, "SHA-256 of the bytes as they came, with metadata", nullable=True),
         _column("attributes", TEXT, "further columns of the source about this picture, a JSON object"),
     ]
 )
@@ -55,16 +51,14 @@ PRUNED_SET = pa.schema(
         _column(
             "blur",
             REAL,
-            "variance of the Laplacian of the luma at a fixed size; low is blurred",
+            "variance of the luma's Laplacian at a fixed size; low: blurred",
             nullable=True,
         ),
         _column("entropy", REAL, "Shannon entropy of the luma histogram, bits 0..8", nullable=True),
         _column("saturation", REAL, "mean saturation (HSV), 0..255", nullable=True),
         _column("aspect", REAL, "longer side over shorter side, 1 or more", nullable=True),
-        _column("bits_per_pixel", REAL, "stored bits over pixels; low is heavily compressed", nullable=True),
-        _column(
-            "perceptual_hash", pa.binary(8), "64-bit DCT hash (pHash) of the upright picture", nullable=True
-        ),
+        _column("bits_per_pixel", REAL, "stored bits over pixels; low: heavily compressed", nullable=True),
+        _column("perceptual_hash", pa.binary(8), "64-bit DCT hash (pHash) of the picture", nullable=True),
     ]
 )
 
@@ -79,7 +73,7 @@ ALIGNED_FACES = pa.schema(
         _column(
             "box",
             pa.list_(REAL, 4),
-            "left, top, right, bottom in pixels of the upright picture",
+            "left, top, right, bottom in upright pixels",
             nullable=True,
         ),
         _column(
@@ -92,14 +86,12 @@ ALIGNED_FACES = pa.schema(
         _column(
             "residual_px",
             REAL,
-            "root mean square of the five landmarks to the template, crop pixels",
+            "RMS of the five landmarks to the template, crop pixels",
             nullable=True,
         ),
-        _column("eye_distance_px", REAL, "between the eyes, pixels of the upright picture", nullable=True),
+        _column("eye_distance_px", REAL, "between the eyes, upright pixels", nullable=True),
         _column("roll_degrees", REAL, "in-plane rotation that alignment removed", nullable=True),
-        _column(
-            "border_fraction", REAL, "share of the crop that lies outside the picture, 0..1", nullable=True
-        ),
+        _column("border_fraction", REAL, "share of the crop outside the picture, 0..1", nullable=True),
         _column("crop_sha256", TEXT, "hash of the aligned crop (PNG) in the crop store", nullable=True),
         _column("perceptual_hash", pa.binary(8), "as in pruned_set", nullable=True),
     ]
@@ -108,17 +100,13 @@ ALIGNED_FACES = pa.schema(
 ANNOTATIONS = pa.schema(
     [
         _column("image_id", TEXT, "the rated picture"),
-        _column(
-            "annotator", TEXT, "who rated, qualified by the source; null for a mean of several", nullable=True
-        ),
+        _column("annotator", TEXT, "who rated, qualified by the source; null for a mean", nullable=True),
         _column("score", REAL, "0..9; a mean where `ratings` is above one"),
         _column("ratings", WHOLE_NUMBER, "how many ratings the score stands for, 1 for a single one"),
         _column("rated_at", MOMENT, "when, where it is known", nullable=True),
         _column("origin", TEXT, "source and file that it came from"),
         _column("original_score", REAL, "as it was given, on the scale of the file"),
-        _column(
-            "attributes", TEXT, "further columns about the picture (group, split, person ...), a JSON object"
-        ),
+        _column("attributes", TEXT, "further columns (group, split, person ...), a JSON object"),
     ]
 )
 
@@ -139,7 +127,7 @@ BALANCED_LABEL_TABLE = pa.schema(
         _column(
             "weight",
             REAL,
-            "probability of a draw in training (class first, picture second); 0 outside of train",
+            "probability of a draw in training, class first; 0 outside of train",
         ),
         _column("group", TEXT, "subgroup for the evaluation, where given", nullable=True),
         _column("attributes", TEXT, "further columns about the picture, a JSON object"),

@@ -13,8 +13,8 @@ from selfai_pipeline.tables import TableStore
 class Store:
     """The stores of one `SELFAI_HOME`.
 
-    `files` holds tables, pictures, crops and checkpoints, in the home or in an object store; what belongs to one
-    machine (journal, previews, reports, caches) is always under `home`.
+    `files` holds tables, pictures, crops and checkpoints, in the home or in an object store; what belongs to
+    one machine (journal, previews, reports, caches) is always under `home`.
     """
 
     home: Home
@@ -22,7 +22,7 @@ class Store:
 
     @classmethod
     def open(cls, home: str | Path | Home, url: str = "") -> "Store":
-        """The store of `home`; `url` (such as `s3://bucket/selfai`) moves tables, pictures and checkpoints there."""
+        """The store of `home`; `url` (such as `s3://bucket/selfai`) moves `files` there."""
         place = home if isinstance(home, Home) else Home.at(home)
         return cls(place, Storage(url or place.root))
 

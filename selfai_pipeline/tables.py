@@ -1,8 +1,8 @@
 """Immutable tables and the references that flow between assets.
 
-A table version is a Parquet file named by the SHA-256 of its bytes, so that `sha256sum` proves it. A small pointer
-a partition names the current version; it is replaced in one move, and every pointer ever written is kept beside it
-as a record of what the version was made from. Layout, under the storage's root:
+A table version is a Parquet file named by the SHA-256 of its bytes, so that `sha256sum` proves it. A small
+pointer a partition names the current version; it is replaced in one move, and every pointer ever written is kept
+beside it as a record of what the version was made from. Layout, under the storage's root:
 
     tables/<asset>/<partition>/<sha256>.parquet
     tables/<asset>/<partition>/current.json
@@ -99,8 +99,8 @@ class Snapshot:
 class Record:
     """What a version was made from: enough to make it again, or to see that it is out of date.
 
-    `inputs` maps upstream asset -> partition -> hash; `external` maps the name of something outside the graph (the
-    declaration of the sources, a file of ratings) -> hash; `settings` are the values the run used.
+    `inputs` maps upstream asset -> partition -> hash; `external` maps the name of something outside the graph
+    (the declaration of the sources, a file of ratings) -> hash; `settings` are the values the run used.
     """
 
     ref: Ref
@@ -198,13 +198,13 @@ class TableStore:
         return facts
 
     def read_all(self, snapshot: Snapshot, columns: list[str] | None = None) -> "pa.Table":
-        """The rows of every partition of a snapshot, in the order of the partitions; at least one is needed."""
+        """The rows of every partition of a snapshot, by partition; at least one is needed."""
         import pyarrow as pa
 
         return pa.concat_tables([self.read(ref, columns) for ref in snapshot.tables.values()])
 
     def verify(self, ref: TableRef) -> None:
-        """Raises AlteredVersion where the file's bytes do not hash to its name, MissingVersion without a file."""
+        """Raises AlteredVersion where the file does not hash to its name, MissingVersion without a file."""
         found = hashlib.sha256(self.storage.read(self.path(ref))).hexdigest()
         if found != ref.sha256:
             raise AlteredVersion(f"{self.storage.path(self.path(ref))}: its bytes now hash to {found}.")
@@ -234,7 +234,7 @@ class TableStore:
         return [name for name in names if self.storage.exists(f"tables/{asset}/{name}/current.json")]
 
     def snapshot(self, asset: str, partitions: Iterable[str] | None = None) -> Snapshot:
-        """The current versions of `partitions` (of all, where they are not named); partitions without one are left out."""
+        """The current versions of `partitions` (default: all); a partition without one is left out."""
         names = self.partitions(asset) if partitions is None else list(partitions)
         records = {name: self.current(asset, name) for name in names}
         return Snapshot({name: record.ref for name, record in records.items() if record is not None})
