@@ -1,7 +1,7 @@
 """Immutable tables and the references that flow between assets.
 
 A table version is a Parquet file named by the SHA-256 of its bytes, so that `sha256sum` proves it. A small
-pointer a partition names the current version; it is replaced in one move, and every pointer ever written is kept
+pointer a partition names the current version; it is replaced in one move, and every pointer ever written stays
 beside it as a record of what the version was made from. Layout, under the storage's root:
 
     tables/<asset>/<partition>/<sha256>.parquet

@@ -1,0 +1,1 @@
+"""Tiny Darknet as data, the Siamese distance and its loss, and Net2Net."""
