@@ -1,0 +1,1 @@
+"""The lineage graph: one module a stage, its checks beside it."""

@@ -1,0 +1,1 @@
+"""What assets run on; one dict of resources per environment."""
