@@ -1,7 +1,7 @@
 """Immutable tables and the references that flow between assets.
 
 A table version is a Parquet file named by the SHA-256 of its bytes, so that `sha256sum` proves it. A small
-pointer a partition names the current version; it is replaced in one move, and every pointer ever written stays
+pointer a partition names the current version; it is replaced in one move, and all pointers ever written stay
 beside it as a record of what the version was made from. Layout, under the storage's root:
 
     tables/<asset>/<partition>/<sha256>.parquet
@@ -62,40 +62,6 @@ Ref = TableRef | CheckpointRef
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The versions of one asset, a partition each, pinned at one moment."""
-
-    refs: Mapping[str, Ref]
-
-    @classmethod
-    def of(cls, ref: Ref) -> "Snapshot":
-        return cls({ref.partition: ref})
-
-    @property
-    def tables(self) -> dict[str, TableRef]:
-        """The table versions by partition, in the order of the partitions."""
-        return {name: ref for name, ref in sorted(self.refs.items()) if isinstance(ref, TableRef)}
-
-    @property
-    def table(self) -> TableRef:
-        """The one table of an asset without partitions."""
-        (ref,) = self.tables.values()
-        return ref
-
-    @property
-    def checkpoint(self) -> CheckpointRef:
-        """The one checkpoint of an asset without partitions."""
-        (ref,) = [ref for ref in self.refs.values() if isinstance(ref, CheckpointRef)]
-        return ref
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the sorted (partition, hash) pairs: equal exactly when every version is."""
-        pairs = sorted((partition, ref.sha256) for partition, ref in self.refs.items())
-        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class Record:
     """What a version was made from: enough to make it again, or to see that it is out of date.
 
@@ -120,6 +86,50 @@ class Record:
         kinds: dict[str, type[Ref]] = {"TableRef": TableRef, "CheckpointRef": CheckpointRef}
         ref = kinds[values.pop("kind")](**values.pop("ref"))
         return cls(ref=ref, **values)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The versions of one asset, a partition each, pinned at one moment.
+
+    `records` says what they were made from, where they have just been made: what the pointers will hold.
+    """
+
+    refs: Mapping[str, Ref]
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+    @property
+    def asset(self) -> str:
+        """The asset whose versions these are."""
+        return next(iter(self.refs.values())).asset
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each partition's version."""
+        return {partition: ref.sha256 for partition, ref in sorted(self.refs.items())}
+
+    @property
+    def tables(self) -> dict[str, TableRef]:
+        """The table versions by partition, in the order of the partitions."""
+        return {name: ref for name, ref in sorted(self.refs.items()) if isinstance(ref, TableRef)}
+
+    @property
+    def table(self) -> TableRef:
+        """The one table of an asset without partitions."""
+        (ref,) = self.tables.values()
+        return ref
+
+    @property
+    def checkpoint(self) -> CheckpointRef:
+        """The one checkpoint of an asset without partitions."""
+        (ref,) = [ref for ref in self.refs.values() if isinstance(ref, CheckpointRef)]
+        return ref
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the sorted (partition, hash) pairs: equal exactly when every version is."""
+        pairs = sorted((partition, ref.sha256) for partition, ref in self.refs.items())
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fixtures that every test can use: a store in a temporary folder, and nothing of this machine's environment."""
+"""Fixtures that every test can use: a store in a temporary folder, nothing of the caller's environment."""
 
 from pathlib import Path
 
