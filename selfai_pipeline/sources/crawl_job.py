@@ -1,0 +1,103 @@
+"""What one crawl of one source on one day is told, as it travels to the process that does it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from selfai_pipeline.home import Home
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.journal import REFUSED, STORED, Found, Outcome
+from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
+from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
+from selfai_pipeline.storage import Storage
+from selfai_pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class CrawlJob:
+    """One pages source on one day; the journal holds the addresses that are left to ask."""
+
+    day: str
+    source: PagesSource
+    settings: CrawlSettings
+    home: str
+    files_url: str
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "day": self.day,
+                "source": self.source.model_dump(mode="json"),
+                "settings": {name: getattr(self.settings, name) for name in CrawlSettings.model_fields},
+                "home": self.home,
+                "files_url": self.files_url,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "CrawlJob":
+        values = json.loads(text)
+        return cls(
+            day=values["day"],
+            source=PagesSource.model_validate(values["source"]),
+            settings=CrawlSettings.model_validate(values["settings"]),
+            home=values["home"],
+            files_url=values["files_url"],
+        )
+
+    @property
+    def store(self) -> Store:
+        return Store(Home.at(self.home), Storage(self.files_url))
+
+    @property
+    def rules(self) -> str:
+        return rules_fingerprint(self.source, self.settings)
+
+    @property
+    def address_rules(self) -> AddressRules:
+        return AddressRules.of(
+            domains=self.source.domains,
+            denied_hosts=self.settings.deny_hosts,
+            allowed_addresses=self.source.allowed_addresses,
+        )
+
+
+def rules_fingerprint(source: PagesSource | FolderSource, settings: CrawlSettings) -> str:
+    """Hash of the limits that a refusal may come from: where it changed, such a refusal is asked again."""
+    limits: dict[str, object] = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
+    if isinstance(source, PagesSource):
+        limits |= {
+            "domains": source.domains,
+            "allowed_addresses": source.allowed_addresses,
+            "deny_hosts": settings.deny_hosts,
+            "redirect_limit": settings.redirect_limit,
+        }
+    return hashlib.sha256(json.dumps(limits, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def take_picture(
+    content: bytes, *, found: Found, pictures: PictureStore, settings: CrawlSettings, rules: str
+) -> Outcome:
+    """Store a picture without its metadata; what is no usable picture becomes a refusal with the reason.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    fetched_sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        facts, cleaned = clean_picture(content, max_pixels=settings.max_pixels)
+    except PictureFileError as error:
+        return Outcome(found, REFUSED, rules, reason=error.reason, fetched_sha256=fetched_sha256)
+    return Outcome(
+        found,
+        STORED,
+        rules,
+        image_id=pictures.put(cleaned),
+        format=facts.format,
+        bytes=len(cleaned),
+        width=facts.width,
+        height=facts.height,
+        orientation=facts.orientation,
+        fetched_sha256=fetched_sha256,
+    )

@@ -1,0 +1,74 @@
+"""A `sources.yaml` as plain values that remember their lines."""
+
+from pathlib import Path
+from typing import Any
+
+from selfai_pipeline.errors import InputError
+
+Place = tuple[str | int, ...]
+
+
+def line_of(lines: dict[Place, int], place: Place) -> int:
+    """Line of the deepest known part of `place`."""
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)
+
+
+def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int]]:
+    """The list under `sources:` as plain values, and the line of every key and item."""
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(
+            f"it is no YAML: {error.problem}", where=f"{path}, line {line}", mend="Mend that line."
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"it is no YAML: {error}", where=str(path), mend="Mend the file.") from None
+    lines: dict[Place, int] = {}
+
+    def plain(node: Any, place: Place) -> Any:
+        lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            mapping: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key, line = str(key_node.value), key_node.start_mark.line + 1
+                if key in mapping:
+                    raise InputError(
+                        f"the key {key!r} stands twice",
+                        where=f"{path}, line {line}",
+                        mend="Leave one of them.",
+                    )
+                lines[(*place, key)] = line
+                mapping[key] = plain(value_node, (*place, key))
+            return mapping
+        if isinstance(node, yaml.SequenceNode):
+            return [plain(item, (*place, index)) for index, item in enumerate(node.value)]
+        # Days stay text: YAML would make dates of them.
+        if node.tag.rpartition(":")[2] in ("int", "float", "bool", "null"):
+            return yaml.safe_load(node.value) if node.value else None
+        return node.value
+
+    content = {} if root is None else plain(root, ())
+    if not isinstance(content, dict):
+        content = {"sources": ()}
+    unknown = sorted(set(content) - {"sources"})
+    if unknown:
+        raise InputError(
+            f"{unknown[0]}: no such key",
+            where=f"{path}, line {line_of(lines, (unknown[0],))}",
+            mend="The file has one key, `sources`, with a list of them.",
+        )
+    declarations = content.get("sources")
+    if declarations is None:
+        declarations = []
+    if not isinstance(declarations, list):
+        raise InputError(
+            "it holds no list of sources",
+            where=f"{path}, line {line_of(lines, ('sources',))}",
+            mend="Write `sources:` and below it one entry a source, each with a leading hyphen.",
+        )
+    return declarations, lines

@@ -1,0 +1,319 @@
+"""The journal of fetches: what was discovered, what came of it, and so what is still to be asked.
+
+Append-only: an address is `discovered` once, then gets a row for every new outcome; its last row counts. It
+is the crawl's frontier and seen-set at the same time, so a crawl that was killed goes on where it stopped. A
+picture's outcome is committed after its bytes are in the store, never before.
+"""
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+
+from selfai_pipeline.errors import StorageError
+
+STORED = "stored"
+REFUSED = "refused"
+FAILED = "failed"
+READ = "read"
+DISCOVERED = "discovered"
+
+# A failure is tried again by the next materialization; everything else is final, as long as the rules that a
+# refusal comes from stay the same.
+FINAL = (STORED, REFUSED, READ)
+REASONS_FROM_RULES = (
+    *("private_address", "foreign_domain", "denied_host", "too_many_bytes", "too_many_pixels"),
+    "too_many_redirects",
+)
+NEVER_CONNECTED = ("connection_refused", "connection_failed", "host_not_found", "timeout", "tls_failed")
+"""Reasons of failures in which the other side said nothing at all."""
+
+metadata = sa.MetaData()
+fetches = sa.Table(
+    "fetches",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("day", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("depth", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("fetched_at", sa.Text, nullable=False),
+    sa.Column("image_id", sa.Text),
+    sa.Column("format", sa.Text),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("width", sa.BigInteger),
+    sa.Column("height", sa.BigInteger),
+    sa.Column("orientation", sa.Integer),
+    sa.Column("fetched_sha256", sa.Text),
+)
+by_address = sa.Index("fetches_by_address", fetches.c.source, fetches.c.day, fetches.c.url)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An address to ask: `kind` is page, picture or file; `depth` counts links from a start page."""
+
+    url: str
+    kind: str
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A discovered address without a final outcome; `row` is its place in the journal."""
+
+    row: int
+    found: Found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of asking for an address; `rules` is the fingerprint of the limits it was asked under."""
+
+    found: Found
+    status: str
+    rules: str
+    reason: str | None = None
+    fetched_at: datetime.datetime | None = None
+    image_id: str | None = None
+    format: str | None = None
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    orientation: int | None = None
+    fetched_sha256: str | None = None
+
+
+class Journal:
+    """The journal of one `SELFAI_HOME`, in SQLite or PostgreSQL; a context manager.
+
+    Args:
+        url: an address as SQLAlchemy reads it.
+
+    Raises:
+        StorageError: here and in every method: the database cannot be opened, read or written.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = sa.create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _use_write_ahead_log)
+        with self._transaction() as connection:
+            # Two runs may open a fresh journal at the same moment.
+            connection.execute(sa.schema.CreateTable(fetches, if_not_exists=True))
+            connection.execute(sa.schema.CreateIndex(by_address, if_not_exists=True))
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.engine.dispose()
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self.engine, self.url)
+
+    def discover(self, source: str, day: str, addresses: Iterable[Found], *, most: int) -> int:
+        """Add addresses that are new, as far as `most` in all allows; returns how many were added."""
+        with self._transaction() as connection:
+            return _discover(connection, source, day, addresses, most)
+
+    def pending(
+        self, source: str, day: str, *, rules: str, after: int = 0, limit: int = 500
+    ) -> list[Pending]:
+        """Addresses without a final outcome in the order of their discovery, from behind row `after` on."""
+        outcome = fetches.alias()
+        settled = sa.exists().where(
+            outcome.c.source == source,
+            outcome.c.day == day,
+            outcome.c.url == fetches.c.url,
+            outcome.c.status.in_(FINAL),
+            sa.or_(
+                outcome.c.reason.is_(None),
+                outcome.c.reason.not_in(REASONS_FROM_RULES),
+                outcome.c.rules == rules,
+            ),
+        )
+        query = (
+            sa.select(fetches.c.id, fetches.c.url, fetches.c.kind, fetches.c.depth)
+            .where(
+                fetches.c.source == source,
+                fetches.c.day == day,
+                fetches.c.status == DISCOVERED,
+                fetches.c.id > after,
+                ~settled,
+            )
+            .order_by(fetches.c.id)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [Pending(row.id, Found(row.url, row.kind, row.depth)) for row in connection.execute(query)]
+
+    def record(
+        self, source: str, day: str, outcome: Outcome, *, discovered: Iterable[Found] = (), most: int = 0
+    ) -> None:
+        """Add an outcome together with the addresses that it led to, or nothing of both.
+
+        An outcome that equals the last one of its address adds nothing, so that the table keeps its hash.
+        """
+        with self._transaction() as connection:
+            last = _last(connection, source, day, outcome.found.url)
+            if last is None or replace(outcome, fetched_at=last.fetched_at) != last:
+                connection.execute(sa.insert(fetches), _row(source, day, outcome))
+            _discover(connection, source, day, discovered, most)
+
+    def last(self, source: str, day: str, url: str) -> Outcome | None:
+        """The outcome that counts for an address; None where there is none yet."""
+        with self._transaction() as connection:
+            return _last(connection, source, day, url)
+
+    def outcomes(self, source: str, day: str) -> list[Outcome]:
+        """The outcome that counts for each address, sorted by URL; addresses without one are left out."""
+        latest = (
+            sa.select(sa.func.max(fetches.c.id))
+            .where(fetches.c.source == source, fetches.c.day == day, fetches.c.status != DISCOVERED)
+            .group_by(fetches.c.url)
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(fetches).where(fetches.c.id.in_(latest)))
+            return sorted((_outcome(row) for row in rows), key=lambda outcome: outcome.found.url)
+
+    def knows(self, source: str, day: str) -> bool:
+        """Whether anything was ever discovered for the source on this day."""
+        query = sa.select(fetches.c.id).where(fetches.c.source == source, fetches.c.day == day).limit(1)
+        with self._transaction() as connection:
+            return connection.execute(query).first() is not None
+
+    def was_reached(self, source: str, day: str) -> bool:
+        """Whether any of the addresses asked was answered or refused, in whatever way."""
+        query = (
+            sa.select(fetches.c.id)
+            .where(
+                fetches.c.source == source,
+                fetches.c.day == day,
+                fetches.c.status != DISCOVERED,
+                sa.or_(fetches.c.status != FAILED, fetches.c.reason.not_in(NEVER_CONNECTED)),
+            )
+            .limit(1)
+        )
+        with self._transaction() as connection:
+            return connection.execute(query).first() is not None
+
+
+class _Transaction:
+    """One transaction; a database's trouble becomes a `StorageError` that says what to do."""
+
+    def __init__(self, engine: sa.Engine, url: str) -> None:
+        self.engine = engine
+        self.url = url
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            self.context = self.engine.begin()
+            return self.context.__enter__()
+        except sa.exc.OperationalError as error:
+            raise self._trouble(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.context.__exit__(kind, error, trace)
+        except sa.exc.OperationalError as failure:
+            raise self._trouble(failure) from failure
+        if isinstance(error, sa.exc.OperationalError):
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sa.exc.OperationalError) -> StorageError:
+        place = sa.make_url(self.url).render_as_string(hide_password=True)
+        return StorageError(
+            f"the journal {place} cannot be used ({error.orig}). Free some space, mend the permissions, or "
+            "start its database, then run again: what was stored before is kept."
+        )
+
+
+def _use_write_ahead_log(connection: Any, _: Any) -> None:
+    # With the log a commit survives the end of the process without a sync to the disk a row.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _discover(connection: sa.Connection, source: str, day: str, addresses: Iterable[Found], most: int) -> int:
+    unique: dict[str, Found] = {}
+    for found in addresses:
+        unique.setdefault(found.url, found)
+    ordered = list(unique.values())
+    if not ordered:
+        return 0
+    here = (fetches.c.source == source, fetches.c.day == day)
+    known: set[str] = set()
+    for part in _parts([found.url for found in ordered], 500):
+        known.update(connection.scalars(sa.select(fetches.c.url).where(*here, fetches.c.url.in_(part))))
+    count = connection.scalar(
+        sa.select(sa.func.count()).select_from(fetches).where(*here, fetches.c.status == DISCOVERED)
+    )
+    new = [found for found in ordered if found.url not in known][: max(0, most - (count or 0))]
+    if new:
+        connection.execute(
+            sa.insert(fetches), [_row(source, day, Outcome(found, DISCOVERED, rules="")) for found in new]
+        )
+    return len(new)
+
+
+def _parts(values: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _row(source: str, day: str, outcome: Outcome) -> dict[str, Any]:
+    moment = outcome.fetched_at or datetime.datetime.now(datetime.UTC)
+    values = {name: getattr(outcome, name) for name in OUTCOME_COLUMNS}
+    found = outcome.found
+    return {
+        "source": source,
+        "day": day,
+        "url": found.url,
+        "kind": found.kind,
+        "depth": found.depth,
+        "fetched_at": moment.astimezone(datetime.UTC).isoformat(),
+        **values,
+    }
+
+
+OUTCOME_COLUMNS = (
+    *("status", "reason", "rules", "image_id", "format", "bytes", "width", "height", "orientation"),
+    "fetched_sha256",
+)
+
+
+def _outcome(row: Any) -> Outcome:
+    return Outcome(
+        found=Found(row.url, row.kind, row.depth),
+        fetched_at=datetime.datetime.fromisoformat(row.fetched_at),
+        **{name: getattr(row, name) for name in OUTCOME_COLUMNS},
+    )
+
+
+def _last(connection: sa.Connection, source: str, day: str, url: str) -> Outcome | None:
+    query = (
+        sa.select(fetches)
+        .where(
+            fetches.c.source == source,
+            fetches.c.day == day,
+            fetches.c.url == url,
+            fetches.c.status != DISCOVERED,
+        )
+        .order_by(fetches.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _outcome(row)

@@ -1,0 +1,497 @@
+"""Crawls of a loopback site: what is stored, what is refused and why, and what a second run does."""
+
+import datetime
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.sources.crawl import CrawlInterrupted, crawl_day
+from selfai_pipeline.sources.crawl_job import CrawlJob
+from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+
+DAY = "2026-01-01"
+Encode = Callable[..., bytes]
+
+
+def rows(store: Store, ref: TableRef) -> list[dict[str, Any]]:
+    table: list[dict[str, Any]] = store.tables.read(ref).to_pylist()
+    return table
+
+
+def reasons(store: Store, ref: TableRef) -> dict[str, str]:
+    """What came of each address, by what follows the host (or the whole address where it has none)."""
+    return {
+        row["url"].split("/", 3)[3] if row["url"].startswith("http") else row["url"]: row["reason"]
+        or row["status"]
+        for row in rows(store, ref)
+    }
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "image/jpeg")
+    handler.end_headers()
+    for _ in range(2000):
+        handler.wfile.write(b"\xff\xd8\xff\xe0" + bytes(60_000))
+
+
+def slow(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    for _ in range(30):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+def breaks_off(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "5000")
+    handler.end_headers()
+    handler.wfile.write(b"\xff\xd8\xff\xe0")
+
+
+def to(location: str, status: int = 302) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Location": location}, b""
+
+
+def test_the_good_is_stored_and_the_bad_is_refused_by_name(
+    jpeg: Encode,
+    site: Any,
+    internal_site: Any,
+    store: Store,
+    settings: CrawlSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = f"{internal_site.url}/secret.jpg"
+    internal_site.pages["/secret.jpg"] = jpeg(99)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "SECRET CAMERA"
+    site.pages |= {
+        "/robots.txt": b"User-agent: selfai\nDisallow: /private/\n",
+        "/a.jpg": jpeg(1),
+        "/copy-of-a.jpg": jpeg(1),
+        "/upright.jpg": jpeg(2, exif=exif),
+        "/wrong-type": (200, {"Content-Type": "text/html"}, jpeg(3)),
+        "/moved.jpg": to("/a-moved.jpg", 301),
+        "/a-moved.jpg": jpeg(4),
+        "/private/b.jpg": jpeg(5),
+        "/to-private.jpg": to("/private/b.jpg"),
+        "/html.jpg": (200, {"Content-Type": "image/jpeg"}, b"<html>no</html>"),
+        "/empty.jpg": b"",
+        "/cut.jpg": jpeg(6)[:-200],
+        "/large.jpg": jpeg(7, width=300, height=300),
+        "/heavy.jpg": jpeg(8) + bytes(200_000),
+        "/endless.jpg": endless,
+        "/bomb.jpg": (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(5_000_000))),
+        "/slow.jpg": slow,
+        "/breaks-off.jpg": breaks_off,
+        "/loop.jpg": to("/loop.jpg"),
+        "/to-file.jpg": to("file:///etc/hostname"),
+        "/to-data.jpg": to("data:image/png;base64,AAAA"),
+        "/to-internal.jpg": to(secret),
+        "/to-metadata.jpg": to("http://169.254.169.254/latest"),
+        "/to-elsewhere.jpg": to("http://pictures.example.org/a.jpg"),
+        "/teapot.jpg": (418, {}, b""),
+        "/busy.jpg": (503, {}, b""),
+        "/wait.jpg": (429, {"Retry-After": "1"}, b""),
+        "/second": (
+            200,
+            {"Content-Type": "text/html"},
+            b'<base href="//["><img src="/deep.jpg"><a href="/third">3</a>',
+        ),
+        "/third": (200, {"Content-Type": "text/html"}, b'<img src="/too-deep.jpg">'),
+        "/deep.jpg": jpeg(9),
+    }
+    named = [path for path in site.pages if path not in ("/robots.txt", "/a-moved.jpg", "/second", "/third")]
+    others = [
+        secret,
+        f"http://localhost:{internal_site.port}/secret.jpg",
+        f"http://2130706433:{internal_site.port}/secret.jpg",
+        "http://[::ffff:127.0.0.1]:1/x.jpg",
+        "file:///etc/hostname.jpg",
+        "data:image/png;base64,AAAA",
+        "http://[::1/x.jpg",
+        "http://elsewhere.example/x.jpg",
+        "/gone.jpg",
+    ]
+    site.index(*(path for path in named if path != "/deep.jpg"), *others, '<a href="/second">2</a>')
+    # A proxy would be asked in place of the guarded addresses.
+    monkeypatch.setenv("http_proxy", f"{internal_site.url}/")
+    monkeypatch.setenv("ALL_PROXY", f"{internal_site.url}/")
+
+    limits = settings.model_copy(update={"timeout_s": 2.0})
+    source = site.source(allowed_domains=["127.0.0.1", "localhost"], licence="CC0")
+    ref = crawl_day(DAY, sources=[source], store=store, settings=limits)
+
+    assert internal_site.asked == []
+    found = reasons(store, ref)
+    embedded = next(url for url in found if url.startswith("data:"))
+    assert found == {
+        "a.jpg": "stored",
+        "copy-of-a.jpg": "stored",
+        "upright.jpg": "stored",
+        "wrong-type": "stored",
+        "moved.jpg": "stored",
+        "deep.jpg": "stored",
+        "private/b.jpg": "robots",
+        "to-private.jpg": "robots",
+        "html.jpg": "not_a_picture",
+        "empty.jpg": "empty_file",
+        "cut.jpg": "truncated",
+        "large.jpg": "too_many_pixels",
+        "heavy.jpg": "too_many_bytes",
+        "endless.jpg": "too_many_bytes",
+        "bomb.jpg": "too_many_bytes",
+        "slow.jpg": "timeout",
+        "breaks-off.jpg": "connection_lost",
+        "loop.jpg": "too_many_redirects",
+        "to-file.jpg": "unsupported_scheme",
+        "to-data.jpg": "unsupported_scheme",
+        "to-internal.jpg": "private_address",
+        "to-metadata.jpg": "private_address",
+        "to-elsewhere.jpg": "foreign_domain",
+        "teapot.jpg": "http_418",
+        "busy.jpg": "http_503",
+        "wait.jpg": "http_429",
+        "gone.jpg": "http_404",
+        "secret.jpg": "private_address",
+        "x.jpg": "foreign_domain",
+        "file:///etc/hostname.jpg": "unsupported_scheme",
+        embedded: "unsupported_scheme",
+    }
+    table = {row["url"].rpartition("/")[2]: row for row in rows(store, ref) if row["status"] == "stored"}
+    assert table["a.jpg"]["image_id"] == table["copy-of-a.jpg"]["image_id"]
+    assert table["a.jpg"]["format"] == "jpeg"
+    assert (table["a.jpg"]["width"], table["a.jpg"]["height"]) == (64, 48)
+    assert table["a.jpg"]["licence"] == "CC0"
+    assert json.loads(table["a.jpg"]["attributes"]) == {"name": "a.jpg"}
+    upright = table["upright.jpg"]
+    assert upright["orientation"] == 6
+    stored = store.pictures.get(upright["image_id"])
+    assert b"SECRET" not in stored
+    assert upright["bytes"] == len(stored)
+    assert upright["fetched_sha256"] != upright["image_id"]
+    assert "/private/b.jpg" not in site.asked
+    assert "/third" not in site.asked
+    assert [(row["source"], row["url"]) for row in rows(store, ref)] == sorted(
+        (row["source"], row["url"]) for row in rows(store, ref)
+    )
+    facts = store.tables.facts(ref)
+    assert facts["state"] == "crawled"
+    assert facts["counts"]["stored"] == 6
+    assert sum(facts["counts"].values()) == ref.rows
+
+
+def test_a_second_call_asks_nothing_again_and_gives_the_same_table(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg", "/gone.jpg")
+    first = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    asked = list(site.asked)
+    assert sorted(asked) == [f"/?{DAY}", "/a.jpg", "/gone.jpg", "/robots.txt"]
+    site.pages["/gone.jpg"] = jpeg(2)
+    assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == first
+    assert site.asked == asked
+
+
+def test_a_failure_is_tried_again_and_nothing_else(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages |= {"/a.jpg": jpeg(1), "/busy.jpg": (503, {}, b"")}
+    site.index("/a.jpg", "/busy.jpg")
+    first = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, first)["busy.jpg"] == "http_503"
+    assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == first
+    site.pages["/busy.jpg"] = jpeg(2)
+    site.asked.clear()
+    again = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, again) == {"a.jpg": "stored", "busy.jpg": "stored"}
+    assert site.asked == ["/robots.txt", "/busy.jpg"]
+
+
+def test_a_failure_may_pass_within_one_run(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    def busy_once(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(503 if site.asked.count("/a.jpg") == 1 else 200)
+        handler.end_headers()
+        handler.wfile.write(jpeg(1))
+
+    site.pages["/a.jpg"] = busy_once
+    site.index("/a.jpg")
+    limits = settings.model_copy(update={"retries": 1})
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=limits)
+    assert reasons(store, ref) == {"a.jpg": "stored"}
+
+
+def test_a_refusal_by_a_limit_is_asked_again_when_the_limit_moves(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages["/large.jpg"] = jpeg(7, width=300, height=300)
+    site.index("/large.jpg")
+    source = site.source()
+    closed = source.model_copy(update={"allowed_addresses": []})
+    ref = crawl_day(DAY, sources=[closed], store=store, settings=settings)
+    assert list(reasons(store, ref).values()) == ["private_address"]
+    assert site.asked == []
+    ref = crawl_day(DAY, sources=[source], store=store, settings=settings)
+    assert reasons(store, ref) == {"large.jpg": "too_many_pixels"}
+    wider = settings.model_copy(update={"max_pixels": 100_000})
+    ref = crawl_day(DAY, sources=[source], store=store, settings=wider)
+    assert reasons(store, ref) == {"large.jpg": "stored"}
+
+
+@pytest.mark.parametrize(
+    ("robots", "expected"),
+    [
+        ((404, {}, b"User-agent: *\nDisallow: /"), "stored"),
+        ((200, {}, b"User-agent: *\nDisallow: /a.jpg"), "robots"),
+        ((500, {}, b""), "robots_unavailable"),
+    ],
+)
+def test_robots_txt(
+    jpeg: Encode,
+    site: Any,
+    store: Store,
+    settings: CrawlSettings,
+    robots: tuple[int, dict[str, str], bytes],
+    expected: str,
+) -> None:
+    site.pages |= {"/robots.txt": robots, "/a.jpg": jpeg(1)}
+    site.index("/a.jpg")
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert expected in reasons(store, ref).values()
+    assert ("/a.jpg" in site.asked) == (expected == "stored")
+
+
+def test_the_crawler_says_who_it_is(site: Any, store: Store, settings: CrawlSettings) -> None:
+    site.index()
+    named = settings.model_copy(update={"contact": "crawl@example.org"})
+    crawl_day(DAY, sources=[site.source()], store=store, settings=named)
+    assert site.agents == {"selfai/0.1 (+crawl@example.org)"}
+
+
+def test_no_host_but_loopback_is_crawled_without_a_contact(store: Store, settings: CrawlSettings) -> None:
+    source = PagesSource(name="web", start_urls=["http://example.org/{day}"])
+    with pytest.raises(InputError, match="contact"):
+        crawl_day(DAY, sources=[source], store=store, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"), [("site", "Check that the site is up"), ("sample-gallery", "selfai gallery")]
+)
+def test_a_source_that_cannot_be_reached_says_so_and_the_others_go_on(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, name: str, mend: str, tmp_path: Path
+) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "a.jpg").write_bytes(jpeg(1))
+    folder = FolderSource(name="zz-last", path=str(tmp_path / "faces"), day=DAY)
+    down = site.source(name=name, start_urls=["http://127.0.0.1:1/{day}"], allowed_addresses=["127.0.0.1:1"])
+    with pytest.raises(InputError) as caught:
+        crawl_day(DAY, sources=[down, folder], store=store, settings=settings)
+    assert "connection_refused" in caught.value.what
+    assert mend in caught.value.mend
+    with Journal(store.home.journal_url) as journal:
+        assert [outcome.status for outcome in journal.outcomes("zz-last", DAY)] == ["stored"]
+
+
+def test_a_live_source_has_today_only(jpeg: Encode, site: Any, store: Store, settings: CrawlSettings) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg")
+    live = site.source(start_urls=[f"{site.url}/"])
+    past = crawl_day(DAY, sources=[live], store=store, settings=settings)
+    (row,) = rows(store, past)
+    assert (row["status"], row["reason"], row["url"]) == ("not_crawled", "not_today", f"{site.url}/")
+    assert site.asked == []
+    assert crawl_day(DAY, sources=[live], store=store, settings=settings) == past
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    ref = crawl_day(today, sources=[live], store=store, settings=settings)
+    assert reasons(store, ref) == {"a.jpg": "stored"}
+
+
+def test_a_live_source_takes_up_what_a_past_day_left_open(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages |= {"/a.jpg": jpeg(1), "/new.jpg": jpeg(2)}
+    site.index("/new.jpg")
+    live = site.source(start_urls=[f"{site.url}/"])
+    with Journal(store.home.journal_url) as journal:
+        journal.discover("site", DAY, [Found(f"{site.url}/a.jpg", "picture", 1)], most=10)
+    ref = crawl_day(DAY, sources=[live], store=store, settings=settings)
+    assert reasons(store, ref) == {"a.jpg": "stored"}
+    assert site.asked == ["/robots.txt", "/a.jpg"]
+
+
+def test_a_day_without_anything_is_an_empty_table(store: Store, settings: CrawlSettings) -> None:
+    ref = crawl_day(DAY, sources=[], store=store, settings=settings)
+    assert ref.rows == 0
+    assert store.tables.facts(ref) == {"state": "empty"}
+
+
+def test_a_partition_that_is_no_day_is_refused(store: Store, settings: CrawlSettings) -> None:
+    with pytest.raises(InputError, match="YYYY-MM-DD"):
+        crawl_day("yesterday", sources=[], store=store, settings=settings)
+
+
+def test_the_crawl_ends_at_its_limit_of_addresses(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages |= {f"/{number}.jpg": jpeg(number) for number in range(6)}
+    site.index(*(f"/{number}.jpg" for number in range(6)))
+    limits = settings.model_copy(update={"max_addresses": 4})
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=limits)
+    assert reasons(store, ref) == {"0.jpg": "stored", "1.jpg": "stored", "2.jpg": "stored"}
+
+
+def test_a_picture_behind_a_link_to_a_page_is_stored(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages["/view"] = (200, {"Content-Type": "image/jpeg"}, jpeg(1))
+    site.index('<a href="/view">large</a>', '<a href="/notes">notes</a>')
+    site.pages["/notes"] = (200, {"Content-Type": "application/pdf"}, b"%PDF-1.7 \x00\x01")
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, ref) == {"view": "stored", "notes": "not_a_page"}
+
+
+def start(job: CrawlJob) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", "selfai_pipeline.sources.crawl_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(job.to_json().encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_a_killed_crawl_loses_nothing_and_goes_on(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    gate = threading.Event()
+
+    def waits(handler: BaseHTTPRequestHandler) -> None:
+        gate.wait(20)
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(jpeg(99))
+
+    early = {f"/early-{number}.jpg": jpeg(number) for number in range(10)}
+    late = [f"/late-{number}.jpg" for number in range(10)]
+    site.pages |= {**early, **dict.fromkeys(late, waits)}
+    site.index(*early, *late)
+    source = site.source()
+    with Journal(store.home.journal_url) as journal:
+        journal.discover("site", DAY, [Found(f"{site.url}/?{DAY}", "page")], most=100)
+        job = CrawlJob(DAY, source, settings, str(store.home.root), store.files.url)
+        process = start(job)
+        try:
+            wait_until(lambda: len(journal.outcomes("site", DAY)) == 11)
+        finally:
+            process.kill()
+            process.communicate()
+        gate.set()
+        before = journal.outcomes("site", DAY)
+        for outcome in before:
+            assert outcome.image_id is None or outcome.image_id in store.pictures
+    site.asked.clear()
+    ref = crawl_day(DAY, sources=[source], store=store, settings=settings)
+    assert set(reasons(store, ref).values()) == {"stored"}
+    assert ref.rows == 20
+    assert sorted(site.asked) == sorted([*late, "/robots.txt"])
+
+
+def test_the_crawl_ends_with_the_run_that_started_it(
+    site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages["/a.jpg"] = slow
+    site.index("/a.jpg")
+    with Journal(store.home.journal_url) as journal:
+        journal.discover("site", DAY, [Found(f"{site.url}/?{DAY}", "page")], most=100)
+    process = start(CrawlJob(DAY, site.source(), settings, str(store.home.root), store.files.url))
+    wait_until(lambda: "/a.jpg" in site.asked)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=20) == 1
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_a_store_that_cannot_be_written_stops_the_crawl_in_one_sentence(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg")
+    (store.home.root / "pictures").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    (store.home.root / "pictures").unlink()
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, ref) == {"a.jpg": "stored"}
+
+
+def test_a_crawl_that_dies_says_that_nothing_is_lost(
+    site: Any, store: Store, settings: CrawlSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.index()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(CrawlInterrupted, match="run again"):
+        crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+
+
+def test_a_job_survives_its_journey(site: Any, store: Store, settings: CrawlSettings) -> None:
+    job = CrawlJob(DAY, site.source(), settings, str(store.home.root), store.files.url)
+    assert CrawlJob.from_json(job.to_json()) == job
+    assert os.linesep not in job.to_json()
+
+
+def test_page_and_pictures_may_come_compressed(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.index("/a.jpg")
+    _, headers, body = site.pages["/"]  # type: ignore[misc]
+    site.pages["/"] = (200, {**headers, "Content-Encoding": "gzip"}, gzip.compress(body))  # type: ignore[arg-type]
+    site.pages["/a.jpg"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(jpeg(1)))
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    (row,) = rows(store, ref)
+    with Image.open(io.BytesIO(store.pictures.get(row["image_id"]))) as image:
+        assert image.size == (64, 48)
+
+
+def test_the_log_tells_counts_and_no_addresses(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg", "/gone.jpg")
+    caplog.set_level("INFO")
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert f"crawled {DAY}: 1 http_404, 1 stored" in caplog.text
+    assert "127.0.0.1" not in caplog.text
+    assert rows(store, ref)[0]["image_id"] not in caplog.text

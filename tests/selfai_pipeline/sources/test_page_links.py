@@ -1,0 +1,81 @@
+"""Pictures and pages that an HTML page names."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parsel import Selector
+
+from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.page_links import PageLinks, page_links
+
+
+def links(html: str) -> PageLinks:
+    return page_links(Selector(text=html, type="html"), base_url="http://x.org/day/index.html")
+
+
+def test_pictures_are_taken_from_images_open_graph_and_links_to_files() -> None:
+    found = links(
+        '<meta property="og:image" content="/cover.png"><img src="a.jpg">'
+        '<img src=" b.jpg#top "><img src="a.jpg">'
+        '<a href="full/C.JPEG">large</a><a href="next.html">next</a>'
+    )
+    assert found.pictures == [
+        "http://x.org/cover.png",
+        "http://x.org/day/a.jpg",
+        "http://x.org/day/b.jpg",
+        "http://x.org/day/full/C.JPEG",
+    ]
+    assert found.pages == ["http://x.org/day/next.html"]
+
+
+def test_of_several_sizes_only_the_largest_is_taken() -> None:
+    found = links(
+        '<img src="s.jpg" srcset="s.jpg 200w, m,1.jpg 400w , l.jpg 800w">'
+        '<picture><source srcset="p2.webp 2x, p3.webp 3x"><img src="p1.jpg"></picture>'
+        '<img srcset="only.jpg">'
+    )
+    assert found.pictures == [
+        "http://x.org/day/l.jpg",
+        "http://x.org/day/p3.webp",
+        "http://x.org/day/only.jpg",
+    ]
+
+
+def test_links_that_are_no_pages_or_ask_not_to_be_followed_are_left() -> None:
+    found = links(
+        '<a href="mailto:a@x.org">m</a><a href="javascript:void(0)">j</a><a href="#top">t</a>'
+        '<a href="http://y.org/" rel="external NOFOLLOW">n</a><a>nothing</a><img alt="none"><img src="">'
+    )
+    assert found.pictures == []
+    assert found.pages == ["http://x.org/day/index.html"]
+
+
+def test_a_malformed_address_is_kept_to_be_refused() -> None:
+    assert links('<img src="http://[::1/a.jpg"><a href="http://[::1/">x</a>').pictures == [
+        "http://[::1/a.jpg"
+    ]
+
+
+def test_files_and_embedded_pictures_are_named_to_be_refused() -> None:
+    found = links('<img src="file:///etc/shadow.png"><img src="data:image/png;base64,AA==">')
+    assert found.pictures == ["file:///etc/shadow.png", "data:image/png;base64,AA=="]
+
+
+def test_an_empty_page_has_no_links() -> None:
+    assert links("<html></html>") == PageLinks([], [])
+
+
+PIECES = [
+    *('<img src="', '<a href="', '<base href="', 'srcset="', '">', "</a>", "http://", "//", "[", "]", "::1"),
+    *("x.org", ":99999", "@", "\\", "?", "#", "%zz", "&#0;", "&#xD800;", "\x00", " ", ",", ".jpg", "é"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_page_holds_each_address_can_be_judged_and_written_down(html: str) -> None:
+    rules = AddressRules.of(domains=["x.org"], denied_hosts=[], allowed_addresses=[])
+    found = links(html)
+    for url in found.pictures + found.pages:
+        assert "\x00" not in url
+        assert url.encode().decode() == url
+        assert rules.refusal(url) is None or rules.refusal(url).isidentifier()  # type: ignore[union-attr]

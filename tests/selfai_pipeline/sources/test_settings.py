@@ -1,0 +1,148 @@
+"""sources.yaml: what is accepted, and what a wrong line is answered with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.sources.settings import (
+    CrawlSettings,
+    FolderSource,
+    PagesSource,
+    PicturesFile,
+    RatingsFile,
+    host_and_port,
+    load_sources,
+    save_sources,
+    sources_fingerprint,
+)
+
+GALLERY = PagesSource(name="gallery", start_urls=["http://127.0.0.1:8650/{day}/index.html"])
+FACES = FolderSource(
+    name="faces",
+    path="imports/faces",
+    day="2026-01-01",
+    licence="CC-BY 4.0",
+    ratings=[RatingsFile(path="imports/faces/ratings.csv", minimum=1, maximum=7)],
+    pictures=PicturesFile(path="imports/faces/pictures.csv"),
+)
+
+
+def test_saved_sources_are_loaded_again_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    save_sources(path, [GALLERY, FACES])
+    assert load_sources(path) == [GALLERY, FACES]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["sources.yaml"]
+
+
+def test_a_day_needs_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text("sources:\n  - {name: faces, kind: folder, path: faces, day: 2026-01-01}\n")
+    (source,) = load_sources(path)
+    assert isinstance(source, FolderSource)
+    assert source.day == "2026-01-01"
+
+
+@pytest.mark.parametrize("text", ["", "sources:\n", "sources: []\n", "# nothing yet\n"])
+def test_a_file_without_sources_is_an_empty_list(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(text)
+    assert load_sources(path) == []
+
+
+FOLDER = "sources:\n  - name: faces\n    kind: folder\n    path: faces\n    day: 2026-01-01\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (f"{FOLDER}    pathh: x\n", 6, "pathh: no such key"),
+        (f"{FOLDER}    ratings:\n      - path: r.csv\n        scale: 5\n", 8, "ratings.0.scale: no such key"),
+        (f"{FOLDER}    ratings:\n      - path: r.csv\n        minimum: 9\n", 7, "has to be below maximum"),
+        (
+            f"{FOLDER}  - name: faces\n    start_urls: ['http://x.org']\n",
+            6,
+            "a second source is called 'faces'",
+        ),
+        (f"{FOLDER}    path: other\n", 6, "the key 'path' stands twice"),
+        ("sources:\n  - name: a\n    kind: ftp\n", 2, "kind has to be pages or folder"),
+        ("sources:\n  - name: a\n    start_urls: [ftp://x.org]\n", 3, "is not an http or https address"),
+        ("sources:\n  - name: a\n    start_urls:\n      - http://x.org\n    depth: deep\n", 5, "depth"),
+        ("sources:\n  - name: a\n    kind: folder\n    path: x\n    day: 2026-02-30\n", 5, "not a day"),
+        ("sources:\n  - name: A B\n    start_urls: ['http://x.org']\n", 2, "name: string should match"),
+        ("sources:\n  - faces\n", 2, "valid dictionary"),
+        ("sauces:\n  - faces\n", 1, "sauces: no such key"),
+        ("sources:\n  a: 1\n", 1, "no list of sources"),
+        ("sources: [\n", 2, "no YAML"),
+        ("- name: a\n", 1, "no list of sources"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_sources(path)
+    assert f"{path}, line {line}:" in str(caught.value)
+    assert says in caught.value.what
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="selfai init"):
+        load_sources(tmp_path / "sources.yaml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_bytes(b"\xff\xfe\x00sources")
+    with pytest.raises(InputError, match="UTF-8"):
+        load_sources(path)
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_order() -> None:
+    assert sources_fingerprint([GALLERY, FACES]) == sources_fingerprint([FACES, GALLERY])
+    other = FACES.model_copy(update={"licence": "CC0"})
+    assert sources_fingerprint([GALLERY, FACES]) != sources_fingerprint([GALLERY, other])
+
+
+def test_a_source_is_live_unless_its_addresses_name_the_day() -> None:
+    live = PagesSource(name="news", start_urls=["https://example.org/"])
+    assert live.is_live
+    assert not GALLERY.is_live
+    assert GALLERY.start_urls_of("2026-01-02") == ["http://127.0.0.1:8650/2026-01-02/index.html"]
+    assert live.domains == ["example.org"]
+
+
+def test_start_urls_with_and_without_a_day_do_not_mix() -> None:
+    with pytest.raises(ValidationError, match="two sources"):
+        PagesSource(name="mixed", start_urls=["http://x.org/{day}", "http://x.org/"])
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:8650", ("::1", 8650)), ("Intra.Net:1", ("intra.net", 1))],
+)
+def test_host_and_port(address: str, expected: tuple[str, int]) -> None:
+    assert host_and_port(address) == expected
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "host:", ":80", "host:0", "host:70000", "::1:80", "host:+1"]
+)
+def test_an_allowed_address_needs_a_port(address: str) -> None:
+    with pytest.raises(ValidationError):
+        PagesSource(name="a", start_urls=["http://x.org"], allowed_addresses=[address])
+
+
+def test_the_defaults_of_the_sample_are_fields_that_exist() -> None:
+    assert set(CrawlSettings.sample) <= set(CrawlSettings.model_fields)
+
+
+def test_the_settings_load_light() -> None:
+    """Dagster imports them with the definitions, in every process that it starts."""
+    heavy = ["scrapy", "twisted", "sqlalchemy", "yaml", "numpy", "pyarrow", "pandas", "torch", "cv2"]
+    code = f"import sys, selfai_pipeline.sources.settings; print([m for m in {heavy} if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
