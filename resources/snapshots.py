@@ -15,7 +15,9 @@ class SnapshotIOManager(dg.ConfigurableIOManager):
     """
 
     home: str
-    url: str = Field("", description="Object store for tables, pictures and checkpoints; empty: the home.")
+    url: str = Field(
+        default="", description="Object store for tables, pictures and checkpoints; empty: the home."
+    )
 
     def handle_output(self, context: dg.OutputContext, obj: Snapshot) -> None:
         tables = Store.open(self.home, self.url).tables

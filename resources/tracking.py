@@ -57,7 +57,7 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
 
     tracking_uri: str = Field(description="Address of MLflow's database or server.")
     artifacts: str = Field(description="Folder or address of the artifacts.")
-    ui_url: str = Field("http://127.0.0.1:5000", description="Address of the MLflow UI, for links.")
+    ui_url: str = Field(default="http://127.0.0.1:5000", description="Address of the MLflow UI, for links.")
 
     def client(self) -> "MlflowClient":
         """A client; the database is made and migrated by one process at a time (two at once would race)."""

@@ -70,15 +70,16 @@ ALIGNED_FACES = pa.schema(
         _column("url", TEXT, "address, as in raw_crawl"),
         _column("reason", TEXT, "why there is no crop", nullable=True),
         _column("faces_found", WHOLE_NUMBER, "faces that the detector found in the picture"),
+        # Lists of fixed size cannot be null: Arrow writes such a column to Parquet, then fails to read it.
         _column(
             "box",
-            pa.list_(REAL, 4),
+            pa.list_(REAL),
             "left, top, right, bottom in upright pixels",
             nullable=True,
         ),
         _column(
             "landmarks",
-            pa.list_(REAL, 10),
+            pa.list_(REAL),
             "x, y of the eye at the left of the picture, the other eye, nose, mouth corners; upright pixels",
             nullable=True,
         ),

@@ -1,0 +1,1 @@
+"""Figures with their intervals, occlusion maps, galleries, and the report."""

@@ -1,0 +1,64 @@
+"""Labels: the crowd's score of each face, split and balanced."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.common import OWNERS, check_specs, materialized, verdict
+from selfai_pipeline.environment import for_environment
+from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import WHOLE, Snapshot
+
+
+class LabelConfig(for_environment(LabelSettings), dg.Config):  # type: ignore[misc]
+    """Rating model, splits and balance; each setting can be changed in the Launchpad."""
+
+
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="1")
+def balanced_label_table(
+    context: dg.AssetExecutionContext,
+    config: LabelConfig,
+    annotations: Snapshot,
+    aligned_faces: Snapshot,
+    store: dg.ResourceParam[Store],
+) -> Snapshot:
+    """One row a rated face: the crowd's score with its standard error, split and sampling weight.
+
+    Annotators' bias and inconsistency are estimated and taken out; the splits never divide a group of
+    near-duplicates; weights draw a class first and a picture second. The noise ceiling says how well any
+    model could correlate with these scores.
+    """
+    from selfai_pipeline.labels.label_table import build_label_table
+
+    ref = build_label_table(annotations.table, aligned_faces, store=store, settings=config)
+    facts = {WHOLE: {"figures": dg.MetadataValue.json(store.tables.facts(ref))}}
+    inputs = [annotations, aligned_faces]
+    return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
+
+
+@dg.multi_asset_check(
+    specs=check_specs(
+        "balanced_label_table",
+        completeness="Each split has faces, and each face has a crop that is stored.",
+        sanity="No cluster crosses a split; weights are a distribution over training faces.",
+        floor="Two annotators or more stand behind each score.",
+    )
+)
+def balanced_label_table_checks(
+    balanced_label_table: Snapshot, store: dg.ResourceParam[Store]
+) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of the labels."""
+    asset = "balanced_label_table"
+    rows = store.tables.read(balanced_label_table.table).to_pylist()
+    splits = {row["split"] for row in rows}
+    lost = sum(row["crop_sha256"] not in store.crops for row in rows)
+    complete = splits == {"train", "validation", "test"} and lost == 0
+    yield verdict(asset, "completeness", complete, f"splits {sorted(splits)}, {lost} crops lost", lost=lost)
+    crossing = len({(row["cluster"], row["split"]) for row in rows}) - len({row["cluster"] for row in rows})
+    total = sum(row["weight"] for row in rows)
+    outside = sum(row["weight"] != 0 for row in rows if row["split"] != "train")
+    sane = crossing == 0 and outside == 0 and abs(total - 1) < 1e-6
+    yield verdict(asset, "sanity", sane, f"{crossing} clusters cross", crossing=crossing, weights=total)
+    fewest = min(row["annotators"] for row in rows)
+    yield verdict(asset, "quality_floor", fewest >= 2, f"{fewest} annotators at least", fewest=fewest)

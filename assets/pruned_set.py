@@ -1,0 +1,84 @@
+"""Pruning: what of the crawl can be used."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.common import (
+    BY_RANGE,
+    OWNERS,
+    check_specs,
+    crawl_days,
+    materialized,
+    needed,
+    preview_link,
+    source_of,
+    verdict,
+)
+from selfai_pipeline.environment import for_environment
+from selfai_pipeline.pictures.settings import PruneSettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Snapshot
+
+
+class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[misc]
+    """Thresholds of pruning; each can be changed in the Launchpad."""
+
+
+@dg.asset(
+    partitions_def=crawl_days,
+    backfill_policy=BY_RANGE,
+    group_name="data",
+    kinds={"opencv", "parquet"},
+    owners=OWNERS,
+    code_version="1",
+)
+def pruned_set(
+    context: dg.AssetExecutionContext,
+    config: PruneConfig,
+    raw_crawl: Snapshot,
+    store: dg.ResourceParam[Store],
+) -> Snapshot:
+    """One row a crawled picture: kept, or the reason it was dropped, with every measured value.
+
+    The measured values stay in the table, so that thresholds can be changed without another crawl.
+    """
+    from selfai_pipeline.pictures.contact_sheet import write_thumbnails
+    from selfai_pipeline.pictures.prune import prune_day
+
+    refs, metadata = {}, {}
+    for day in context.partition_keys:
+        needed(day, raw_crawl)
+        refs[day] = prune_day(raw_crawl.tables[day], store=store, settings=config)
+        preview = f"previews/pruned_set/{day}.jpg"
+        write_thumbnails(refs[day], store=store, path=store.home.root / preview)
+        counts = dg.MetadataValue.json(store.tables.facts(refs[day]))
+        metadata[day] = {"counts": counts, "thumbnails": preview_link(preview)}
+    return materialized(context, refs, inputs=[raw_crawl], settings=config, metadata=metadata)
+
+
+@dg.multi_asset_check(
+    specs=check_specs(
+        "pruned_set",
+        completeness="One row a stored picture of the crawl.",
+        sanity="Kept rows have every measured value; dropped rows have a reason.",
+        floor="At least a tenth of the pictures is kept, where there are any.",
+        partitions=crawl_days,
+    )
+)
+def pruned_set_checks(pruned_set: Snapshot, store: dg.ResourceParam[Store]) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of pruning."""
+    rows = store.tables.read_all(pruned_set).to_pylist()
+    stored = 0
+    for ref in pruned_set.tables.values():
+        crawl = source_of(store, ref, "raw_crawl")
+        stored += store.tables.read(crawl, ["status"]).column("status").to_pylist().count("stored")
+    missing = abs(stored - len(rows))
+    yield verdict("pruned_set", "completeness", missing == 0, f"{missing} rows too few", missing=missing)
+    kept = [row for row in rows if row["kept"]]
+    odd = sum(row["perceptual_hash"] is None for row in kept) + sum(
+        row["reason"] is None for row in rows if not row["kept"]
+    )
+    yield verdict("pruned_set", "sanity", odd == 0, f"{odd} rows lack values or a reason", odd=odd)
+    share = len(kept) / len(rows) if rows else 1.0
+    yield verdict("pruned_set", "quality_floor", share >= 0.1, f"{share:.0%} kept", kept_share=share)

@@ -1,0 +1,30 @@
+"""The Dagster code location: assets, checks and resources, and nothing else."""
+
+import os
+import warnings
+
+import dagster as dg
+
+# Range backfills and partitioned checks are what this graph stands on; their notices would hide real ones.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+from assets.graph import ALL_ASSETS, ALL_CHECKS  # noqa: E402
+from resources.environments import resources_for  # noqa: E402
+from selfai_pipeline.environment import current_environment  # noqa: E402
+from selfai_pipeline.home import Home  # noqa: E402
+
+if not os.environ.get("DAGSTER_HOME"):
+    warnings.warn(
+        "DAGSTER_HOME is not set, so pools, retries and history of this project are not in force: "
+        "use `make up`, or `selfai init` and the exports it prints.",
+        stacklevel=1,
+    )
+
+defs = dg.Definitions(
+    assets=ALL_ASSETS,
+    asset_checks=ALL_CHECKS,
+    resources=resources_for(current_environment(), Home.from_environment()),
+    # A step's own process costs two seconds of imports; a run is a process of its own already.
+    executor=dg.in_process_executor,
+)

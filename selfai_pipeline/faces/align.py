@@ -1,0 +1,176 @@
+"""Align a day: find the face of each kept picture and store its crop, or record why there is none."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from selfai_pipeline.faces.alignment import Alignment, Points, align, crop, template
+from selfai_pipeline.faces.detector import Detection, Detector, Pixels
+from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
+from selfai_pipeline.pictures.prune import summary
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+
+logger = logging.getLogger("selfai.faces")
+
+_COLUMNS = ["image_id", "source", "url", "kept", "orientation", "perceptual_hash"]
+_PIXELS_AT_ONCE = 64_000_000
+_BATCHES_AT_ONCE = 8
+"""Pictures are opened some batches at a time, so that those of one shape find each other."""
+
+_PNG_COMPRESSION = 1
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A kept row of the pruned set and its upright pixels, or the reason why it has none."""
+
+    row: dict[str, Any]
+    pixels: Pixels | None
+    reason: str | None = None
+
+
+def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
+    """The aligned faces of a day: one row a kept picture of `pruned` (a version of `pruned_set`).
+
+    The largest face of a picture counts; `faces_found` tells how many there were. A picture is decoded
+    once, and a bounded number of pixels is in memory at a time. Reasons for no crop: no_face, too_small_face,
+    bad_alignment, too_much_border (the first that holds, in this order), or that of the decoder.
+
+    Rows are sorted by image_id. Facts: `counts` by outcome, `state` aligned or empty, `template` (x, y of
+    the five landmarks in crop pixels).
+
+    Raises:
+        MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
+    """
+    kept = [row for row in store.tables.read(pruned, _COLUMNS).to_pylist() if row["kept"]]
+    kept.sort(key=lambda row: row["image_id"])
+    target = template(
+        crop_size=settings.crop_size,
+        eye_distance=settings.eye_distance,
+        eye_height=settings.eye_height,
+    )
+    rows: list[dict[str, Any]] = []
+    for batch in _batches(
+        _open_all(kept, store=store, settings=settings), size=_BATCHES_AT_ONCE * settings.batch_size
+    ):
+        pictures = [opened.pixels for opened in batch if opened.pixels is not None]
+        found = iter(_find(pictures, detector=detector, settings=settings))
+        for opened in batch:
+            faces = [] if opened.pixels is None else next(found)
+            rows.append(_row(opened, faces, target=target, store=store, settings=settings))
+    counts = Counter(row["reason"] or "aligned" for row in rows)
+    ref = store.tables.write(
+        rows,
+        asset="aligned_faces",
+        partition=pruned.partition,
+        facts={
+            "counts": dict(sorted(counts.items())),
+            "state": "aligned" if rows else "empty",
+            "template": target.tolist(),
+        },
+    )
+    logger.info("aligned %s: %s", pruned.partition, summary(counts, good="aligned"))
+    return ref
+
+
+def first_reason(face: Detection, alignment: Alignment, settings: FaceSettings) -> str | None:
+    """Why a face gets no crop, or None."""
+    rules = (
+        ("too_small_face", face.eye_distance < settings.min_eye_distance),
+        ("bad_alignment", alignment.residual > settings.max_residual * settings.crop_size),
+        ("too_much_border", alignment.border > settings.max_border),
+    )
+    return next((reason for reason, broken in rules if broken), None)
+
+
+def _find(pictures: list[Pixels], *, detector: Detector, settings: FaceSettings) -> list[list[Detection]]:
+    """The faces of each picture; where a large one shows none, small faces get a second look."""
+
+    def look(at: list[Pixels], *, side: int) -> list[list[Detection]]:
+        return detector.detect(
+            at, side=side, min_score=settings.min_detection_score, batch_size=settings.batch_size
+        )
+
+    found = look(pictures, side=settings.detection_side)
+    again = [
+        index
+        for index, faces in enumerate(found)
+        if not faces and settings.second_side > settings.detection_side < max(pictures[index].shape)
+    ]
+    second = look([pictures[index] for index in again], side=settings.second_side)
+    for index, faces in zip(again, second, strict=True):
+        found[index] = faces
+    return found
+
+
+def _open_all(rows: Iterable[dict[str, Any]], *, store: Store, settings: FaceSettings) -> Iterator[Opened]:
+    for row in rows:
+        content = store.pictures.get(row["image_id"])
+        try:
+            pixels = decode_rgb(content, orientation=row["orientation"], max_pixels=settings.max_pixels)
+        except PictureError as error:
+            yield Opened(row, None, error.reason)
+        else:
+            yield Opened(row, pixels)
+
+
+def _batches(pictures: Iterable[Opened], *, size: int) -> Iterator[list[Opened]]:
+    """Lists of `size` pictures, fewer where they are large."""
+    batch: list[Opened] = []
+    pixels = 0
+    for opened in pictures:
+        batch.append(opened)
+        pixels += 0 if opened.pixels is None else opened.pixels.size // 3
+        if len(batch) == size or pixels > _PIXELS_AT_ONCE:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def _row(
+    opened: Opened, faces: list[Detection], *, target: Points, store: Store, settings: FaceSettings
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        **{name: opened.row[name] for name in ("image_id", "source", "url", "perceptual_hash")},
+        "face": -1,
+        "reason": opened.reason or "no_face",
+        "faces_found": len(faces),
+        **dict.fromkeys(["box", "landmarks", "detection_score", "residual_px", "eye_distance_px"]),
+        **dict.fromkeys(["roll_degrees", "border_fraction", "crop_sha256"]),
+    }
+    if opened.pixels is None or not faces:
+        return row
+    face = faces[0]
+    size = (opened.pixels.shape[0], opened.pixels.shape[1])
+    alignment = align(face.landmarks, target, picture_size=size, crop_size=settings.crop_size)
+    row |= {
+        "face": 0,
+        "reason": first_reason(face, alignment, settings),
+        "box": face.box.tolist(),
+        "landmarks": face.landmarks.ravel().tolist(),
+        "detection_score": face.score,
+        "residual_px": alignment.residual,
+        "eye_distance_px": face.eye_distance,
+        "roll_degrees": alignment.roll,
+        "border_fraction": alignment.border,
+    }
+    if row["reason"] is None:
+        pixels = crop(opened.pixels, alignment.matrix, crop_size=settings.crop_size)
+        row["crop_sha256"] = store.crops.put(_png(pixels))
+    return row
+
+
+def _png(pixels: Pixels) -> bytes:
+    written, content = cv2.imencode(
+        ".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION]
+    )
+    assert written
+    return np.asarray(content).tobytes()

@@ -1,0 +1,144 @@
+"""Alignment of a face by five points: a least-squares similarity to one template, and the crop it cuts.
+
+Coordinates are continuous: a picture spans [0, width] x [0, height], and the centre of its first pixel is
+(0.5, 0.5).
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float64]
+
+_FRONTAL_FACE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Mean positions of eyes, nose and mouth corners of frontal faces, those of InsightFace's crops of 112
+pixels."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one face is laid onto the template.
+
+    Attributes:
+        matrix: float64 [2, 3], a similarity from the picture's coordinates to the crop's.
+        residual: RMS distance of the five landmarks to the template, crop pixels.
+        roll: degrees by which the face was turned in the picture, clockwise as one sees it; alignment
+            removed it.
+        border: share of the crop that lies outside the picture, 0..1.
+    """
+
+    matrix: Points
+    residual: float
+    roll: float
+    border: float
+
+
+def template(*, crop_size: int, eye_distance: float, eye_height: float) -> Points:
+    """Where the five landmarks shall lie, crop pixels, float64 [5, 2]: mirror-symmetric, eyes level.
+
+    Args:
+        crop_size: side of the crop in pixels.
+        eye_distance: distance of the eyes over the crop's side.
+        eye_height: how far down the crop the eyes lie, over its side.
+    """
+    mirrored = _FRONTAL_FACE[[1, 0, 2, 4, 3]] * [-1, 1]
+    centred = _FRONTAL_FACE - _FRONTAL_FACE[:2].mean(axis=0)
+    symmetric = (centred + mirrored - mirrored[:2].mean(axis=0)) / 2
+    unit = symmetric / (symmetric[1, 0] - symmetric[0, 0])
+    return np.asarray((unit * eye_distance + [0.5, eye_height]) * crop_size)
+
+
+def similarity(points: Points, target: Points) -> Points:
+    """The rotation, scale and shift, float64 [2, 3], that bring `points` [n, 2] nearest to `target` [n, 2].
+
+    Least squares without reflection (Umeyama, "Least-squares estimation of transformation parameters
+    between two point patterns", PAMI 1991), in the closed form that it has in the plane.
+
+    Raises:
+        ValueError: all points are one.
+    """
+    centre, target_centre = points.mean(axis=0), target.mean(axis=0)
+    x, y = (points - centre).T
+    u, v = (target - target_centre).T
+    spread = (x * x + y * y).sum()
+    if not spread > 0:
+        raise ValueError("a similarity needs two different points")
+    cosine = (x * u + y * v).sum() / spread
+    sine = (x * v - y * u).sum() / spread
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    return np.column_stack([turn, target_centre - turn @ centre])
+
+
+def align(landmarks: Points, target: Points, *, picture_size: tuple[int, int], crop_size: int) -> Alignment:
+    """Fit `landmarks` [5, 2] of a picture of (height, width) `picture_size` to the template `target` [5,
+    2]."""
+    matrix = similarity(landmarks, target)
+    placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return Alignment(
+        matrix=matrix,
+        residual=float(np.sqrt(((placed - target) ** 2).sum(axis=1).mean())),
+        roll=math.degrees(math.atan2(-matrix[1, 0], matrix[0, 0])),
+        border=_outside(matrix, picture_size=picture_size, crop_size=crop_size),
+    )
+
+
+def crop(picture: Pixels, matrix: Points, *, crop_size: int) -> Pixels:
+    """Cut an aligned crop, uint8 [crop_size, crop_size, 3].
+
+    What lies outside the picture repeats its nearest edge pixel: the one padding rule. Where the picture
+    is larger than the crop shows it, it is first averaged over areas, so that fine patterns do not alias.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    if scale < 1:
+        picture, matrix = _shrunk_region(picture, matrix, scale=scale, crop_size=crop_size)
+    # OpenCV counts from the centre of the first pixel.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
+    return np.asarray(
+        cv2.warpAffine(
+            picture,
+            shifted,
+            (crop_size, crop_size),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        dtype=np.uint8,
+    )
+
+
+def _corners_in_picture(matrix: Points, *, crop_size: int) -> Points:
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * float(crop_size)
+    return np.asarray(np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T, dtype=np.float64)
+
+
+def _outside(matrix: Points, *, picture_size: tuple[int, int], crop_size: int) -> float:
+    """Share of the crop's area outside the picture, from the intersection of the two quadrilaterals."""
+    height, width = picture_size
+    corners = _corners_in_picture(matrix, crop_size=crop_size)
+    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
+    shared, _ = cv2.intersectConvexConvex(corners.astype(np.float32), frame)
+    scale_squared = float(np.linalg.det(matrix[:, :2]))
+    return float(np.clip(1 - shared * scale_squared / crop_size**2, 0, 1))
+
+
+def _shrunk_region(picture: Pixels, matrix: Points, *, scale: float, crop_size: int) -> tuple[Pixels, Points]:
+    """The part of the picture under the crop, shrunk by about `scale`, and the matrix from it to the crop."""
+    height, width = picture.shape[:2]
+    corners = _corners_in_picture(matrix, crop_size=crop_size)
+    margin = 4 / scale
+    left, top = np.floor(np.clip(corners.min(axis=0) - margin, 0, [width - 1, height - 1])).astype(int)
+    right, bottom = np.ceil(
+        np.clip(corners.max(axis=0) + margin, [left + 1, top + 1], [width, height])
+    ).astype(int)
+    region = picture[top:bottom, left:right]
+    size = [max(1, round(length * scale)) for length in (right - left, bottom - top)]
+    small = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    enlarge = np.array([(right - left) / size[0], (bottom - top) / size[1]])
+    moved = np.column_stack([matrix[:, :2] * enlarge, matrix[:, 2] + matrix[:, :2] @ [left, top]])
+    return small, moved

@@ -1,0 +1,47 @@
+"""Knobs of finding and aligning faces."""
+
+from pydantic import Field
+
+from selfai_pipeline.environment import Settings
+
+
+class FaceSettings(Settings):
+    """How faces are found, and which crops are refused."""
+
+    max_pixels: int = Field(
+        50_000_000, ge=1, description="Pixels above which a picture is refused from its header, undecoded."
+    )
+    detection_side: int = Field(
+        320, ge=64, le=2048, description="Longest side in pixels at which faces are looked for."
+    )
+    second_side: int = Field(
+        960,
+        ge=0,
+        le=4096,
+        description="Longest side of a second look at larger pictures in which none was found; 0: none.",
+    )
+    batch_size: int = Field(8, ge=1, le=512, description="Pictures that go through the detector at once.")
+    min_detection_score: float = Field(
+        0.8, gt=0, lt=1, description="Detector's confidence from which a face counts."
+    )
+    crop_size: int = Field(224, ge=32, le=1024, description="Side of the aligned crop in pixels.")
+    eye_distance: float = Field(
+        0.25,
+        ge=0.1,
+        le=0.4,
+        description="Distance of the eyes in the crop over its side; smaller: more hair and chin.",
+    )
+    eye_height: float = Field(
+        0.46, ge=0.2, le=0.7, description="How far down the crop the eyes lie, over its side."
+    )
+    min_eye_distance: float = Field(
+        24, ge=0, description="Pixels between the eyes in the picture; below it: too_small_face."
+    )
+    max_border: float = Field(
+        0.65, ge=0, le=1, description="Share of the crop outside the picture; above it: too_much_border."
+    )
+    max_residual: float = Field(
+        0.08,
+        gt=0,
+        description="RMS of the landmarks to the template over the crop's side; above it: bad_alignment.",
+    )

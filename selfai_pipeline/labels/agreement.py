@@ -1,0 +1,97 @@
+"""How far annotators agree, and from it how far any model can correlate with their scores."""
+
+import math
+
+import numpy as np
+
+from selfai_pipeline.errors import UndefinedMetric
+from selfai_pipeline.labels.rating_model import Codes, Numbers
+
+
+def two_raters_correlation(picture: Codes, rating: Numbers) -> float:
+    """Expected correlation of two ratings of one picture by two random annotators: ICC(1,1).
+
+    One-way random effects (Shrout and Fleiss, 1979) with n_0 = (n - sum n_j^2 / n) / (P - 1) for unequal
+    numbers of ratings. Annotators' biases count as disagreement.
+
+    Args:
+        picture: int64 [n], 0..P-1, each present.
+        rating: float64 [n].
+
+    Raises:
+        UndefinedMetric: fewer than two pictures, no picture with two ratings, or all ratings equal.
+    """
+    counts = np.bincount(picture).astype(np.float64)
+    n, pictures = float(len(rating)), len(counts)
+    if pictures < 2 or n <= pictures:
+        raise UndefinedMetric("no picture has two ratings" if pictures > 1 else "fewer than two pictures")
+    means = np.bincount(picture, rating) / counts
+    between = float((counts * (means - rating.mean()) ** 2).sum()) / (pictures - 1)
+    within = float(((rating - means[picture]) ** 2).sum()) / (n - pictures)
+    usual = (n - float((counts**2).sum()) / n) / (pictures - 1)
+    if between + within <= 0:
+        raise UndefinedMetric("all ratings are equal")
+    return (between - within) / (between + (usual - 1) * within)
+
+
+def split_half_reliability(picture: Codes, rating: Numbers, *, seed: int = 0, repeats: int = 20) -> float:
+    """Reliability of the pictures' mean rating: correlation of two random halves, by Spearman-Brown.
+
+    Each picture's ratings are dealt to two halves (an odd one over goes to the first), the halves' means are
+    correlated over the pictures that have two ratings or more; their mean r gives
+    2 r / (1 + r).
+
+    Raises:
+        UndefinedMetric: fewer than three pictures have two ratings, or a half has equal means only.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.bincount(picture)
+    enough = counts >= 2
+    if enough.sum() < 3:
+        raise UndefinedMetric("fewer than three pictures have two ratings")
+    starts = np.cumsum(counts) - counts
+    correlations = []
+    for _ in range(repeats):
+        order = np.lexsort((generator.random(len(rating)), picture))
+        half = (np.arange(len(rating)) - starts[picture[order]]) % 2
+        means = [
+            np.bincount(picture[order][half == side], rating[order][half == side], minlength=len(counts))[
+                enough
+            ]
+            / np.bincount(picture[order][half == side], minlength=len(counts))[enough]
+            for side in (0, 1)
+        ]
+        if min(float(np.ptp(side)) for side in means) == 0:
+            raise UndefinedMetric("all pictures have the same mean rating")
+        correlations.append(float(np.corrcoef(means[0], means[1])[0, 1]))
+    r = float(np.mean(correlations))
+    return 2 * r / (1 + r)
+
+
+def reliability_of_scores(score: Numbers, standard_error: Numbers) -> float:
+    """Share of the scores' variance that is not error: rho = var(psi) / (var(psi) + mean SE^2), 0..1.
+
+    psi are the true scores. Those that were estimated vary by the error more, so var(psi) is taken as their
+    variance less the mean SE^2 (0 where that is negative).
+
+    Args:
+        score: float64 [n], estimated scores.
+        standard_error: float64 [n], theirs; none may be NaN.
+
+    Raises:
+        UndefinedMetric: fewer than two scores, or all equal.
+    """
+    if len(score) < 2:
+        raise UndefinedMetric("fewer than two scores have a standard error")
+    observed = float(np.var(score, ddof=1))
+    if observed == 0:
+        raise UndefinedMetric("all scores are equal")
+    return max(0.0, 1 - float(np.mean(standard_error**2)) / observed)
+
+
+def noise_ceiling(reliability: float) -> float:
+    """The most that a model's Pearson correlation with the observed scores can be expected to reach.
+
+    sqrt(rho): perfect predictions of the true scores correlate that much with scores of reliability rho.
+    """
+    return math.sqrt(reliability)

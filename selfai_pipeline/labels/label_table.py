@@ -1,0 +1,216 @@
+"""The table that training and evaluation read: one row a rated face, with score, class, split and weight."""
+
+import json
+import logging
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from selfai_pipeline.errors import InputError, UndefinedMetric
+from selfai_pipeline.labels.agreement import noise_ceiling, reliability_of_scores
+from selfai_pipeline.labels.balance import class_balanced_weights, classes_of
+from selfai_pipeline.labels.descriptions import PictureDescription, describe_pictures
+from selfai_pipeline.labels.scores import score_pictures
+from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of
+from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Snapshot, TableRef
+
+logger = logging.getLogger("selfai.labels")
+
+
+def build_label_table(
+    annotations: TableRef, aligned_faces: Snapshot, *, store: Store, settings: LabelSettings
+) -> TableRef:
+    """Join ratings with aligned faces; score, split and balance them.
+
+    One row a face that has a crop and whose picture is rated, sorted by (image_id, face). A picture of
+    several partitions counts once, in the first that has a crop of it. The facts carry the noise ceiling
+    (None with a reason where it cannot be known), figures of agreement, and counts by split, class and reason
+    of leaving out.
+
+    Raises:
+        InputError: no rated face, all of one class, too few rows for a split, or a given split that is none
+            or contradicts itself.
+    """
+    ratings = store.tables.read(annotations)
+    crowd = score_pictures(ratings, settings=settings)
+    described = describe_pictures(ratings, settings)
+    faces = _first_crops(aligned_faces, store)
+    left_out = Counter(
+        too_few_annotators=crowd.facts["too_few_annotators"],
+        no_face=len(set(crowd.pictures) - {face["image_id"] for face in faces}),
+    )
+    rows = [face for face in faces if face["image_id"] in crowd.pictures]
+    if not rows:
+        raise InputError(
+            f"no rated picture has an aligned face ({len(described)} pictures rated, {len(faces)} faces with "
+            f"a crop, {left_out['too_few_annotators']} pictures with fewer than {settings.least_annotators} "
+            "annotators)",
+            where="balanced_label_table",
+            mend="Materialize the days whose pictures are rated, or lower least_annotators.",
+        )
+    sides = _split(rows, described, settings)
+    left_out["across_given_splits"] = sum(side is None for _, side in sides.values())
+    rows = [face for face in rows if sides[face["image_id"]][1] is not None]
+    counts = Counter(sides[face["image_id"]][1] for face in rows)
+
+    labels = [crowd.pictures[face["image_id"]] for face in rows]
+    scores = np.clip([label.score for label in labels], SCORE_MINIMUM, SCORE_MAXIMUM)
+    classes = classes_of(scores)
+    splits = np.array([str(sides[face["image_id"]][1]) for face in rows])
+    _check(classes, splits, counts, left_out=left_out, settings=settings)
+    weights = np.zeros(len(rows))
+    train = splits == Split.TRAIN
+    weights[train] = class_balanced_weights(classes[train])
+    facts = {
+        **crowd.facts,
+        **_ceiling(scores, [label.standard_error for label in labels], crowd.facts),
+        "counts": {str(side): counts[side] for side in Split},
+        "class_counts": _class_counts(classes),
+        "train_class_counts": _class_counts(classes[train]),
+        "score_by_split": {
+            str(side): {
+                "mean": float(scores[splits == side].mean()),
+                "standard_deviation": float(scores[splits == side].std()),
+            }
+            for side in Split
+        },
+        "clusters": len({sides[face["image_id"]][0] for face in rows}),
+        "left_out": dict(sorted(left_out.items())),
+        "differing_attributes": sum(len(one.conflicts) for one in described.values()),
+    }
+    table = [
+        {
+            "image_id": face["image_id"],
+            "face": face["face"],
+            "crop_sha256": face["crop_sha256"],
+            "source": face["source"],
+            "partition": face["partition"],
+            "score": float(scores[k]),
+            "standard_error": labels[k].standard_error,
+            "mean_score": labels[k].mean_score,
+            "annotators": labels[k].annotators,
+            "class": int(classes[k]),
+            "cluster": sides[face["image_id"]][0],
+            "split": str(splits[k]),
+            "weight": float(weights[k]),
+            "group": described[face["image_id"]].attributes.get(settings.group_column),
+            "attributes": json.dumps(
+                described[face["image_id"]].attributes, sort_keys=True, ensure_ascii=False
+            ),
+        }
+        for k, face in enumerate(rows)
+    ]
+    logger.info(
+        "labelled %d faces: %s; left out: %s",
+        len(table),
+        ", ".join(f"{counts[side]} {side}" for side in Split),
+        ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none",
+    )
+    return store.tables.write(table, asset="balanced_label_table", facts=facts)
+
+
+def _first_crops(aligned_faces: Snapshot, store: Store) -> list[dict[str, Any]]:
+    """Faces with a crop, each picture's from its first partition; sorted by (image_id, face)."""
+    faces: dict[str, list[dict[str, Any]]] = {}
+    columns = ["image_id", "face", "source", "crop_sha256", "perceptual_hash"]
+    for partition, ref in aligned_faces.tables.items():
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in store.tables.read(ref, columns).to_pylist():
+            if row["face"] >= 0 and row["crop_sha256"] is not None and row["image_id"] not in faces:
+                found.setdefault(row["image_id"], []).append({**row, "partition": partition})
+        faces.update(found)
+    return [
+        face
+        for image_id in sorted(faces)
+        for face in sorted(faces[image_id], key=lambda row: int(row["face"]))
+    ]
+
+
+def _split(
+    rows: list[dict[str, Any]], described: dict[str, PictureDescription], settings: LabelSettings
+) -> dict[str, tuple[str, Split | None]]:
+    """image_id -> (cluster, side; None where it is left out)."""
+    hashes = {row["image_id"]: row["perceptual_hash"] for row in rows}
+    image_ids = sorted(hashes)
+    clusters = clusters_of(
+        image_ids,
+        hashes=[hashes[image_id] for image_id in image_ids],
+        persons=[described[image_id].persons for image_id in image_ids],
+        radius=settings.duplicate_radius,
+    )
+    sides = assign_splits(
+        clusters,
+        given=[described[image_id].given for image_id in image_ids],
+        test_share=settings.test_share,
+        validation_share=settings.validation_share,
+        seed=settings.split_seed,
+    )
+    return dict(zip(image_ids, zip(clusters, sides, strict=True), strict=True))
+
+
+def _check(
+    classes: "np.ndarray[Any, np.dtype[np.int64]]",
+    splits: "np.ndarray[Any, Any]",
+    counts: Counter[Split | None],
+    *,
+    left_out: Counter[str],
+    settings: LabelSettings,
+) -> None:
+    """Raises InputError where nothing could be trained or evaluated on the table."""
+    why = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none"
+    if len(set(classes.tolist())) == 1:
+        raise InputError(
+            f"all {len(classes)} rated faces are of class {classes[0]}",
+            where="balanced_label_table",
+            mend="Two classes at least are needed: check the scale of the ratings (minimum, maximum).",
+        )
+    for side in Split:
+        if counts[side] < settings.least_rows:
+            raise InputError(
+                f"only {counts[side]} of {len(classes)} rated faces fall to {side}, where "
+                f"{settings.least_rows} are needed (pictures left out: {why})",
+                where="balanced_label_table",
+                mend="Add rated pictures, or change the shares of the splits.",
+            )
+    trained = set(classes[splits == Split.TRAIN].tolist())
+    if len(trained) == 1:
+        raise InputError(
+            f"all faces of the training split are of class {min(trained)}",
+            where="balanced_label_table",
+            mend="Add rated pictures of other classes, or change the shares of the splits.",
+        )
+
+
+def _class_counts(classes: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, int]:
+    return {str(number): int((classes == number).sum()) for number in range(CLASSES)}
+
+
+def _ceiling(
+    scores: "np.ndarray[Any, np.dtype[np.float64]]", errors: list[float | None], crowd: dict[str, Any]
+) -> dict[str, Any]:
+    """Reliability and noise ceiling over the rows whose standard error is known, or why there is none."""
+    known = np.array([error is not None for error in errors])
+    unknown: dict[str, Any] = {"reliability": None, "noise_ceiling": None}
+    if not known.any():
+        reason = (
+            "no picture has two ratings"
+            if crowd["ratings"]
+            else "only means were given, without single ratings that would show how far annotators differ"
+        )
+        return {**unknown, "noise_ceiling_reason": reason}
+    try:
+        reliability = reliability_of_scores(
+            scores[known], np.array([error for error in errors if error is not None])
+        )
+    except UndefinedMetric as error:
+        return {**unknown, "noise_ceiling_reason": str(error)}
+    reason = f"from the standard errors of {int(known.sum())} of {len(scores)} faces"
+    return {
+        "reliability": reliability,
+        "noise_ceiling": noise_ceiling(reliability),
+        "noise_ceiling_reason": reason,
+    }

@@ -1,0 +1,134 @@
+"""Train, validation and test: by group of near-duplicates or of one person, drawn by hash.
+
+A group's side depends on its name and the seed alone, so that further data does not move it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
+
+HASH_BITS = 256
+"""Length of the perceptual hash that `duplicate_radius` is counted in."""
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+SPELLINGS = {
+    "train": Split.TRAIN,
+    "training": Split.TRAIN,
+    "validation": Split.VALIDATION,
+    "valid": Split.VALIDATION,
+    "val": Split.VALIDATION,
+    "dev": Split.VALIDATION,
+    "test": Split.TEST,
+    "testing": Split.TEST,
+}
+
+
+def parse_split(text: str, *, column: str) -> Split:
+    """A split as files spell it.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return SPELLINGS[text.strip().lower()]
+    except KeyError:
+        raise InputError(
+            f"{text!r} is no split",
+            where=f"attribute {column!r} of the ratings",
+            mend="Write train, validation or test, or name another attribute with split_column.",
+        ) from None
+
+
+def clusters_of(
+    image_ids: Sequence[str],
+    *,
+    hashes: Sequence[bytes | None],
+    persons: Sequence[Sequence[str]],
+    radius: int,
+) -> list[str]:
+    """The smallest image_id of each picture's group: near-duplicates, one person, and what these link.
+
+    Args:
+        image_ids: n different ids.
+        hashes: a perceptual hash each, all of one length; a picture without one has no near-duplicates.
+        persons: the persons that each picture shows, by name.
+        radius: near-duplicates differ in this many bits of 256 at most; for a shorter hash in proportion.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links: list[tuple[int, int]] = []
+    hashed = [(row, value) for row, value in enumerate(hashes) if value is not None]
+    if hashed:
+        rows = [row for row, _ in hashed]
+        bits = np.frombuffer(b"".join(value for _, value in hashed), dtype=np.uint8).reshape(len(rows), -1)
+        nearest = near_duplicate_clusters(bits, radius=radius * 8 * bits.shape[1] // HASH_BITS)
+        links += [(row, rows[first]) for row, first in zip(rows, nearest, strict=True)]
+    first_of: dict[str, int] = {}
+    for row, names in enumerate(persons):
+        links += [(row, first_of.setdefault(name, row)) for name in names]
+    pairs = np.array(links, dtype=np.int64).reshape(-1, 2)
+    shape = (len(image_ids), len(image_ids))
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape)
+    _, component = connected_components(graph, directed=False)
+    smallest: dict[int, str] = {}
+    for image_id, group in zip(image_ids, component, strict=True):
+        smallest[group] = min(image_id, smallest.get(group, image_id))
+    return [smallest[group] for group in component]
+
+
+def draw_split(cluster: str, *, test_share: float, validation_share: float, seed: int = 0) -> Split:
+    """The side of a cluster: uniform by SHA-256 of seed and name."""
+    digest = hashlib.sha256(f"{seed}:{cluster}".encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    if position < test_share:
+        return Split.TEST
+    return Split.VALIDATION if position < test_share + validation_share else Split.TRAIN
+
+
+def assign_splits(
+    clusters: Sequence[str],
+    *,
+    given: Sequence[Split | None],
+    test_share: float,
+    validation_share: float,
+    seed: int = 0,
+) -> list[Split | None]:
+    """The side of each picture; None where it has to be left out.
+
+    A given split is kept. Where a cluster has pictures on several given sides, those of test stay and the
+    others are left out (of validation and train, those of train), so that nothing is tested on what was
+    trained on; its pictures without a given side follow. Where no picture is given for validation, the given
+    training clusters yield it by hash, in the proportion that validation has to train otherwise. All other
+    clusters are drawn.
+    """
+    rank = [Split.TEST, Split.VALIDATION, Split.TRAIN]
+    side_of: dict[str, Split] = {}
+    for cluster, side in zip(clusters, given, strict=True):
+        if side is not None:
+            side_of[cluster] = min(side, side_of.get(cluster, side), key=rank.index)
+    no_validation = Split.VALIDATION not in given
+    inner = validation_share / (1 - test_share)
+    sides: list[Split | None] = []
+    for cluster, own in zip(clusters, given, strict=True):
+        side = side_of.get(cluster)
+        if side is None:
+            side = draw_split(cluster, test_share=test_share, validation_share=validation_share, seed=seed)
+        elif own is not None and own is not side:
+            sides.append(None)
+            continue
+        elif side is Split.TRAIN and no_validation:
+            side = draw_split(cluster, test_share=0, validation_share=inner, seed=seed)
+        sides.append(side)
+    return sides

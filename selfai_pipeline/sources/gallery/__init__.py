@@ -1,0 +1,1 @@
+"""The sample gallery: rendered portraits with simulated ratings, served from a loopback web server."""

@@ -1,0 +1,40 @@
+"""What the sample gallery holds and where it is served."""
+
+from datetime import date
+
+from pydantic import Field, field_validator
+
+from selfai_pipeline.environment import Settings
+
+
+class GallerySettings(Settings):
+    """Size and place of the rendered gallery; the same settings render the same bytes."""
+
+    seed: int = Field(1, ge=0, description="Seed of the portraits and of the simulated ratings.")
+    days: list[str] = Field(
+        ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
+        min_length=1,
+        description="Days (YYYY-MM-DD) that the gallery publishes pictures on, one page a day.",
+    )
+    portraits_per_day: int = Field(
+        100, ge=1, le=5000, description="Portraits a day, before the junk among them."
+    )
+    port: int = Field(
+        8650, ge=0, le=65535, description="Port on 127.0.0.1; 0 lets the system choose a free one."
+    )
+    picture_size: int = Field(
+        480,
+        ge=96,
+        le=2048,
+        description="Typical side of a portrait in pixels; sides vary from two thirds to four thirds of it.",
+    )
+
+    @field_validator("days")
+    @classmethod
+    def _real_days(cls, days: list[str]) -> list[str]:
+        for day in days:
+            if date.fromisoformat(day).isoformat() != day:
+                raise ValueError(f"{day!r} is not a day written YYYY-MM-DD")
+        if len(set(days)) != len(days):
+            raise ValueError("a day is named twice")
+        return sorted(days)

@@ -1,0 +1,70 @@
+"""Pictures as the network sees them: one preset for evaluation and serving, one for training.
+
+Both take a batch of uint8 pixels; augmentation is arithmetic on the whole batch, not on one picture after another.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selfai_pipeline.training.settings import AugmentationSettings
+
+MIDDLE = 0.5
+SPREAD = 0.25
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """Pixels [n, h, w, 3] uint8 as [n, 3, h, w] float32 in 0..1, channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """The evaluation preset: pixels [n, h, w, 3] uint8 RGB as network input [n, 3, h, w], about -2..2."""
+    return _standardise(to_unit(pixels))
+
+
+def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
+    """The training preset: each picture turned, scaled, moved, mirrored and re-coloured at random.
+
+    Args:
+        pixels: [n, h, w, 3] uint8 RGB.
+        generator: on the CPU, whatever the device of the pixels, so that a seed means the same everywhere.
+
+    Returns:
+        Network input [n, 3, h, w]. What comes in from outside the picture repeats its border.
+    """
+    n = len(pixels)
+    unit = to_unit(pixels)
+    grid = functional.affine_grid(
+        _affine(n, settings, generator).to(pixels.device), list(unit.shape), align_corners=False
+    )
+    moved = functional.grid_sample(unit, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    contrast = 1.0 + _uniform((n, 1, 1, 1), settings.contrast, generator)
+    colour = 1.0 + _uniform((n, 3, 1, 1), settings.colour, generator)
+    brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
+    gain = (contrast * colour).to(pixels.device)
+    offset = (MIDDLE + brightness).to(pixels.device) - MIDDLE * gain
+    return _standardise((moved * gain + offset).clamp_(0.0, 1.0))
+
+
+def _affine(n: int, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
+    """Maps [n, 2, 3] from the output's coordinates to the picture's, both -1..1 from border to border."""
+    angle = _uniform((n,), settings.rotation * math.pi / 180.0, generator)
+    zoom = 1.0 / (1.0 + _uniform((n,), settings.scale, generator))
+    moves = _uniform((n, 2), 2.0 * settings.shift, generator)
+    coin = torch.randint(0, 2, (n,), generator=generator)
+    mirror = 1.0 - 2.0 * coin if settings.flip else torch.ones(n)
+    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    first = torch.stack([cosine * mirror, -sine, moves[:, 0]], dim=1)
+    second = torch.stack([sine * mirror, cosine, moves[:, 1]], dim=1)
+    return torch.stack([first, second], dim=1)
+
+
+def _standardise(unit: Tensor) -> Tensor:
+    return (unit - MIDDLE) / SPREAD
+
+
+def _uniform(shape: tuple[int, ...], half_range: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2.0 - 1.0) * half_range

@@ -1,0 +1,158 @@
+"""Checkpoints: safetensors and a JSON record, named by the record's hash. Nothing in them is ever unpickled.
+
+Layout, under the storage's root:
+
+    checkpoints/<asset>/<sha256 of record.json>/weights.safetensors
+    checkpoints/<asset>/<sha256 of record.json>/record.json
+
+The record names the hash of the weights, so that the one hash in a `CheckpointRef` covers both files.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from selfai_pipeline.errors import AlteredVersion, InputError
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import UnfitStages, stages_from_json, stages_to_json
+from selfai_pipeline.picture_store import SHA256_HEX
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import PARTITION_NAME, WHOLE, CheckpointRef
+
+SCHEMA_VERSION = 1
+WEIGHTS = "weights.safetensors"
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network in evaluation mode on the CPU, and the record of how it came to be."""
+
+    network: Network
+    record: Mapping[str, Any]
+
+    @property
+    def input_size(self) -> int:
+        """Side of the pictures that the network was trained on, pixels."""
+        return int(self.record["input_size"])
+
+
+def folder_of(ref: CheckpointRef) -> str:
+    if not PARTITION_NAME.fullmatch(ref.asset) or not SHA256_HEX.fullmatch(ref.sha256):
+        raise ValueError(f"not a reference to a checkpoint: {ref!r}")
+    return f"checkpoints/{ref.asset}/{ref.sha256}"
+
+
+def save_checkpoint(
+    network: Network, *, asset: str, record: Mapping[str, Any], rows: int, store: Store
+) -> CheckpointRef:
+    """Store the weights and the record; the same network and record give the same reference.
+
+    Args:
+        record: `input_size` (pixels), `settings`, `inputs`, `metrics`, `history`, `growth`: finite JSON values and no
+            run times. Schema version, architecture and the hash of the weights are added.
+        rows: how many pictures it was trained on.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    whole = {
+        **record,
+        "schema_version": SCHEMA_VERSION,
+        "asset": asset,
+        "rows": rows,
+        "architecture": stages_to_json(network.stages),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    content = json.dumps(whole, sort_keys=True, indent=1, allow_nan=False).encode()
+    ref = CheckpointRef(asset, WHOLE, hashlib.sha256(content).hexdigest(), rows)
+    folder = folder_of(ref)
+    store.files.write(f"{folder}/{WEIGHTS}", weights)
+    store.files.write(f"{folder}/{RECORD}", content)
+    return ref
+
+
+def load_record(ref: CheckpointRef, *, store: Store) -> dict[str, Any]:
+    """The record of a checkpoint, without its weights.
+
+    Raises:
+        MissingVersion: there is no such checkpoint.
+        AlteredVersion: the record does not hash to its name.
+        InputError: it was written under another schema version.
+    """
+    path = f"{folder_of(ref)}/{RECORD}"
+    content = store.files.read(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != ref.sha256:
+        raise AlteredVersion(
+            f"{store.files.path(path)}: its bytes now hash to {found}. "
+            f"Materialize {ref.asset} again, or put the file back from a copy."
+        )
+    record = json.loads(content)
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        version = record.get("schema_version") if isinstance(record, dict) else None
+        raise InputError(
+            f"the checkpoint has schema version {version!r}, this code reads {SCHEMA_VERSION}",
+            where=store.files.path(path),
+            mend=f"Materialize {ref.asset} again, or use the version of Selfai that wrote it.",
+        )
+    return record
+
+
+def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
+    """The network of a checkpoint, every byte checked against the reference before it is used.
+
+    Raises:
+        MissingVersion: there is no such checkpoint.
+        AlteredVersion: a file was truncated or altered.
+        InputError: another schema version, or weights that do not fit the architecture.
+    """
+    record = load_record(ref, store=store)
+    path = f"{folder_of(ref)}/{WEIGHTS}"
+    content = store.files.read(path)
+    where = store.files.path(path)
+    again = f"Materialize {ref.asset} again, or put the file back from a copy."
+    found = hashlib.sha256(content).hexdigest()
+    if found != record.get("weights_sha256"):
+        raise AlteredVersion(f"{where}: its bytes now hash to {found}. {again}")
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise AlteredVersion(f"{where}: not a safetensors file ({error}). {again}") from error
+    try:
+        network = Network(stages_from_json(record.get("architecture")))
+        network.load_state_dict(tensors)
+    except (UnfitStages, RuntimeError) as error:
+        raise InputError(
+            f"the weights do not fit the architecture in the record ({str(error).splitlines()[0]})",
+            where=where,
+            mend=again,
+        ) from error
+    size = record.get("input_size")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=again)
+    return Checkpoint(network.eval(), record)
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """`values` as plain floats.
+
+    Raises:
+        ValueError: one of them is not finite.
+    """
+    plain = {name: float(value) for name, value in values.items()}
+    for name, value in plain.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return plain
+
+
+def weights_copy(network: Network) -> dict[str, torch.Tensor]:
+    """A copy of the weights that later steps do not change."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,91 @@
+"""The machine that training runs on: device, number format, threads."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What `ComputeSettings` come to on this machine. `autocast` is the number format of training steps."""
+
+    device: torch.device
+    autocast: torch.dtype
+    threads: int
+    deterministic: bool
+
+    @classmethod
+    def from_settings(cls, settings: ComputeSettings) -> "Compute":
+        """Choose the device and the number format.
+
+        Raises:
+            InputError: the device that is asked for is not there.
+        """
+        device = torch.device(_device_name(settings.device))
+        native = settings.precision is Precision.BFLOAT16 or (
+            settings.precision is Precision.AUTO and _multiplies_bfloat16(device)
+        )
+        threads = settings.threads or len(os.sched_getaffinity(0))
+        return cls(device, torch.bfloat16 if native else torch.float32, threads, settings.deterministic)
+
+    @property
+    def environment(self) -> dict[str, str | int]:
+        """What decides about the last bit of a result."""
+        return {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "precision": str(self.autocast).removeprefix("torch."),
+            "threads": self.threads,
+        }
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Set threads and determinism, and put back what was set before, the random state included."""
+        threads = torch.get_num_threads()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        torch.set_num_threads(self.threads)
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        try:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(deterministic)
+
+    def reduced(self) -> torch.autocast:
+        """The context in which a training step runs forward."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast is torch.bfloat16)
+
+
+def _device_name(wanted: Device) -> str:
+    there = {
+        Device.CPU: True,
+        Device.CUDA: torch.cuda.is_available(),
+        Device.MPS: torch.backends.mps.is_available(),
+    }
+    if wanted is Device.AUTO:
+        return next(name.value for name in (Device.CUDA, Device.MPS, Device.CPU) if there[name])
+    if not there[wanted]:
+        raise InputError(
+            f"no {wanted.value} device was found on this machine",
+            where="compute.device",
+            mend="Set it to auto or cpu, or run where the device is.",
+        )
+    return wanted.value
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False

@@ -1,0 +1,102 @@
+"""The training pixels: every crop decoded and resized once, then memory-mapped as uint8."""
+
+import logging
+import os
+import uuid
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+
+logger = logging.getLogger("selfai.training")
+
+Pixels = NDArray[np.uint8]
+
+
+def resize_crop(crop: Pixels, size: int) -> Pixels:
+    """A square RGB crop [s, s, 3] as [size, size, 3]; shrinking averages areas, enlarging is bilinear.
+
+    Training, evaluation and serving all come through here: a network sees the same pixels everywhere.
+    """
+    if crop.shape[0] == size and crop.shape[1] == size:
+        return crop
+    shrinks = crop.shape[0] >= size and crop.shape[1] >= size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, (size, size), interpolation=method), dtype=np.uint8)
+
+
+def cache_path(labels: TableRef, *, store: Store, size: int) -> Path:
+    """Where the pixels of a label table lie; whoever removes a picture deletes the file, it is made again."""
+    return store.home.cache / "pixels" / f"{labels.sha256}-{size}.npy"
+
+
+def load_pixels(labels: TableRef, *, store: Store, size: int) -> Pixels:
+    """Crops of the label table, [rows, size, size, 3] RGB uint8, read-only, in the order of its rows.
+
+    The first call decodes the crops and writes the cache; later ones map it into memory.
+
+    Raises:
+        InputError: the table is empty, or a crop is no picture.
+        MissingVersion, AlteredVersion: a crop is missing or was altered.
+        StorageError: the cache cannot be written.
+    """
+    path = cache_path(labels, store=store, size=size)
+    shape = (labels.rows, size, size, 3)
+    if path.exists():
+        cached = _open(path)
+        if cached is not None and cached.shape == shape and cached.dtype == np.uint8:
+            return cached
+        logger.warning("the pixel cache %s is damaged, it is made again", path.name)
+    if labels.rows == 0:
+        raise InputError(
+            "the label table has no rows",
+            where=labels.asset,
+            mend="Import ratings, materialize the data stages, then the label table.",
+        )
+    hashes: list[str] = store.tables.read(labels, ["crop_sha256"])["crop_sha256"].to_pylist()
+    logger.info("decoding %d crops to %d px", len(hashes), size)
+    part = path.with_suffix(f".{os.getpid()}-{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            for row, sha256 in enumerate(hashes):
+                pixels[row] = resize_crop(_decode(store.crops.get(sha256), row=row, labels=labels), size)
+            pixels.flush()
+            del pixels
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the permissions."
+        ) from error
+    written = _open(path)
+    if written is None:
+        raise StorageError(f"{path}: cannot be read right after it was written. Check the disk.")
+    return written
+
+
+def _open(path: Path) -> Pixels | None:
+    """The cached array, or None where the file is no whole array of numbers."""
+    try:
+        array: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return array
+
+
+def _decode(content: bytes, *, row: int, labels: TableRef) -> Pixels:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None or picture.shape[0] != picture.shape[1]:
+        raise InputError(
+            "the crop is not a square picture",
+            where=f"{labels.asset}, row {row}",
+            mend="Materialize aligned_faces and the label table again.",
+        )
+    return np.asarray(picture, dtype=np.uint8)

@@ -1,0 +1,78 @@
+"""A fine-tuned network with everything that scoring a crop needs: what evaluation and serving share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CheckpointRef
+from selfai_pipeline.training.augmentation import normalise
+from selfai_pipeline.training.checkpoints import load_checkpoint
+from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.pixels import Pixels, resize_crop
+from selfai_pipeline.training.settings import ComputeSettings
+
+BATCH = 128
+
+
+class Scorer:
+    """Scores aligned crops on the crowd's scale 0..9, in float32 whatever the training used.
+
+    Attributes:
+        network: in evaluation mode, on the device of `compute`.
+        record: of the checkpoint.
+        input_size: side of the network's input, pixels.
+    """
+
+    def __init__(
+        self, network: Network, *, record: Mapping[str, Any], input_size: int, compute: Compute
+    ) -> None:
+        self.network = network.eval().to(compute.device, memory_format=torch.channels_last)
+        self.record = record
+        self.input_size = input_size
+        self.compute = compute
+
+    @classmethod
+    def load(cls, ref: CheckpointRef, *, store: Store, compute: ComputeSettings) -> "Scorer":
+        """The scorer of a checkpoint.
+
+        Raises:
+            InputError: the checkpoint has no head, or does not fit (see `load_checkpoint`).
+            MissingVersion, AlteredVersion: it is missing or was altered.
+        """
+        checkpoint = load_checkpoint(ref, store=store)
+        if checkpoint.network.head is None:
+            raise InputError(
+                "the checkpoint is a pre-trained trunk without an output, it cannot score",
+                where=f"{ref.asset} {ref.sha256[:12]}",
+                mend="Use a checkpoint of finetuned_scorer.",
+            )
+        return cls(
+            checkpoint.network,
+            record=checkpoint.record,
+            input_size=checkpoint.input_size,
+            compute=Compute.from_settings(compute),
+        )
+
+    def prepare(self, crops: Pixels) -> torch.Tensor:
+        """Crops [n, s, s, 3] RGB uint8 of any size as the network's input [n, 3, size, size] on its device."""
+        if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8:
+            raise ValueError(f"crops are [n, s, s, 3] uint8, not {list(crops.shape)} {crops.dtype}")
+        resized = np.empty((len(crops), self.input_size, self.input_size, 3), np.uint8)
+        for row, crop in enumerate(crops):
+            resized[row] = resize_crop(crop, self.input_size)
+        return normalise(torch.from_numpy(resized).to(self.compute.device))
+
+    def score(self, crops: Pixels) -> NDArray[np.float64]:
+        """Scores [n] of crops [n, s, s, 3] RGB uint8, on the scale 0..9, not clipped."""
+        scores = np.empty(len(crops), np.float64)
+        with torch.inference_mode():
+            for start in range(0, len(crops), BATCH):
+                batch = self.prepare(crops[start : start + BATCH])
+                scores[start : start + BATCH] = self.network(batch).double().cpu().numpy()
+        return scores

@@ -1,0 +1,225 @@
+"""A day is aligned: every kept picture has one row, and a crop or a reason."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from selfai_pipeline.faces.align import align_day
+from selfai_pipeline.faces.alignment import template
+from selfai_pipeline.faces.contact_sheet import write_contact_sheet
+from selfai_pipeline.faces.detector import Detector
+from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+
+Pixels = npt.NDArray[np.uint8]
+DrawFace = Callable[..., Pixels]
+
+DAY = "2026-01-02"
+
+
+def encoded(pixels: Pixels) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path)
+
+
+def pruned(store: Store, pictures: Sequence[tuple[str, bytes]], **columns: Any) -> TableRef:
+    """A pruned set that kept every picture, each an (url, bytes)."""
+    rows = []
+    for url, content in pictures:
+        row = {
+            "image_id": store.pictures.put(content),
+            "url": url,
+            "source": "a-source",
+            "kept": True,
+            "reason": None,
+            "duplicate_of": None,
+            "orientation": 1,
+            "perceptual_hash": b"12345678",
+            **dict.fromkeys(["width", "height"], 1),
+            **dict.fromkeys(["brightness", "contrast", "blur", "entropy", "saturation"], 1.0),
+            **dict.fromkeys(["aspect", "bits_per_pixel"], 1.0),
+        }
+        rows.append(row | columns)
+    return store.tables.write(rows, asset="pruned_set", partition=DAY)
+
+
+def aligned(
+    store: Store, detector: Detector, pictures: Sequence[tuple[str, bytes]], **settings: Any
+) -> dict[str, dict[str, Any]]:
+    """Rows of the aligned faces by URL."""
+    ref = align_day(
+        pruned(store, pictures), store=store, detector=detector, settings=FaceSettings(**settings)
+    )
+    return {row["url"]: row for row in store.tables.read(ref).to_pylist()}
+
+
+def opened(store: Store, row: dict[str, Any]) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(store.crops.get(row["crop_sha256"]))))
+
+
+def test_a_face_is_cut_out_upon_the_template(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    row = aligned(store, detector, [("u", encoded(draw_face()))])["u"]
+    assert (row["face"], row["reason"], row["faces_found"]) == (0, None, 1)
+    assert row["residual_px"] < 8
+    assert abs(row["roll_degrees"]) < 3
+    assert row["perceptual_hash"] == b"12345678"
+    crop = opened(store, row)
+    assert crop.shape == (224, 224, 3)
+    ((again,),) = detector.detect([crop])
+    target = template(crop_size=224, eye_distance=0.25, eye_height=0.46)
+    assert np.abs(again.landmarks[:2] - target[:2]).max() < 8
+
+
+def test_crops_are_in_colour_as_the_picture_is(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    """The background is blue: red and blue are not exchanged on the way to the file."""
+    crop = opened(store, aligned(store, detector, [("u", encoded(draw_face()))])["u"])
+    red, _, blue = crop[:20, :20].reshape(-1, 3).mean(axis=0)
+    assert blue > red + 20
+
+
+def test_orientation_is_applied(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    on_its_side = np.ascontiguousarray(np.rot90(draw_face()))
+    ref = align_day(
+        pruned(store, [("u", encoded(on_its_side))], orientation=6),
+        store=store,
+        detector=detector,
+        settings=FaceSettings(),
+    )
+    (row,) = store.tables.read(ref).to_pylist()
+    assert row["reason"] is None
+    assert abs(row["roll_degrees"]) < 3
+
+
+def test_a_picture_without_a_face_has_a_reason(store: Store, detector: Detector) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    row = aligned(store, detector, [("u", encoded(noise))])["u"]
+    assert (row["face"], row["reason"], row["faces_found"]) == (-1, "no_face", 0)
+    assert row["box"] is None
+    assert row["crop_sha256"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"min_eye_distance": 60}, "too_small_face"),
+        ({"max_residual": 0.001}, "bad_alignment"),
+        ({"eye_distance": 0.1, "max_border": 0.1}, "too_much_border"),
+    ],
+)
+def test_a_refused_face_keeps_its_figures(
+    store: Store, detector: Detector, draw_face: DrawFace, settings: dict[str, float], reason: str
+) -> None:
+    row = aligned(store, detector, [("u", encoded(draw_face()))], **settings)["u"]
+    assert (row["face"], row["reason"]) == (0, reason)
+    assert row["crop_sha256"] is None
+    assert row["eye_distance_px"] == pytest.approx(48, abs=6)
+    assert len(row["landmarks"]) == 10
+
+
+def test_what_cannot_be_decoded_has_a_reason_and_the_rest_goes_on(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    rows = aligned(
+        store,
+        detector,
+        [("text", b"no picture"), ("face", encoded(draw_face())), ("large", encoded(draw_face(size=600)))],
+        max_pixels=300_000,
+    )
+    reasons = {url: row["reason"] for url, row in rows.items()}
+    assert reasons == {"text": "not_a_picture", "face": None, "large": "too_many_pixels"}
+
+
+def test_the_largest_of_several_faces_counts(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    small = np.pad(draw_face(size=160), ((48, 48), (48, 48), (0, 0)), mode="edge")
+    both = np.hstack([small, draw_face()])
+    row = aligned(store, detector, [("u", encoded(both))])["u"]
+    assert row["faces_found"] == 2
+    assert row["landmarks"][0] > 256
+
+
+def test_a_small_face_in_a_large_picture_is_found_at_a_second_look(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    wide = np.full((900, 4000, 3), (150, 170, 190), dtype=np.uint8)
+    wide[400:656, 2000:2256] = draw_face()
+    found = {
+        side: aligned(store, detector, [("u", encoded(wide))], second_side=side, detection_side=96)["u"]
+        for side in (0, 960)
+    }
+    assert found[0]["reason"] == "no_face"
+    assert found[960]["reason"] is None
+    assert found[960]["eye_distance_px"] == pytest.approx(48, abs=10)
+
+
+def test_pictures_that_were_dropped_have_no_row(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    ref = align_day(
+        pruned(store, [("u", encoded(draw_face()))], kept=False, reason="blurred"),
+        store=store,
+        detector=detector,
+        settings=FaceSettings(),
+    )
+    assert ref.rows == 0
+    assert store.tables.facts(ref)["state"] == "empty"
+
+
+def test_an_empty_day_gives_an_empty_table(store: Store, detector: Detector, tmp_path: Path) -> None:
+    ref = align_day(pruned(store, []), store=store, detector=detector, settings=FaceSettings())
+    assert (ref.asset, ref.partition, ref.rows) == ("aligned_faces", DAY, 0)
+    assert store.tables.facts(ref)["counts"] == {}
+    assert write_contact_sheet(ref, store=store, path=tmp_path / "sheet.png") == 0
+
+
+def test_the_same_pictures_give_the_same_table_whatever_their_order_and_batches(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    pictures = [(str(size), encoded(draw_face(size=size))) for size in (256, 200, 320, 400, 256)]
+    one = align_day(pruned(store, pictures), store=store, detector=detector, settings=FaceSettings())
+    other = align_day(pruned(store, pictures[::-1]), store=store, detector=detector, settings=FaceSettings())
+    assert one == other
+    ids = store.tables.read(one)["image_id"].to_pylist()
+    assert ids == sorted(ids)
+
+
+def test_facts_and_log_count_outcomes(
+    store: Store, detector: Detector, draw_face: DrawFace, caplog: pytest.LogCaptureFixture
+) -> None:
+    flat = np.full((100, 100, 3), 90, dtype=np.uint8)
+    with caplog.at_level("INFO", logger="selfai.faces"):
+        ref = align_day(
+            pruned(store, [("a", encoded(draw_face())), ("b", encoded(flat))]),
+            store=store,
+            detector=detector,
+            settings=FaceSettings(),
+        )
+    facts = store.tables.facts(ref)
+    assert facts["counts"] == {"aligned": 1, "no_face": 1}
+    assert facts["state"] == "aligned"
+    assert np.array(facts["template"]).shape == (5, 2)
+    assert f"aligned {DAY}: 1 aligned of 2 (1 no_face)" in caplog.text
+
+
+def test_the_contact_sheet_shows_crops_with_their_landmarks(
+    store: Store, detector: Detector, draw_face: DrawFace, tmp_path: Path
+) -> None:
+    pictures = [(str(shade), encoded(draw_face(shade=shade))) for shade in (1.0, 0.9, 0.8)]
+    ref = align_day(pruned(store, pictures), store=store, detector=detector, settings=FaceSettings())
+    path = tmp_path / "previews" / "sheet.png"
+    assert write_contact_sheet(ref, store=store, path=path, most=2) == 2
+    sheet = np.asarray(Image.open(path)).astype(int)
+    red_dots = (sheet[:, :, 0] > 240) & (sheet[:, :, 1] < 90) & (sheet[:, :, 2] < 90)
+    assert red_dots.sum() >= 2

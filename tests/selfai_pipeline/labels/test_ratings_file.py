@@ -1,0 +1,231 @@
+"""What a ratings file may look like, and what is said about one that cannot be used."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.home import Home
+from selfai_pipeline.labels.ratings_file import read_picture_attributes, read_ratings
+from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
+
+GOOD = "image,annotator,score\n1.jpg,ann,3\n1.jpg,bob,9\n2.jpg,ann,0\n"
+
+
+def declared(home: Home, content: str | bytes, **options: object) -> RatingsFile:
+    path = home.imports / "ratings.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return RatingsFile.model_validate({"path": "imports/ratings.csv", **options})
+
+
+def test_each_row_is_a_rating(home: Home) -> None:
+    ratings = read_ratings(declared(home, GOOD), home=home)
+    assert ratings.names == ["1.jpg", "1.jpg", "2.jpg"]
+    assert ratings.annotators == ["ann", "bob", "ann"]
+    assert ratings.scores.tolist() == [3, 9, 0]
+    assert ratings.counts.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode(),
+        GOOD.rstrip("\n").encode(),
+        GOOD.replace("\n", "\n\n").encode(),
+        GOOD.replace(",", " , ").encode(),
+        GOOD.replace("1.jpg", '"1.jpg"').encode(),
+    ],
+    ids=[
+        "byte-order mark",
+        "Windows line ends",
+        "both",
+        "no last line end",
+        "blank lines",
+        "spaces",
+        "quotes",
+    ],
+)
+def test_the_ways_of_spreadsheets_change_nothing(home: Home, content: bytes) -> None:
+    ratings = read_ratings(declared(home, content), home=home)
+    assert ratings.names == ["1.jpg", "1.jpg", "2.jpg"]
+    assert ratings.annotators == ["ann", "bob", "ann"]
+    assert ratings.scores.tolist() == [3, 9, 0]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    low=st.floats(-100, 100),
+    width=st.floats(0.01, 1000),
+    shares=st.lists(st.floats(0, 1), min_size=2, max_size=5),
+)
+def test_any_scale_maps_to_0_to_9_in_order(home: Home, low: float, width: float, shares: list[float]) -> None:
+    values = sorted(min(low + width, max(low, low + width * share)) for share in shares)
+    rows = "".join(f"{k}.jpg,ann,{value!r}\n" for k, value in enumerate(values))
+    file = declared(home, f"image,annotator,score\n{rows}", minimum=low, maximum=low + width)
+    scores = read_ratings(file, home=home).scores.tolist()
+    assert scores == sorted(scores)
+    assert min(scores) >= 0
+    assert max(scores) <= 9
+
+
+def test_the_ends_and_the_middle_of_a_scale_are_exact(home: Home) -> None:
+    content = "image,annotator,score\n1.jpg,ann,1\n2.jpg,ann,4\n3.jpg,ann,7\n"
+    ratings = read_ratings(declared(home, content, minimum=1, maximum=7), home=home)
+    assert ratings.scores.tolist() == [0, 4.5, 9]
+    assert ratings.original_scores.tolist() == [1, 4, 7]
+
+
+def test_further_columns_are_kept_as_text_without_the_empty_ones(home: Home) -> None:
+    content = "image,annotator,score,group,age\n1.jpg,ann,3,AF,24.0\n2.jpg,ann,4,,31\n"
+    ratings = read_ratings(declared(home, content), home=home)
+    assert [json.loads(one) for one in ratings.attributes] == [{"age": "24.0", "group": "AF"}, {"age": "31"}]
+    only = read_ratings(declared(home, content, attribute_columns=["group"]), home=home)
+    assert [json.loads(one) for one in only.attributes] == [{"group": "AF"}, {}]
+
+
+def test_means_come_with_a_count_or_without(home: Home) -> None:
+    content = "image,score,annotators\n1.jpg,3.25,60\n2.jpg,4.5,59.0\n"
+    counted = read_ratings(declared(home, content, annotator_column="", count_column="annotators"), home=home)
+    assert counted.annotators is None
+    assert counted.counts.tolist() == [60, 59]
+    assert counted.attributes == ["{}", "{}"]
+    plain = read_ratings(declared(home, content, annotator_column=""), home=home)
+    assert plain.counts.tolist() == [1, 1]
+
+
+def test_moments_are_read_as_utc(home: Home) -> None:
+    content = "image,annotator,score,at\n1,a,3,2026-01-02T03:04:05Z\n2,a,3,2026-01-02 03:04\n3,a,3,\n"
+    ratings = read_ratings(declared(home, content, rated_at_column="at"), home=home)
+    assert ratings.rated_at == [
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        None,
+    ]
+
+
+def test_a_rating_that_is_said_twice_counts_once(home: Home) -> None:
+    content = GOOD + "1.jpg,ann,3\n1.jpg,ann,3.0\n"
+    ratings = read_ratings(declared(home, content), home=home)
+    assert len(ratings) == 3
+    assert (ratings.repeated, ratings.superseded) == (2, 0)
+
+
+def test_two_different_ratings_by_one_annotator_are_an_error_that_names_both_rows(home: Home) -> None:
+    with pytest.raises(
+        InputError, match=r"ratings\.csv, line 5: '1\.jpg' is scored 4 by 'ann', but 3 on line 2"
+    ):
+        read_ratings(declared(home, GOOD + "1.jpg,ann,4\n"), home=home)
+
+
+def test_of_two_different_ratings_the_later_one_counts(home: Home) -> None:
+    content = (
+        "image,annotator,score,at\n1.jpg,ann,3,2026-01-03\n1.jpg,ann,5,2026-01-09\n1.jpg,ann,7,2026-01-05\n"
+    )
+    ratings = read_ratings(declared(home, content, rated_at_column="at"), home=home)
+    assert ratings.scores.tolist() == [5]
+    assert ratings.superseded == 2
+
+
+def test_two_different_ratings_at_one_moment_are_an_error(home: Home) -> None:
+    content = "image,annotator,score,at\n1.jpg,ann,3,2026-01-03\n1.jpg,ann,5,2026-01-03\n"
+    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is scored 5 by 'ann', but 3 on line 2"):
+        read_ratings(declared(home, content, rated_at_column="at"), home=home)
+
+
+def test_two_different_means_of_one_picture_are_an_error(home: Home) -> None:
+    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is scored 4, but 3 on line 2"):
+        read_ratings(declared(home, "image,score\n1.jpg,3\n1.jpg,4\n", annotator_column=""), home=home)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"", {}, "ratings.csv: the file is empty"),
+        (b"\xef\xbb\xbf\r\n", {}, "the file is empty"),
+        (b"image,annotator,score\n", {}, "a header but no rows"),
+        (b"image,who,score\n1,a,3\n", {}, "line 1: there is no column 'annotator'.*annotator_column"),
+        (b"image,annotator,mark\n1,a,3\n", {}, "line 1: there is no column 'score'.*score_column"),
+        (b"image;annotator;score\n1;a;3\n", {}, "separated by semicolons: save it with commas"),
+        (
+            b"image,annotator,score\n1,a,3\n2,a,10\n3,a,-1\n",
+            {},
+            r"line 3: the score 10 is outside of 0..9 \(2 such",
+        ),
+        (
+            b"image,annotator,score\n1,a,8\n",
+            {"minimum": 1, "maximum": 7},
+            "line 2: the score 8 is outside of 1..7",
+        ),
+        (b"image,annotator,score\n1,a,nan\n", {}, "line 2: the score nan is outside"),
+        (b"image,annotator,score\n1,a,inf\n", {}, "line 2: the score inf is outside"),
+        (b"image,annotator,score\n1,a,good\n", {}, "line 2: the score 'good' is not a number"),
+        (b'image,annotator,score\n1,a,"3,5"\n', {}, "line 2: the score '3,5' is not a number.*decimal point"),
+        (b"image,annotator,score\n1,a,\n", {}, "line 2: the score '' is not a number"),
+        (b"image,annotator,score\n,a,3\n", {}, "line 2: 'image' is empty"),
+        (b"image,annotator,score\n1,,3\n", {}, "line 2: 'annotator' is empty"),
+        (b"image,annotator,score\n1,a\n", {}, "line 2: 2 cells where the header has 3"),
+        (b"image,annotator,score\n1,a,3,4\n", {}, "line 2: 4 cells where the header has 3"),
+        (b"image,annotator,score,score\n1,a,3,4\n", {}, "line 1: two columns are called 'score'"),
+        (b"image,annotator,score,\n1,a,3,4\n", {}, "line 1: column 4 has no name"),
+        (b'image,annotator,score\n"1,a,3\n', {}, "line 2: it is no CSV"),
+        (b"image,annotator,score\n1,\xe4,3\n", {}, "line 2: it is not UTF-8"),
+        (b"\xff\xfei\x00m\x00", {}, "it is not UTF-8"),
+        (b"image,annotator,score\n1,a\x00,3\n" * 2, {}, "line"),
+        (b"image,score,n\n1,3,0\n", {"annotator_column": "", "count_column": "n"}, "line 2: the count '0'"),
+        (
+            b"image,score,n\n1,3,2.5\n",
+            {"annotator_column": "", "count_column": "n"},
+            "line 2: the count '2.5'",
+        ),
+        (
+            b"image,score,n\n1,3,1e30\n",
+            {"annotator_column": "", "count_column": "n"},
+            "line 2: the count '1e30'",
+        ),
+        (b"image,annotator,score,n\n1,a,3,2\n", {"count_column": "n"}, "both an annotator and a count"),
+        (
+            b"image,annotator,score,at\n1,a,3,noon\n",
+            {"rated_at_column": "at"},
+            "line 2: 'noon' is not a moment",
+        ),
+        (b"image,annotator,score\n1,a,3\n", {"attribute_columns": ["x"]}, "there is no column 'x'"),
+        (b"image,annotator,score\n1,a,3\n", {"maximum": float("inf")}, "its scale has no end"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_sentence(
+    home: Home, content: bytes, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_ratings(declared(home, content, **options), home=home)
+    assert str(home.imports / "ratings.csv") in caught.value.where
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(home: Home) -> None:
+    with pytest.raises(InputError, match=r"none\.csv: it cannot be read"):
+        read_ratings(RatingsFile(path="imports/none.csv"), home=home)
+
+
+def test_the_line_of_a_row_counts_blank_lines_and_lines_inside_of_cells(home: Home) -> None:
+    content = 'image,annotator,score,note\n\n1,a,3,"two\nlines"\n2,a,99,\n'
+    with pytest.raises(InputError, match="line 5: the score 99"):
+        read_ratings(declared(home, content), home=home)
+
+
+def test_attributes_of_pictures(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "pictures.csv"
+    path.write_text("file,person,age\n1.jpg,X1,\n2.jpg,X2,40\n2.jpg,X2,40\n")
+    file = PicturesFile(path=str(path), picture_column="file")
+    assert read_picture_attributes(file, home=home) == {
+        "1.jpg": {"person": "X1"},
+        "2.jpg": {"person": "X2", "age": "40"},
+    }
+    path.write_text("file,person\n1.jpg,X1\n1.jpg,X2\n")
+    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is described differently than on line 2"):
+        read_picture_attributes(file, home=home)

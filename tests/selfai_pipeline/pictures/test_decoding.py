@@ -1,0 +1,224 @@
+"""Every kind of picture gives the right pixels, or a reason."""
+
+import io
+import struct
+import tracemalloc
+import zlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from selfai_pipeline.pictures.decoding import BACKDROP, PictureError, decode_rgb
+
+LIMIT = 1_000_000
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def colours(height: int = 24, width: int = 36) -> npt.NDArray[np.uint8]:
+    """A smooth picture, so that lossy formats keep it nearly."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([255 * x / (width - 1), 255 * y / (height - 1), 128 + 0 * x], axis=2).astype(np.uint8)
+
+
+def decode(content: bytes, **options: int) -> npt.NDArray[np.uint8]:
+    return decode_rgb(content, **{"max_pixels": LIMIT, **options})
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_lossless_formats_keep_every_pixel(kind: str) -> None:
+    assert np.array_equal(decode(encoded(Image.fromarray(colours()), kind)), colours())
+
+
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
+def test_lossy_formats_keep_the_picture(kind: str, options: dict[str, int]) -> None:
+    pixels = decode(encoded(Image.fromarray(colours()), kind, **options))
+    assert np.abs(pixels.astype(int) - colours()).mean() < 4
+
+
+def test_grey_has_three_equal_channels() -> None:
+    grey = colours()[:, :, 0]
+    for kind in ("PNG", "JPEG"):
+        pixels = decode(encoded(Image.fromarray(grey), kind))
+        assert pixels.shape == (24, 36, 3)
+        assert np.ptp(pixels, axis=2).max() == 0
+        assert np.abs(pixels[:, :, 0].astype(int) - grey).max() <= 4
+
+
+def test_one_bit_a_pixel_is_black_and_white() -> None:
+    bits = Image.fromarray(colours()[:, :, 0]).convert("1")
+    assert set(np.unique(decode(encoded(bits)))) == {0, 255}
+
+
+def test_transparent_pixels_lie_over_mid_grey() -> None:
+    layer = np.dstack([colours(), np.full((24, 36), 255, np.uint8)])
+    layer[:12, :, 3] = 0
+    layer[12:14, :, 3] = 128
+    pixels = decode(encoded(Image.fromarray(layer)))
+    assert np.all(pixels[:12] == BACKDROP)
+    half = (colours()[12:14].astype(int) + BACKDROP) / 2
+    assert np.abs(pixels[12:14] - half).max() <= 2
+    assert np.array_equal(pixels[14:], colours()[14:])
+
+
+def test_grey_with_transparency_lies_over_mid_grey_too() -> None:
+    layer = np.dstack([colours()[:, :, 0], np.zeros((24, 36), np.uint8)])
+    assert np.all(decode(encoded(Image.fromarray(layer, "LA"))) == BACKDROP)
+
+
+def test_a_palette_with_a_transparent_colour() -> None:
+    image = Image.new("P", (4, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putdata([0, 1, 0, 1])
+    pixels = decode(encoded(image, transparency=1))
+    assert pixels[0].tolist() == [[255, 0, 0], [BACKDROP] * 3, [255, 0, 0], [BACKDROP] * 3]
+
+
+def test_cmyk_is_converted() -> None:
+    cmyk = Image.fromarray(colours()).convert("CMYK")
+    pixels = decode(encoded(cmyk, "JPEG", quality=95))
+    assert np.abs(pixels.astype(int) - colours()).mean() < 6
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    deep = np.linspace(0, 65535, 24 * 36).reshape(24, 36).astype(np.uint16)
+    written, content = cv2.imencode(".png", deep)
+    assert written
+    pixels = decode(content.tobytes())
+    assert np.abs(pixels[:, :, 1] - deep / 257).max() <= 0.5
+
+
+def test_sixteen_bits_of_colour_are_scaled_to_eight() -> None:
+    deep = colours().astype(np.uint16) * 257
+    written, content = cv2.imencode(".png", deep[:, :, ::-1])
+    assert written
+    assert np.array_equal(decode(content.tobytes()), colours())
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_of_an_animation_counts(kind: str) -> None:
+    frames = [Image.new("RGB", (16, 12), colour) for colour in ("#c80000", "#00c800", "#0000c8")]
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
+    assert np.abs(decode(content).astype(int) - [200, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_undone_as_exif_means_it(orientation: int) -> None:
+    """Pillow's own transposition of a file that carries the tag is the reference."""
+    from PIL import ImageOps
+
+    stored = Image.fromarray(colours())
+    exif = Image.Exif()
+    exif[274] = orientation
+    with Image.open(io.BytesIO(encoded(stored, exif=exif.tobytes()))) as tagged:
+        expected = np.asarray(ImageOps.exif_transpose(tagged))
+    assert np.array_equal(decode(encoded(stored), orientation=orientation), expected)
+
+
+def test_an_orientation_inside_the_bytes_is_not_applied_twice() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    content = encoded(Image.fromarray(colours()), exif=exif.tobytes())
+    assert decode(content).shape == (24, 36, 3)
+    assert decode(content, orientation=6).shape == (36, 24, 3)
+
+
+def test_an_unknown_orientation_is_an_error_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="1 to 8"):
+        decode(encoded(Image.fromarray(colours())), orientation=9)
+
+
+def noisy(kind: str) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(noise), kind)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"\0" * 500, "not_a_picture"),
+        (b"this is a text file, not a picture\n" * 20, "not_a_picture"),
+        (b"<html><body>404</body></html>", "not_a_picture"),
+        (encoded(Image.new("RGB", (4, 4)), "TIFF"), "not_a_picture"),
+        (noisy("JPEG")[:-800], "truncated"),
+        (noisy("PNG")[:-800], "truncated"),
+        (noisy("BMP")[:-800], "truncated"),
+        (noisy("WEBP")[:-800], "truncated"),
+        (noisy("GIF")[:-800], "truncated"),
+    ],
+)
+def test_what_is_no_whole_picture_has_a_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(PictureError) as raised:
+        decode(content)
+    assert raised.value.reason in ({reason, "undecodable"} if reason == "truncated" else {reason})
+
+
+def test_a_truncated_jpeg_is_told_from_a_broken_one() -> None:
+    with pytest.raises(PictureError) as raised:
+        decode(noisy("JPEG")[:-800])
+    assert raised.value.reason == "truncated"
+
+
+def claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims a size and, once decoded, would take it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(10_000, 10_000), (13_000, 13_000), (60_000, 60_000)])
+def test_too_many_pixels_are_refused_by_the_header_alone(size: tuple[int, int]) -> None:
+    content = claims(*size)
+    tracemalloc.start()
+    with pytest.raises(PictureError) as raised:
+        decode_rgb(content, max_pixels=50_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert raised.value.reason == "too_many_pixels"
+    assert peak < 2_000_000
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    content = encoded(Image.fromarray(colours()))
+    assert decode(content, max_pixels=24 * 36).shape == (24, 36, 3)
+    with pytest.raises(PictureError, match="too_many_pixels"):
+        decode(content, max_pixels=24 * 36 - 1)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP"]),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    share=st.floats(0, 1),
+)
+def test_damaged_files_never_raise_anything_else(
+    kind: str, changes: list[tuple[float, int]], share: float
+) -> None:
+    content = bytearray(encoded(Image.fromarray(colours()), kind))
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    try:
+        pixels = decode(bytes(content[: round(share * len(content))]))
+    except PictureError:
+        return
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3

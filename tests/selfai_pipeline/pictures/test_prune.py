@@ -1,0 +1,218 @@
+"""A day is pruned: every stored picture has a row, a measure and, where it goes, a reason."""
+
+import datetime
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfai_pipeline.errors import MissingVersion
+from selfai_pipeline.pictures.measures import Pixels
+from selfai_pipeline.pictures.prune import prune_day
+from selfai_pipeline.pictures.settings import PruneSettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+
+DAY = "2026-01-02"
+
+
+def scene(seed: int, *, height: int = 200, width: int = 240) -> Pixels:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (11, 11, 3), dtype=np.uint8)
+    smooth = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    return np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, kind, **options)
+    return sink.getvalue()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path)
+
+
+def crawled(store: Store, pictures: Sequence[tuple[str, bytes]], **columns: Any) -> TableRef:
+    """A raw_crawl of stored pictures, each an (url, bytes)."""
+    rows = []
+    for url, content in pictures:
+        image_id = store.pictures.put(content)
+        row = {
+            "image_id": image_id,
+            "url": url,
+            "source": "a-source",
+            "fetched_at": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+            "status": "stored",
+            "reason": None,
+            "licence": None,
+            "format": None,
+            "bytes": len(content),
+            "width": None,
+            "height": None,
+            "orientation": 1,
+            "fetched_sha256": image_id,
+            "attributes": "{}",
+        }
+        rows.append(row | columns)
+    return store.tables.write(rows, asset="raw_crawl", partition=DAY)
+
+
+def pruned(store: Store, pictures: Sequence[tuple[str, bytes]], **settings: Any) -> dict[str, dict[str, Any]]:
+    """Rows of the pruned set by URL."""
+    ref = prune_day(crawled(store, pictures), store=store, settings=PruneSettings(**settings))
+    return {row["url"]: row for row in store.tables.read(ref).to_pylist()}
+
+
+def test_a_good_picture_is_kept_with_its_measures(store: Store) -> None:
+    content = encoded(scene(0))
+    row = pruned(store, [("u", content)])["u"]
+    assert row["kept"]
+    assert row["reason"] is None
+    assert (row["width"], row["height"]) == (240, 200)
+    assert row["aspect"] == pytest.approx(1.2)
+    assert row["bits_per_pixel"] == pytest.approx(8 * len(content) / (200 * 240))
+    assert len(row["perceptual_hash"]) == 8
+    assert 0 < row["entropy"] <= 8
+
+
+def test_each_rule_has_its_reason(store: Store) -> None:
+    good = scene(1)
+    blurred = np.asarray(cv2.GaussianBlur(good, (0, 0), 12), dtype=np.uint8)
+    two_tone = np.full((200, 200, 3), 90, dtype=np.uint8)
+    two_tone[::2] = 160
+    bad = {
+        "too_small": scene(2, height=60, width=80),
+        "extreme_aspect": scene(3, height=100, width=600),
+        "too_dark": good // 16,
+        "too_bright": 255 - good // 32,
+        "low_contrast": good // 32 + 100,
+        "low_information": two_tone,
+        "blurred": blurred,
+    }
+    rows = pruned(store, [(reason, encoded(pixels)) for reason, pixels in bad.items()])
+    assert {url: row["reason"] for url, row in rows.items()} == {reason: reason for reason in bad}
+    assert all(row["brightness"] is not None for row in rows.values())
+
+
+def test_a_picture_of_few_bits_is_heavily_compressed(store: Store) -> None:
+    content = encoded(scene(4), "JPEG", quality=5)
+    assert pruned(store, [("u", content)], min_bits_per_pixel=3)["u"]["reason"] == "heavily_compressed"
+
+
+def test_what_cannot_be_decoded_keeps_the_decoders_reason_and_the_rest_goes_on(store: Store) -> None:
+    rows = pruned(
+        store,
+        [
+            ("zero", b""),
+            ("text", b"no picture at all"),
+            ("cut", encoded(scene(5), "JPEG")[:-2000]),
+            ("large", encoded(scene(6, height=400, width=400))),
+            ("good", encoded(scene(7))),
+        ],
+        max_pixels=100_000,
+    )
+    reasons = {url: row["reason"] for url, row in rows.items()}
+    assert reasons == {
+        "zero": "empty_file",
+        "text": "not_a_picture",
+        "cut": "truncated",
+        "large": "too_many_pixels",
+        "good": None,
+    }
+    assert rows["text"]["width"] is None
+    assert rows["text"]["perceptual_hash"] is None
+
+
+def test_of_near_duplicates_the_one_with_the_most_pixels_stays(store: Store) -> None:
+    large = scene(8, height=400, width=480)
+    small = np.asarray(cv2.resize(large, (240, 200), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    rows = pruned(
+        store,
+        [
+            ("small", encoded(small)),
+            ("large", encoded(large)),
+            ("again", encoded(small, "JPEG", quality=60)),
+            ("other", encoded(scene(9))),
+        ],
+    )
+    assert [url for url, row in rows.items() if row["kept"]] in (["large", "other"], ["other", "large"])
+    for url in ("small", "again"):
+        assert rows[url]["reason"] == "near_duplicate"
+        assert rows[url]["duplicate_of"] == rows["large"]["image_id"]
+
+
+def test_of_equally_large_near_duplicates_the_smallest_image_id_stays(store: Store) -> None:
+    copies = [(str(quality), encoded(scene(10), "JPEG", quality=quality)) for quality in (70, 80, 90, 95)]
+    rows = pruned(store, copies)
+    (kept,) = [row for row in rows.values() if row["kept"]]
+    assert kept["image_id"] == min(row["image_id"] for row in rows.values())
+
+
+def test_one_picture_under_two_addresses_is_kept_once(store: Store) -> None:
+    rows = pruned(store, [("b", encoded(scene(11))), ("a", encoded(scene(11)))])
+    assert rows["a"]["kept"]
+    assert rows["b"]["reason"] == "exact_duplicate"
+    assert rows["b"]["duplicate_of"] == rows["a"]["image_id"]
+
+
+def test_a_bad_picture_under_two_addresses_keeps_its_own_reason(store: Store) -> None:
+    rows = pruned(store, [("b", b"text"), ("a", b"text")])
+    assert {row["reason"] for row in rows.values()} == {"not_a_picture"}
+
+
+def test_orientation_is_applied_before_measuring(store: Store) -> None:
+    ref = prune_day(
+        crawled(store, [("u", encoded(scene(12)))], orientation=6), store=store, settings=PruneSettings()
+    )
+    (row,) = store.tables.read(ref).to_pylist()
+    assert (row["width"], row["height"], row["orientation"]) == (200, 240, 6)
+
+
+def test_only_stored_pictures_have_a_row(store: Store) -> None:
+    ref = prune_day(
+        crawled(store, [("u", encoded(scene(13)))], status="refused", image_id=None),
+        store=store,
+        settings=PruneSettings(),
+    )
+    assert ref.rows == 0
+    assert store.tables.facts(ref) == {"counts": {}, "state": "empty"}
+
+
+def test_an_empty_day_gives_an_empty_table(store: Store) -> None:
+    ref = prune_day(crawled(store, []), store=store, settings=PruneSettings())
+    assert (ref.asset, ref.partition, ref.rows) == ("pruned_set", DAY, 0)
+    assert store.tables.facts(ref)["state"] == "empty"
+
+
+def test_facts_count_outcomes(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="selfai.pictures"):
+        crawl = crawled(store, [("a", encoded(scene(14))), ("b", encoded(scene(14))), ("c", b"")])
+        ref = prune_day(crawl, store=store, settings=PruneSettings())
+    facts = store.tables.facts(ref)
+    assert facts == {"counts": {"empty_file": 1, "exact_duplicate": 1, "kept": 1}, "state": "pruned"}
+    assert f"pruned {DAY}: 1 kept of 3 (1 empty_file, 1 exact_duplicate)" in caplog.text
+
+
+def test_the_same_crawl_gives_the_same_table_whatever_its_order_and_workers(store: Store) -> None:
+    pictures = [(str(seed), encoded(scene(seed))) for seed in range(6)]
+    pictures += [(f"copy {seed}", encoded(scene(seed), "JPEG")) for seed in range(6)]
+    one = prune_day(crawled(store, pictures), store=store, settings=PruneSettings(workers=1))
+    other = prune_day(crawled(store, pictures[::-1]), store=store, settings=PruneSettings(workers=3))
+    assert one == other
+    table = store.tables.read(one)
+    assert table["image_id"].to_pylist() == sorted(table["image_id"].to_pylist())
+
+
+def test_a_picture_that_left_the_store_is_an_error(store: Store) -> None:
+    crawl = crawled(store, [("u", encoded(scene(15)))])
+    (image_id,) = store.tables.read(crawl, ["image_id"])["image_id"].to_pylist()
+    store.pictures.delete(image_id)
+    with pytest.raises(MissingVersion):
+        prune_day(crawl, store=store, settings=PruneSettings())
