@@ -38,13 +38,13 @@ class EvaluationSettings(Settings):
         0.1875, gt=0, lt=1, description="Side of the patch that hides a part of the face, share of the side."
     )
     occlusion_stride: float = Field(
-        0.0625, gt=0, le=1, description="Step between two places of the patch, share of the side."
+        0.09375, gt=0, le=1, description="Step between two places of the patch, share of the side."
     )
     occlusion_faces: int = Field(
-        4, ge=0, le=60, description="Occlusion maps shown for high, middle and low scores each; 0: none."
+        3, ge=0, le=60, description="Occlusion maps shown for high, middle and low scores each; 0: none."
     )
     occlusion_mean_faces: int = Field(
-        60, ge=0, description="Test faces behind the mean map, spread evenly over the scores; 0: none."
+        24, ge=0, description="Test faces behind the mean map, spread evenly over the scores; 0: none."
     )
     gallery_faces: int = Field(12, ge=0, le=200, description="Faces in each gallery; 0: no galleries.")
     gallery_side: int = Field(112, ge=32, le=512, description="Side of a face in the galleries, pixels.")

@@ -183,8 +183,7 @@ def _single_scores(rows: _Rows, model: RatingModel) -> dict[int, PictureScore]:
 
 
 def _spread_by_source(singles: _Rows) -> dict[int, float]:
-    """Source -> standard deviation of single ratings around their picture's mean, pooled over its
-    pictures."""
+    """Source -> standard deviation of single ratings around their picture's mean, pooled over pictures."""
     spread = {}
     for source in np.unique(singles.source):
         rows = singles.take(singles.source == source)

@@ -14,8 +14,8 @@ ANNOTATORS = 24
 FEWEST, MOST = 2, 6
 """How many different annotators rate one picture."""
 
-BIAS_SPREAD = 0.5
-UNSTEADINESS = (0.45, 1.0)
+BIAS_SPREAD = 0.45
+UNSTEADINESS = (0.4, 0.9)
 COLUMNS = ("image", "annotator", "score", "rated_at", "group")
 
 

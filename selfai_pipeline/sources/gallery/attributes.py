@@ -92,18 +92,18 @@ class Portrait:
 
 
 WEIGHTS = Look(
-    smile=0.52,
-    eye_size=0.42,
-    light_softness=0.40,
-    hair_volume=0.40,
-    skin_smoothness=0.26,
-    symmetry=0.14,
-    brow_arch=0.14,
-    face_width=0.20,
+    smile=0.54,
+    eye_size=0.46,
+    light_softness=0.44,
+    hair_volume=0.44,
+    skin_smoothness=0.18,
+    symmetry=0.06,
+    brow_arch=0.09,
+    face_width=0.09,
 )
 """Pull of each attribute on the appeal; an oval face of middle width is liked best."""
 
-STEEPNESS = 0.92
+STEEPNESS = 0.85
 """How far the appeal spreads over the scale: classes 1 to 8 all occur among a few hundred portraits."""
 
 
@@ -112,7 +112,7 @@ def appeal_of(look: Look) -> float:
 
     With u the attributes, w their weights and f(u) = sqrt(3) (2u - 1), which has mean 0 and variance 1:
 
-        appeal = 9 / (1 + exp(-0.92 z)),   z = sum w f(u) / |w|
+        appeal = 9 / (1 + exp(-0.85 z)),   z = sum w f(u) / |w|
 
     where face_width enters as 1 - |2u - 1| instead of u. Smooth in every attribute but
     for the top of that one.

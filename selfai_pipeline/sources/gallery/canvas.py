@@ -16,22 +16,28 @@ NEUTRAL = 128
 
 
 def spline(points: ArrayLike, *, closed: bool, steps: int = 8) -> Points:
-    """A Catmull-Rom curve through `points` [n, 2], with `steps` pieces between two of them."""
+    """A Catmull-Rom curve through `points` [..., n, 2], with `steps` pieces between two of them.
+
+    Further axes in front hold as many curves.
+    """
     knots = np.asarray(points, dtype=np.float64)
+    first, last = knots[..., :1, :], knots[..., -1:, :]
     if closed:
-        knots = np.vstack([knots[-1:], knots, knots[:2]])
+        knots = np.concatenate([last, knots, knots[..., :2, :]], axis=-2)
     else:
-        knots = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
-    before, start, end, after = knots[:-3], knots[1:-2], knots[2:-1], knots[3:]
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+        knots = np.concatenate(
+            [2 * first - knots[..., 1:2, :], knots, 2 * last - knots[..., -2:-1, :]], axis=-2
+        )
+    before, start, end, after = (knots[..., i : knots.shape[-2] - 3 + i, None, :] for i in range(4))
+    t = (np.arange(steps) / steps)[:, None]
     curve = 0.5 * (
-        2 * start[:, None]
-        + (end - before)[:, None] * t
-        + (2 * before - 5 * start + 4 * end - after)[:, None] * t**2
-        + (3 * start - before - 3 * end + after)[:, None] * t**3
+        2 * start
+        + (end - before) * t
+        + (2 * before - 5 * start + 4 * end - after) * t**2
+        + (3 * start - before - 3 * end + after) * t**3
     )
-    flat = curve.reshape(-1, 2)
-    return flat if closed else np.vstack([flat, knots[-2:-1]])
+    flat = curve.reshape(*curve.shape[:-3], -1, 2)
+    return flat if closed else np.concatenate([flat, last], axis=-2)
 
 
 def ellipse(x: float, y: float, width: float, height: float, *, steps: int = 40) -> Points:
@@ -147,11 +153,9 @@ class Canvas:
         return found if clip is None else intersection(found, clip)
 
     def paint(self, region: Region | None, colour: Pixels, *, opacity: float = 1.0) -> None:
-        """Lay a colour [3], or a picture's worth of colours [h, w, 3], over the region."""
+        """Lay a colour [3], or one for each pixel of the region's mask [h, w, 3], over the region."""
         if region is None:
             return
-        if colour.ndim == 3:
-            colour = colour[region.rows, region.columns]
         part = self.pixels[region.rows, region.columns]
         part += (colour - part) * (region.mask * np.float32(opacity))[..., None]
 
@@ -163,12 +167,12 @@ class Canvas:
         part *= 1 + (np.asarray(factor, dtype=np.float32) - 1) * region.mask[..., None]
 
     def streak(
-        self, paths: list[Points], tones: ArrayLike, *, width: float, opacity: float, clip: Region | None
+        self, paths: Points, tones: ArrayLike, *, width: float, opacity: float, clip: Region | None
     ) -> None:
         """Lighten or darken fine lines within `clip`, all in one pass.
 
         Args:
-            paths: open paths in face units; later ones lie over earlier ones.
+            paths: open paths [n, points, 2] in face units; later ones lie over earlier ones.
             tones: a factor for each path, from 0 up to 2.
             width: of the lines, face units.
             opacity: 0 leaves the picture as it is, 1 multiplies the lines by their tones.

@@ -35,11 +35,11 @@ class Anatomy:
         lean = (1 - look.symmetry) * (1 if setting.uneven_side > 0.5 else -1)
         shift = 0.16 * (setting.turn - 0.5)
         eye_x = 0.395 + 0.03 * (look.face_width - 0.5)
-        opening = 0.062 + 0.078 * look.eye_size
+        opening = 0.055 + 0.098 * look.eye_size
         return cls(
             shift=shift,
             eyes=((-eye_x + shift, 0.035 * lean), (eye_x + shift, -0.035 * lean)),
-            eye_width=0.168 + 0.060 * look.eye_size,
+            eye_width=0.160 + 0.075 * look.eye_size,
             eye_opening=(opening * (1 - 0.13 * lean), opening * (1 + 0.13 * lean)),
             nose=(1.5 * shift + 0.03 * lean, 0.40 + 0.08 * (setting.nose_length - 0.5)),
             mouth=(shift + 0.02 * lean, 0.775 + 0.05 * (setting.nose_length - 0.5)),
@@ -84,7 +84,7 @@ def draw_eyes(canvas: Canvas, portrait: Portrait, anatomy: Anatomy, *, skin: Pix
         )
         white = canvas.region(outline)
         canvas.paint(white, mix(rgb(236, 230, 224), skin, 0.12))
-        radius = 0.058 + 0.058 * portrait.look.eye_size + 0.012
+        radius = 0.066 + 0.066 * portrait.look.eye_size
         centre = (x + 0.25 * anatomy.shift, y - 0.13 * opening)
         canvas.paint(canvas.region(ellipse(*centre, radius, radius), clip=white), iris * np.float32(0.55))
         canvas.paint(

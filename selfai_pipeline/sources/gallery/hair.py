@@ -28,7 +28,7 @@ def hair_colour(portrait: Portrait) -> Pixels:
 
 def silhouette(portrait: Portrait, half_width: float) -> Points:
     """The outline of all the hair: its volume pushes it away from the skull, its length pulls it down."""
-    volume = 0.05 + 0.36 * portrait.look.hair_volume
+    volume = 0.04 + 0.42 * portrait.look.hair_volume
     length = -0.05 + 1.65 * portrait.setting.hair_length
     side = half_width + 0.02
     knots = [
@@ -54,28 +54,26 @@ def draw_back_hair(
     outline = silhouette(portrait, half_width)
     region = canvas.region(outline, softness=0.018)
     canvas.paint(region, colour * np.float32(0.72))
-    volume = 0.05 + 0.36 * portrait.look.hair_volume
+    volume = 0.04 + 0.42 * portrait.look.hair_volume
     length = -0.05 + 1.65 * portrait.setting.hair_length
-    paths = []
-    for _ in range(45 if length > 0.15 else 20):
-        side = -1 if generator.random() < 0.5 else 1
-        x = half_width + volume * generator.uniform(0.55, 1.0) - 0.02
-        sway = generator.normal(0, 0.025)
-        knots = [
-            [side * x * 0.75, -1.0 - 0.4 * volume],
-            [side * x, -0.4],
-            [side * (x + 0.04 * volume + sway), 0.45 * length],
-            [side * (x - 0.1 + 2 * sway), length + generator.uniform(-0.12, 0.05)],
-        ]
-        paths.append(spline(knots, closed=False))
-    canvas.streak(paths, generator.uniform(0.6, 1.7, len(paths)), width=0.014, opacity=0.5, clip=region)
+    count = 45 if length > 0.15 else 20
+    side = generator.choice([-1.0, 1.0], count)
+    x = half_width + volume * generator.uniform(0.55, 1.0, count) - 0.02
+    sway = generator.normal(0, 0.025, count)
+    end = length + generator.uniform(-0.12, 0.05, count)
+    across = np.stack([0.75 * x, x, x + 0.04 * volume + sway, x - 0.1 + 2 * sway], axis=1)
+    down = np.stack(
+        [np.full(count, -1.0 - 0.4 * volume), np.full(count, -0.4), np.full(count, 0.45 * length), end], 1
+    )
+    paths = spline(np.stack([side[:, None] * across, down], axis=2), closed=False)
+    canvas.streak(paths, generator.uniform(0.6, 1.7, count), width=0.014, opacity=0.5, clip=region)
 
 
 def draw_front_hair(
     canvas: Canvas, portrait: Portrait, generator: np.random.Generator, half_width: float, *, colour: Pixels
 ) -> None:
     """The hair on top of the head down to the hairline, parted, with a fringe or without."""
-    volume = 0.05 + 0.36 * portrait.look.hair_volume
+    volume = 0.04 + 0.42 * portrait.look.hair_volume
     setting = portrait.setting
     side = half_width + 0.02
     parting = 0.62 * (setting.parting - 0.5)
@@ -114,24 +112,15 @@ def draw_front_hair(
     region = canvas.region(np.vstack([spline(outer, closed=False), inner]), softness=0.016)
     canvas.paint(region, colour)
     root = np.array([parting, -1.24 - 0.74 * volume])
-    paths = []
-    for _ in range(156):
-        end = inner[int(generator.integers(len(inner)))]
-        goal = np.array(
-            [
-                end[0] * (1 + generator.uniform(0, 0.45 * volume + 0.08)),
-                end[1] + generator.uniform(-0.22, 0.02),
-            ]
-        )
-        start = np.array(
-            [
-                root[0] + generator.normal(0, 0.10) + 0.25 * (goal[0] - parting),
-                root[1] + abs(generator.normal(0, 0.04)),
-            ]
-        )
-        bulge = np.array([0.55 * start[0] + 0.55 * goal[0], 0.6 * start[1] + 0.4 * goal[1] - 0.06])
-        paths.append(spline([start, bulge, goal], closed=False))
-    canvas.streak(paths, generator.uniform(0.5, 1.35, len(paths)), width=0.012, opacity=0.5, clip=region)
+    count = 156
+    goal = inner[generator.integers(len(inner), size=count)]
+    goal = goal * np.stack([1 + generator.uniform(0, 0.45 * volume + 0.08, count), np.ones(count)], axis=1)
+    goal[:, 1] += generator.uniform(-0.22, 0.02, count)
+    start = root + np.abs(generator.normal(0, 0.04, (count, 2))) * [0, 1]
+    start[:, 0] += generator.normal(0, 0.10, count) + 0.25 * (goal[:, 0] - parting)
+    bulge = np.stack([0.55 * (start[:, 0] + goal[:, 0]), 0.6 * start[:, 1] + 0.4 * goal[:, 1] - 0.06], axis=1)
+    paths = spline(np.stack([start, bulge, goal], axis=1), closed=False)
+    canvas.streak(paths, generator.uniform(0.5, 1.35, count), width=0.012, opacity=0.5, clip=region)
     lamp = 1 if setting.light_side > 0.5 else -1
     sheen = spline(
         [[lamp * 0.15, -1.12 - 0.5 * volume], [lamp * 0.5, -1.0 - 0.4 * volume], [lamp * 0.78, -0.72]],

@@ -115,13 +115,12 @@ def render_portrait(portrait: Portrait, *, typical_side: int) -> Rendered:
     heights = head_heights(portrait, shift=anatomy.shift, mouth_y=anatomy.mouth[1], nose_y=anatomy.nose[1])
     toward = (lamp * (0.22 + 1.0 * hardness), -0.35 - 0.5 * setting.light_height, 1.0)
     diffuse, glint = lambert(heights, light=toward, ambient=0.64 - 0.44 * hardness)
-    warm = np.stack([diffuse**0.92, diffuse, diffuse**1.06], axis=2)
-    shade = onto_canvas(warm, canvas)
     head = canvas.region(head_outline(portrait), softness=0.010)
-    canvas.paint(head, skin * shade * np.float32(1.10))
     if head is not None:
-        shine = onto_canvas(glint, canvas)[head.rows, head.columns, None]
-        canvas.pixels[head.rows, head.columns] += (0.05 + 0.13 * hardness) * shine * head.mask[..., None]
+        warm = np.stack([diffuse**0.92, diffuse, diffuse**1.06], axis=2)
+        canvas.paint(head, skin * np.float32(1.10) * onto_canvas(warm, canvas, head))
+        shine = np.float32(0.05 + 0.13 * hardness) * onto_canvas(glint, canvas, head)
+        canvas.pixels[head.rows, head.columns] += (shine * head.mask)[..., None]
     _draw_complexion(canvas, portrait, anatomy, generator, skin=skin)
     draw_nose(canvas, portrait, anatomy)
     draw_mouth(canvas, portrait, anatomy, skin=skin)

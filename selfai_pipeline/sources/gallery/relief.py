@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from selfai_pipeline.sources.gallery.attributes import Portrait
-from selfai_pipeline.sources.gallery.canvas import Canvas, Pixels
+from selfai_pipeline.sources.gallery.canvas import Canvas, Pixels, Region
 
 CELLS_PER_UNIT = 40
 LEFT, TOP, RIGHT, BOTTOM = -1.5, -1.9, 1.5, 2.1
@@ -73,11 +73,12 @@ def lambert(heights: Pixels, *, light: tuple[float, float, float], ambient: floa
     return diffuse.astype(np.float32), glint.astype(np.float32)
 
 
-def onto_canvas(field: Pixels, canvas: Canvas) -> Pixels:
-    """A field on the grid as seen on the canvas [h, w]; beyond the grid its nearest value."""
-    height, width = canvas.pixels.shape[:2]
+def onto_canvas(field: Pixels, canvas: Canvas, region: Region) -> Pixels:
+    """A field on the grid [rows, columns, ...] as it lies under a region; beyond the grid the nearest."""
+    height, width = region.mask.shape
     to_units = np.array([[1 / CELLS_PER_UNIT, 0, LEFT], [0, 1 / CELLS_PER_UNIT, TOP], [0, 0, 1]])
     matrix = np.vstack([canvas.place.matrix, [0, 0, 1]]) @ to_units
+    matrix[:2, 2] -= [region.columns.start, region.rows.start]
     warped = cv2.warpAffine(
         field, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

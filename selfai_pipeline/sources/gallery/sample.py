@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +26,6 @@ logger = logging.getLogger("selfai.sources")
 
 ATTRIBUTES_FILE = "portraits.json"
 STAMP_FILE = "gallery.json"
-MOST_WORKERS = 8
 PROGRESS_EVERY = 50
 LEFTOVER_AGE_S = 3600
 
@@ -147,13 +145,10 @@ def _write_pictures(root: Path, plan: dict[str, list[Item]], settings: GallerySe
     drawn = [item for item in items if item.portrait is not None and item.original is None]
     paths = {item.name: root / item.path for item in items}
 
-    def render(item: Item) -> None:
+    for done, item in enumerate(drawn, start=1):
         _write_of_day(paths[item.name], portrait_file(item, typical_side=settings.picture_size), item.day)
-
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
-        for done, _ in enumerate(pool.map(render, drawn), start=1):
-            if done % PROGRESS_EVERY == 0 or done == len(drawn):
-                logger.info("rendered %d of %d portraits", done, len(drawn))
+        if done % PROGRESS_EVERY == 0 or done == len(drawn):
+            logger.info("rendered %d of %d portraits", done, len(drawn))
     for item in items:
         if item in drawn or item.kind is Kind.REDIRECT:
             continue

@@ -25,12 +25,12 @@ def _studio(setting: Setting, generator: np.random.Generator, width: int, height
     """A cloth lit by a lamp, with the faint clouds of a painted backdrop."""
     y, x = np.mgrid[0:64, 0:64].astype(np.float32) / 63
     colour = hue_colour(
-        setting.background_hue, 0.10 + 0.35 * generator.random(), 0.30 + 0.55 * setting.background_value
+        setting.background_hue, 0.10 + 0.35 * generator.random(), 0.42 + 0.50 * setting.background_value
     )
     spot = np.exp(-((x - generator.uniform(0.2, 0.8)) ** 2 + (y - generator.uniform(0.1, 0.7)) ** 2) / 0.35)
     clouds = blurred(generator.standard_normal((64, 64), dtype=np.float32), 6)
     clouds = clouds / np.abs(clouds).max()
-    level = 0.68 + 0.42 * spot + 0.06 * clouds
+    level = 0.52 + 0.68 * spot + 0.06 * clouds
     cloth = cv2.resize(
         colour * level[..., None].astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )

@@ -56,3 +56,27 @@ def test_a_crowd_of_noise_flags_nobody_since_nobody_is_typical() -> None:
     model = fit_rating_model(picture, annotator, rating)
     flags = annotators_without_signal(picture, annotator, rating, model, least_ratings=10, odds=20)
     assert flags.sum() == 0
+
+
+def test_weak_signal_is_signal() -> None:
+    generator = np.random.default_rng(4)
+    truth = generator.normal(size=600)
+    ratings = truth + 0.8 * generator.normal(size=(6, 600))
+    ratings[5] = 0.25 * truth + generator.normal(size=600)
+    picture, annotator = np.tile(np.arange(600), 6), np.repeat(np.arange(6), 600)
+    model = fit_rating_model(picture, annotator, ratings.ravel())
+    flags = annotators_without_signal(picture, annotator, ratings.ravel(), model, least_ratings=10, odds=20)
+    assert flags.sum() == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_compared_with_their_own_ratings(seed: int) -> None:
+    # Of three annotators each makes up a good part of the scores: noise would correlate with itself.
+    generator = np.random.default_rng(seed)
+    truth = generator.normal(size=200)
+    ratings = truth + generator.normal(size=(3, 200))
+    ratings[2] = 1.5 * generator.normal(size=200)
+    picture, annotator = np.tile(np.arange(200), 3), np.repeat(np.arange(3), 200)
+    model = fit_rating_model(picture, annotator, ratings.ravel())
+    flags = annotators_without_signal(picture, annotator, ratings.ravel(), model, least_ratings=10, odds=20)
+    assert flags.tolist() == [False, False, True]

@@ -1,0 +1,47 @@
+"""The report as one HTML page: everything is inside it, nothing is asked from elsewhere."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from selfai_pipeline.evaluation.charts import STAGE_TITLES
+from selfai_pipeline.evaluation.words import count, interval_in_words, number, percent, value_in_words
+from selfai_pipeline.sources.settings import SAMPLE_GALLERY
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(content: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        content: `facts` of the evaluation table, `charts` (`Charts`), `occlusion` (`OcclusionMaps` or None),
+            `galleries` (rows of cards), `origin` (hashes and settings).
+
+    Every value is escaped: names of groups and sources come from outside.
+    """
+    # Autoescape by file name would leave a renamed template open; here it is always on.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(
+        number=number,
+        value=value_in_words,
+        interval=interval_in_words,
+        percent=percent,
+        settings=lambda values: json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False),
+    )
+    environment.globals.update(count=count)
+    facts = content["facts"]
+    faces = sum(facts["sources"].values())
+    return environment.get_template("report.html").render(
+        **content,
+        stage_titles=STAGE_TITLES,
+        rated_faces=faces,
+        rendered_faces=facts["sources"].get(SAMPLE_GALLERY, 0),
+    )

@@ -1,0 +1,237 @@
+"""The charts of the report: SVG without scripts or outside fonts, in colours that survive colour blindness.
+
+Every chart is drawn on its own figure, without pyplot's global state; the same numbers give the same bytes.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import gaussian_kde
+
+from selfai_pipeline.evaluation.correlation import Reals
+from selfai_pipeline.evaluation.galleries import Rows
+from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
+
+BLUE, ORANGE, GREEN, VERMILION, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222"
+"""Blue to vermilion: Okabe and Ito, Color Universal Design."""
+
+SPLIT_STYLES = {"train": (BLUE, "o"), "validation": (ORANGE, "s"), "test": (GREEN, "^")}
+STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E6E8EB",
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.0,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "selfai",
+    "text.parse_math": False,
+}
+
+
+def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
+    """Predicted against annotated scores, [n] each; the colour is the density of faces around a face."""
+    with _drawing(4.8, 4.4) as figure:
+        axes = figure.add_subplot()
+        density = _density(annotated, predicted)
+        order = np.argsort(density, kind="stable")
+        points = axes.scatter(
+            annotated[order],
+            predicted[order],
+            c=density[order],
+            cmap="cividis",
+            s=16,
+            linewidths=0.3,
+            edgecolors="#444444",
+        )
+        low = min(SCORE_MINIMUM, float(predicted.min()))
+        high = max(SCORE_MAXIMUM, float(predicted.max()))
+        axes.plot([low, high], [low, high], color=VERMILION, linewidth=1, linestyle="--", label="equal")
+        axes.set(xlim=(low - 0.3, high + 0.3), ylim=(low - 0.3, high + 0.3), aspect="equal")
+        axes.set_xlabel("score by the crowd (points, 0 to 9)")
+        axes.set_ylabel("score by the model (points)")
+        axes.legend(loc="upper left")
+        bar = figure.colorbar(points, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("test faces per square point")
+        return _svg(figure)
+
+
+def score_distribution_svg(classes: Mapping[str, Rows]) -> bytes:
+    """Share of each score class within each split; `classes` maps the split to the classes of its faces."""
+    with _drawing(4.8, 3.2) as figure:
+        axes = figure.add_subplot()
+        for split, (colour, marker) in SPLIT_STYLES.items():
+            found = classes.get(split)
+            if found is not None and len(found):
+                share = np.bincount(found, minlength=CLASSES) / len(found)
+                axes.plot(
+                    range(CLASSES), share, color=colour, marker=marker, label=f"{split} ({len(found)} faces)"
+                )
+        _class_axis(axes)
+        axes.set_ylabel("share of the split's faces")
+        figure.legend(loc="outside upper center", ncols=3, columnspacing=1.0)
+        return _svg(figure)
+
+
+def class_balance_svg(classes: Rows, weights: Reals) -> bytes:
+    """Share of the training faces in each class, and share of the draws of training that it gets.
+
+    Args:
+        classes: of the training faces, [n].
+        weights: probability of a draw, [n].
+    """
+    before = np.bincount(classes, minlength=CLASSES) / max(1, len(classes))
+    after = np.bincount(classes, weights=weights, minlength=CLASSES) / max(float(weights.sum()), 1e-12)
+    with _drawing(4.8, 3.2) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(CLASSES)
+        axes.bar(places - 0.2, before, width=0.4, color=BLUE, label="before: faces")
+        axes.bar(places + 0.2, after, width=0.4, color=ORANGE, label="after: draws in training", hatch="//")
+        _class_axis(axes)
+        axes.set_ylabel("share in training")
+        figure.legend(loc="outside upper center", ncols=2)
+        return _svg(figure)
+
+
+def learning_curve_svg(
+    history: Sequence[Mapping[str, float]],
+    *,
+    upper: Mapping[str, str],
+    lower: Mapping[str, str],
+    lower_label: str,
+    events: Mapping[int, str],
+) -> bytes:
+    """Losses above, the measure on the validation split below; growth events as dotted lines.
+
+    Args:
+        history: one mapping an epoch, in order; a key may be missing in some epochs.
+        upper: key -> name in the legend, losses (no unit).
+        lower: key -> name in the legend.
+        lower_label: label of the lower vertical axis, with its unit.
+        events: epoch (from 1) after which something happened -> what, in a few letters.
+    """
+    with _drawing(4.8, 4.4) as figure:
+        rows = [(upper, "loss (no unit)")]
+        rows += [(lower, lower_label)] if any(key in epoch for epoch in history for key in lower) else []
+        charts = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (keys, label) in zip(charts, rows, strict=True):
+            _lines(axes, history, keys)
+            axes.set_ylabel(label)
+            for epoch, name in events.items():
+                axes.axvline(epoch + 0.5, color=INK, linewidth=1, linestyle=":")
+                if axes is charts[0]:
+                    axes.annotate(
+                        name,
+                        (epoch + 0.5, 1.0),
+                        xycoords=("data", "axes fraction"),
+                        xytext=(0, 3),
+                        textcoords="offset points",
+                        fontsize=7,
+                        ha="center",
+                    )
+        charts[-1].set_xlabel("epoch")
+        charts[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        charts[-1].set_xlim(0.5, max(len(history), 1) + 0.5)
+        return _svg(figure)
+
+
+def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
+    """Predicted minus annotated by score class: a box a class (median, quartiles, 1.5 IQR) over the faces.
+
+    Args:
+        classes: of the test faces, [n].
+        residuals: predicted minus annotated, points, [n].
+    """
+    with _drawing(4.8, 3.4) as figure:
+        axes = figure.add_subplot()
+        present = [number for number in range(CLASSES) if (classes == number).any()]
+        axes.axhline(0, color=VERMILION, linewidth=1, linestyle="--")
+        jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(classes))
+        axes.scatter(classes + jitter, residuals, s=7, color=BLUE, alpha=0.5, linewidths=0)
+        axes.boxplot(
+            [residuals[classes == number] for number in present],
+            positions=present,
+            widths=0.55,
+            showfliers=False,
+            manage_ticks=False,
+            medianprops={"color": INK, "linewidth": 1.6},
+            boxprops={"color": "#555555"},
+            whiskerprops={"color": "#555555"},
+            capprops={"color": "#555555"},
+        )
+        _class_axis(axes)
+        counts = [int((classes == number).sum()) for number in range(CLASSES)]
+        axes.set_xticks(range(CLASSES), [f"{number}\nn {count}" for number, count in enumerate(counts)])
+        axes.set_ylabel("model minus crowd (points)")
+        return _svg(figure)
+
+
+def curve_png(history: Sequence[Mapping[str, float]], keys: Sequence[str]) -> bytes:
+    """A small chart of figures over the epochs, one panel a key, for places that show PNG only.
+
+    Args:
+        history: one mapping an epoch, in order; a key that no epoch has gets an empty panel.
+        keys: names of the figures.
+    """
+    with _drawing(3.2 * len(keys), 2.4) as figure:
+        for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+            _lines(axes, history, {key: key.replace("_", " ")})
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(key.replace("_", " "))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+        return content.getvalue()
+
+
+def _lines(axes: Axes, history: Sequence[Mapping[str, float]], keys: Mapping[str, str]) -> None:
+    styles = zip(keys.items(), ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (VERMILION, "v")), strict=False)
+    for (key, name), (colour, marker) in styles:
+        epochs = [number for number, values in enumerate(history, start=1) if key in values]
+        if epochs:
+            values = [history[number - 1][key] for number in epochs]
+            axes.plot(epochs, values, color=colour, marker=marker if len(epochs) < 40 else "", label=name)
+    if len(keys) > 1 and axes.lines:
+        axes.legend()
+
+
+def _density(first: Reals, second: Reals) -> Reals:
+    """Faces per square point around each face; equal everywhere where a kernel estimate has no value."""
+    try:
+        found = gaussian_kde(np.vstack([first, second]))(np.vstack([first, second]))
+    except (np.linalg.LinAlgError, ValueError):
+        return np.ones(len(first))
+    return np.asarray(found * len(first))
+
+
+def _class_axis(axes: Axes) -> None:
+    axes.set_xticks(range(CLASSES))
+    axes.set_xlim(-0.6, CLASSES - 0.4)
+    axes.set_xlabel("score class (score by the crowd, rounded to points)")
+    axes.grid(visible=False, axis="x")
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[Figure]:
+    """A figure of `width` by `height` inches in the style of the report."""
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue()

@@ -1,0 +1,207 @@
+"""Evaluation of a scorer on the test split: a table of predictions with figures as facts, and the report."""
+
+import json
+import logging
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.evaluation.charts import charts_of
+from selfai_pipeline.evaluation.correlation import Reals
+from selfai_pipeline.evaluation.faces import galleries_of, occlusion_of
+from selfai_pipeline.evaluation.figures import figures_of
+from selfai_pipeline.evaluation.images import load_crop
+from selfai_pipeline.evaluation.page import render_page
+from selfai_pipeline.evaluation.provenance import Stage, chain_of, check_unseen
+from selfai_pipeline.evaluation.settings import EvaluationSettings
+from selfai_pipeline.evaluation.words import correlation_in_words
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.scorer import Scorer
+from selfai_pipeline.training.settings import ComputeSettings
+
+logger = logging.getLogger("selfai.evaluation")
+
+REPORT = "report.html"
+FIGURES = "report.json"
+
+
+def evaluate(
+    scorer: CheckpointRef,
+    labels: TableRef,
+    *,
+    store: Store,
+    settings: EvaluationSettings,
+    compute: ComputeSettings,
+) -> TableRef:
+    """Score the test faces; the table holds one row a test face, its facts are the figures.
+
+    Facts: those of `figures_of`; `sources` (faces of the label table by source), `split_counts`;
+    `scorer` and `labels` (hashes).
+
+    Raises:
+        InputError: there are no test faces, the scorer has seen some of them, or it gives no finite scores.
+        MissingVersion, AlteredVersion: a crop, a checkpoint or a label table is missing or was altered.
+    """
+    everything = store.tables.read(
+        labels,
+        ["image_id", "face", "crop_sha256", "source", "score", "standard_error", "cluster", "split", "group"],
+    ).to_pylist()
+    tested = [row for row in everything if row["split"] == "test"]
+    if not tested:
+        raise InputError(
+            "no face is in the test split",
+            where=f"{labels.asset} {labels.sha256[:12]}",
+            mend="Materialize the label table with a larger test_share.",
+        )
+    check_unseen(
+        [row["image_id"] for row in tested], chain_of(scorer, store=store), labels=labels, store=store
+    )
+    predicted = _score(
+        Scorer.load(scorer, store=store, compute=compute),
+        [row["crop_sha256"] for row in tested],
+        ref=scorer,
+        store=store,
+        batch_size=settings.batch_size,
+    )
+    facts = figures_of(
+        np.array([row["score"] for row in tested]),
+        predicted,
+        groups=[row["group"] for row in tested],
+        clusters=[row["cluster"] for row in tested],
+        label_facts=store.tables.facts(labels),
+        settings=settings,
+    )
+    logger.info("evaluated %d test faces: %s", len(tested), correlation_in_words(facts))
+    columns = ("image_id", "face", "crop_sha256", "score", "standard_error", "group")
+    return store.tables.write(
+        [
+            {**{name: row[name] for name in columns}, "predicted": float(score)}
+            for row, score in zip(tested, predicted, strict=True)
+        ],
+        asset="evaluation_report",
+        facts={
+            **facts,
+            "sources": dict(sorted(Counter(row["source"] for row in everything).items())),
+            "split_counts": dict(sorted(Counter(row["split"] for row in everything).items())),
+            "scorer": scorer.sha256,
+            "labels": labels.sha256,
+        },
+    )
+
+
+def write_report(
+    evaluation: TableRef,
+    *,
+    scorer: CheckpointRef,
+    labels: TableRef,
+    store: Store,
+    settings: EvaluationSettings,
+    compute: ComputeSettings,
+) -> Path:
+    """Write `report.html` (one page, everything inside it) and `report.json` beside it; returns the page.
+
+    They lie in the home's reports folder, under the hash of the evaluation; writing again replaces them.
+
+    Raises:
+        InputError: `evaluation` was made from another scorer or label table.
+        MissingVersion, AlteredVersion: a crop, a checkpoint or a table is missing or was altered.
+        StorageError: the folder cannot be written.
+    """
+    facts = store.tables.facts(evaluation)
+    for name, ref in (("scorer", scorer), ("labels", labels)):
+        if facts.get(name) != ref.sha256:
+            raise InputError(
+                f"it was made from another version of {ref.asset} ({str(facts.get(name))[:12]}) than the one "
+                f"named for the report ({ref.sha256[:12]})",
+                where=f"{evaluation.asset} {evaluation.sha256[:12]}",
+                mend="Materialize evaluation_report again.",
+            )
+    faces = store.tables.read(evaluation).to_pylist()
+    stages = chain_of(scorer, store=store)
+    with_figures = {
+        "facts": facts,
+        "charts": charts_of(
+            faces, store.tables.read(labels, ["score", "class", "split", "weight"]).to_pydict(), stages=stages
+        ),
+        "occlusion": occlusion_of(
+            faces,
+            scorer=Scorer.load(scorer, store=store, compute=compute),
+            crops=store.crops,
+            settings=settings,
+        ),
+        "galleries": galleries_of(faces, crops=store.crops, settings=settings),
+    }
+    origin = _origin(evaluation, labels, stages=stages, settings=settings)
+    folder = store.home.reports / evaluation.sha256
+    page = render_page({**with_figures, "origin": origin, "settings": settings})
+    written = json.dumps(
+        {"figures": facts, "origin": origin}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
+    )
+    _write(folder / FIGURES, written)
+    _write(folder / REPORT, page)
+    logger.info("wrote the report of %d test faces, %d kB", len(faces), len(page) // 1000)
+    return folder / REPORT
+
+
+def _score(scorer: Scorer, crops: list[str], *, ref: CheckpointRef, store: Store, batch_size: int) -> Reals:
+    """Scores of stored crops, [n]; crops may differ in size."""
+    predicted = np.empty(len(crops), np.float64)
+    with scorer.compute.session():
+        for start in range(0, len(crops), batch_size):
+            pictures = [load_crop(sha256, store.crops) for sha256 in crops[start : start + batch_size]]
+            for side in sorted({picture.shape[0] for picture in pictures}):
+                same = [number for number, picture in enumerate(pictures) if picture.shape[0] == side]
+                predicted[[start + number for number in same]] = scorer.score(
+                    np.stack([pictures[number] for number in same])
+                )
+    broken = int((~np.isfinite(predicted)).sum())
+    if broken:
+        raise InputError(
+            f"it gives no finite score for {broken} of {len(crops)} test faces",
+            where=f"{ref.asset} {ref.sha256[:12]}",
+            mend="Train it again, with a lower learning rate.",
+        )
+    return predicted
+
+
+def _origin(
+    evaluation: TableRef, labels: TableRef, *, stages: list[Stage], settings: EvaluationSettings
+) -> dict[str, Any]:
+    """What the report was made from: hashes and settings, JSON values only."""
+    return {
+        "evaluation": {"asset": evaluation.asset, "sha256": evaluation.sha256, "rows": evaluation.rows},
+        "labels": {"asset": labels.asset, "sha256": labels.sha256, "rows": labels.rows},
+        "checkpoints": [
+            {
+                "asset": stage.ref.asset,
+                "sha256": stage.ref.sha256,
+                "weights_sha256": stage.record["weights_sha256"],
+                "pictures": stage.ref.rows,
+                "inputs": stage.inputs,
+                "settings": stage.record.get("settings") or {},
+            }
+            for stage in stages
+        ],
+        "evaluation_settings": settings.model_dump(mode="json"),
+    }
+
+
+def _write(path: Path, content: str) -> None:
+    """Put `content` in place in one move."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(content, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the permissions."
+        ) from error
