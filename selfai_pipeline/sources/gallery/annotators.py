@@ -13,6 +13,8 @@ from selfai_pipeline.sources.gallery.plan import Item
 ANNOTATORS = 24
 FEWEST, MOST = 2, 6
 """How many different annotators rate one picture."""
+COUNT_SHARES = (0.08, 0.17, 0.25, 0.25, 0.25)
+"""Share of the pictures with 2, 3, 4, 5 and 6 ratings."""
 
 BIAS_SPREAD = 0.45
 UNSTEADINESS = (0.4, 0.9)
@@ -75,7 +77,9 @@ def simulate_ratings(plan: dict[str, list[Item]], *, seed: int) -> list[Rating]:
             if not item.rated or item.portrait is None:
                 continue
             chosen = generator.choice(
-                len(crowd), size=int(generator.integers(FEWEST, MOST + 1)), replace=False
+                len(crowd),
+                size=int(generator.choice(np.arange(FEWEST, MOST + 1), p=COUNT_SHARES)),
+                replace=False,
             )
             for index in sorted(chosen.tolist()):
                 ratings.append(

@@ -1,7 +1,7 @@
 """What a portrait looks like, and how much the simulated crowd likes it: the record behind every picture.
 
-Every attribute is a number from 0 to 1 unless it says otherwise, and is drawn independently of all others, so
-that tone of skin, background, clothing and colours of light tell nothing about the appeal.
+Every attribute is a number from 0 to 1 unless it says otherwise. What the crowd reacts to is drawn
+independently of everything else: tone of skin, background, clothing, colour of light say nothing about it.
 """
 
 import math
@@ -103,8 +103,12 @@ WEIGHTS = Look(
 )
 """Pull of each attribute on the appeal; an oval face of middle width is liked best."""
 
-STEEPNESS = 0.85
+STEEPNESS = 0.6
 """How far the appeal spreads over the scale: classes 1 to 8 all occur among a few hundred portraits."""
+
+
+SHARED = 0.25
+"""Share of the variance that the attributes of a look have in common."""
 
 
 def appeal_of(look: Look) -> float:
@@ -112,7 +116,7 @@ def appeal_of(look: Look) -> float:
 
     With u the attributes, w their weights and f(u) = sqrt(3) (2u - 1), which has mean 0 and variance 1:
 
-        appeal = 9 / (1 + exp(-0.85 z)),   z = sum w f(u) / |w|
+        appeal = 9 / (1 + exp(-0.6 z)),   z = sum w f(u) / |w|
 
     where face_width enters as 1 - |2u - 1| instead of u. Smooth in every attribute but
     for the top of that one.
@@ -131,8 +135,17 @@ def appeal_of(look: Look) -> float:
 
 
 def draw_portrait_attributes(generator: np.random.Generator) -> Portrait:
-    """A portrait with every attribute uniform on 0..1 and independent of the others."""
-    look = Look(**{field.name: float(generator.random()) for field in fields(Look)})
+    """A portrait with every attribute uniform on 0..1.
+
+    The attributes of the look go together a little, as a photographer's skill or a good day makes them (a
+    Gaussian copula: every two correlate by about a quarter); those of the setting are independent of
+    everything.
+    """
+    occasion = generator.standard_normal()
+    own = generator.standard_normal(len(fields(Look)))
+    together = math.sqrt(SHARED) * occasion + math.sqrt(1 - SHARED) * own
+    uniform = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in together.tolist()]
+    look = Look(*uniform)
     group = Group.STUDIO if generator.random() < 0.5 else Group.OUTDOOR
     names = [field.name for field in fields(Setting) if field.name != "group"]
     setting = Setting(group=group, **{name: float(generator.random()) for name in names})

@@ -1,0 +1,14 @@
+import pytest
+from pydantic import ValidationError
+
+from selfai_pipeline.sources.gallery.settings import GallerySettings
+
+
+def test_the_days_come_sorted() -> None:
+    assert GallerySettings(days=["2026-01-02", "2026-01-01"]).days == ["2026-01-01", "2026-01-02"]
+
+
+@pytest.mark.parametrize("days", [["2026-02-30"], ["20260101"], ["../.."], ["2026-01-01", "2026-01-01"], []])
+def test_what_is_no_day_is_refused(days: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        GallerySettings(days=days)
