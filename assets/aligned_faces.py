@@ -31,7 +31,7 @@ class FaceConfig(for_environment(FaceSettings), dg.Config):  # type: ignore[misc
     group_name="data",
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def aligned_faces(
     context: dg.AssetExecutionContext,

@@ -78,7 +78,7 @@ def materialized(
             settings=settings.model_dump(mode="json"),
             inputs=made_from,
             external=external or {},
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
         values = {
             "dagster/row_count": ref.rows,

@@ -31,7 +31,7 @@ class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[mi
     group_name="data",
     kinds={"opencv", "parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def pruned_set(
     context: dg.AssetExecutionContext,

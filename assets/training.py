@@ -28,7 +28,11 @@ class FinetuneConfig(for_environment(FinetuneSettings), dg.Config):  # type: ign
 
 def _tags(context: dg.AssetExecutionContext, *inputs: Snapshot) -> dict[str, str]:
     hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
-    return {"dagster.run_id": context.run_id, "dagster.asset": context.asset_key.to_user_string(), **hashes}
+    return {
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset": context.asset_key.to_user_string(),
+        **hashes,
+    }
 
 
 def _figures(record: Mapping[str, Any], curve: str) -> dict[str, Any]:
@@ -62,9 +66,8 @@ def siamese_checkpoint(
     Tiny Darknet with ELU and without batch norm; L1 distance and hinge embedding loss; Net2Net widens or
     deepens it whenever validation stalls. A run that was killed goes on from its last epoch.
     """
-    from selfai_pipeline.training.siamese_stage import pretrain_siamese
-
     from selfai_pipeline.training.checkpoints import load_record
+    from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
     tags = _tags(context, balanced_label_table)
     with tracking.run("siamese", parameters=config.model_dump(mode="json"), tags=tags) as run:
@@ -94,9 +97,8 @@ def widened_checkpoint(
     store: dg.ResourceParam[Store],
 ) -> Snapshot:
     """The same function at twice the width, by Net2Net; the sameness is measured in float64 first."""
-    from selfai_pipeline.training.widen_stage import widen_checkpoint
-
     from selfai_pipeline.training.checkpoints import load_record
+    from selfai_pipeline.training.widen_stage import widen_checkpoint
 
     ref = widen_checkpoint(siamese_checkpoint.checkpoint, store=store, settings=config)
     metrics = load_record(ref, store=store)["metrics"]
@@ -127,14 +129,13 @@ def finetuned_scorer(
     store: dg.ResourceParam[Store],
     compute: Compute,
     tracking: Tracking,
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the subscripted form
+) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
     """The scorer: Huber loss on draws that pick a class first and a picture second.
 
     It is registered in MLflow only after its own checks have passed.
     """
-    from selfai_pipeline.training.finetune_stage import finetune_scorer
-
     from selfai_pipeline.training.checkpoints import folder_of, load_record
+    from selfai_pipeline.training.finetune_stage import finetune_scorer
 
     labels = balanced_label_table.table
     tags = _tags(context, widened_checkpoint, balanced_label_table)
@@ -150,7 +151,8 @@ def finetuned_scorer(
             figures["registered_version"] = run.register(store.files.local_path(folder_of(ref)))
     inputs = [widened_checkpoint, balanced_label_table]
     snapshot = materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata={WHOLE: figures})
-    return dg.MaterializeResult(value=snapshot, check_results=results)
+    yield dg.Output(snapshot)
+    yield from results
 
 
 def _judge(ref: CheckpointRef, record: Mapping[str, Any], store: Store) -> Iterator[dg.AssetCheckResult]:

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from selfai_pipeline.environment import for_environment
 from selfai_pipeline.training.settings import ComputeSettings
 
 
-class Compute(ComputeSettings, dg.ConfigurableResource[ComputeSettings]):
+class Compute(for_environment(ComputeSettings), dg.ConfigurableResource[ComputeSettings]):  # type: ignore[misc]
     """`ComputeSettings` as a resource: one place to change where training runs."""

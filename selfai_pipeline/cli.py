@@ -14,12 +14,13 @@ from selfai_pipeline.errors import SelfaiError
 from selfai_pipeline.home import Home
 
 PROJECT = Path(__file__).resolve().parent.parent
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Dagster's console is silenced: the library's own lines say what goes on, the event log keeps the rest."""
 
 
 def main() -> None:
     """Run the command line; an error that a user can mend is one sentence, not a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("selfai").setLevel(logging.INFO)
+    show_progress()
     try:
         commands(standalone_mode=False)
     except SelfaiError as error:
@@ -29,6 +30,16 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)
+
+
+def show_progress() -> None:
+    """Print what the library logs as plain lines, beside Dagster's own event log."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("selfai")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 @click.group()
@@ -105,16 +116,19 @@ def materialize_stale(home: Home, days: list[str]) -> None:
             click.echo(f"crawl, prune, align: {first} to {last}")
             tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
             keys = [asset.key for asset in DAILY]
-            result = job.execute_in_process(
-                instance=instance, asset_selection=keys, tags=tags, raise_on_error=False
+            _stop_on_failure(
+                job.execute_in_process(
+                    instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=QUIET
+                )
             )
-            _stop_on_failure(result)
         rest = stale_assets(store=store)
         if rest:
             click.echo(f"then: {', '.join(asset.key.to_user_string() for asset in rest)}")
             keys = [asset.key for asset in rest]
             _stop_on_failure(
-                job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False)
+                job.execute_in_process(
+                    instance=instance, asset_selection=keys, raise_on_error=False, run_config=QUIET
+                )
             )
     click.echo(f"{'done' if stale or rest else 'nothing had changed'} in {time.monotonic() - started:.0f} s")
     _summary(home)

@@ -5,14 +5,10 @@ import warnings
 
 import dagster as dg
 
-# Range backfills and partitioned checks are what this graph stands on; their notices would hide real ones.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-
-from assets.graph import ALL_ASSETS, ALL_CHECKS  # noqa: E402
-from resources.environments import resources_for  # noqa: E402
-from selfai_pipeline.environment import current_environment  # noqa: E402
-from selfai_pipeline.home import Home  # noqa: E402
+from assets.graph import ALL_ASSETS, ALL_CHECKS
+from resources.environments import resources_for
+from selfai_pipeline.environment import current_environment
+from selfai_pipeline.home import Home
 
 if not os.environ.get("DAGSTER_HOME"):
     warnings.warn(

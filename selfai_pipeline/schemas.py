@@ -58,7 +58,7 @@ PRUNED_SET = pa.schema(
         _column("saturation", REAL, "mean saturation (HSV), 0..255", nullable=True),
         _column("aspect", REAL, "longer side over shorter side, 1 or more", nullable=True),
         _column("bits_per_pixel", REAL, "stored bits over pixels; low: heavily compressed", nullable=True),
-        _column("perceptual_hash", pa.binary(8), "64-bit DCT hash (pHash) of the picture", nullable=True),
+        _column("perceptual_hash", pa.binary(32), "256-bit DCT hash (pHash) of the picture", nullable=True),
     ]
 )
 
@@ -94,7 +94,7 @@ ALIGNED_FACES = pa.schema(
         _column("roll_degrees", REAL, "in-plane rotation that alignment removed", nullable=True),
         _column("border_fraction", REAL, "share of the crop outside the picture, 0..1", nullable=True),
         _column("crop_sha256", TEXT, "hash of the aligned crop (PNG) in the crop store", nullable=True),
-        _column("perceptual_hash", pa.binary(8), "as in pruned_set", nullable=True),
+        _column("perceptual_hash", pa.binary(32), "as in pruned_set", nullable=True),
     ]
 )
 

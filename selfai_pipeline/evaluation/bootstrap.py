@@ -79,7 +79,7 @@ def bootstrap_interval(
     if len(defined) < (1 - LARGEST_UNDEFINED_SHARE) * draws:
         raise UndefinedMetric("too few faces with different scores")
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    if method is IntervalMethod.BCA and defined.min() < defined.max():
+    if method == IntervalMethod.BCA and defined.min() < defined.max():
         value = float(statistic(truth, guess, np.ones((1, len(truth))))[0])
         tails = _bca_tails(tails, value, defined, _leave_one_out(statistic, truth, guess, unit, units))
     low, high = np.quantile(defined, tails)

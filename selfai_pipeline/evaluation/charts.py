@@ -21,6 +21,9 @@ from selfai_pipeline.evaluation.provenance import Stage
 from selfai_pipeline.evaluation.words import count, number
 
 STAGE_TITLES = {"siamese_checkpoint": "Siamese pre-training", "finetuned_scorer": "Fine-tuning on the scores"}
+LOSSES = {"loss": "training", "validation_loss": "validation"}
+CORRELATIONS = {"validation_pearson": "model", "probe_pearson": "linear probe on the embeddings"}
+"""Keys of a training history that the learning curves show, and their names."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,17 @@ def _residuals(classes: Rows, residuals: Reals) -> Chart:
 
 
 def _learning(stage: Stage) -> Chart:
-    keys = sorted({key for epoch in stage.history for key in epoch})
-    losses = {key: key.replace("_", " ") for key in keys if key.endswith("loss")}
-    correlations = {key: key.replace("_", " ") for key in keys if key.endswith("pearson")}
-    events = {int(event["epoch"]): growth_in_words(event) for event in stage.growth}
+    recorded = {key for epoch in stage.history for key in epoch}
+    losses = {key: name for key, name in LOSSES.items() if key in recorded}
+    correlations = {key: name for key, name in CORRELATIONS.items() if key in recorded}
+    grown = [(int(event["epoch"]), str(event["operator"])) for event in stage.growth]
+    growth = "; ".join(f"{operator} after epoch {epoch}" for epoch, operator in grown)
     last = stage.history[-1]
-    figures = ", ".join(
-        f"{name} {number(float(last[key]), 3)}" for key, name in {**losses, **correlations}.items()
-    )
-    grown = "; ".join(f"{name} after epoch {epoch}" for epoch, name in events.items())
+    figures = [f"{name} loss {number(last[key], 3)}" for key, name in losses.items() if key in last]
+    figures += [
+        f"Pearson of the {name} {number(last[key], 3)}" for key, name in correlations.items() if key in last
+    ]
+    best = stage.record.get("metrics", {}).get("best_epoch")
     return Chart(
         STAGE_TITLES.get(stage.ref.asset, stage.ref.asset),
         _svg(
@@ -121,18 +126,14 @@ def _learning(stage: Stage) -> Chart:
                 upper=losses,
                 lower=correlations,
                 lower_label="Pearson on validation",
-                events=events,
+                events=grown,
             )
         ),
-        f"Line chart over {count(len(stage.history), 'epoch')}; at the end: {figures}. "
-        + (f"Net2Net growth: {grown}." if grown else "The network did not grow."),
-        f"Dotted lines: Net2Net grew the network ({grown})." if grown else "",
+        f"Line chart over {count(len(stage.history), 'epoch')}; at the end: {', '.join(figures)}. "
+        + (f"Net2Net growth: {growth}." if grown else "The network did not grow."),
+        (f"Kept: epoch {best:.0f}, the best on the validation split. " if best is not None else "")
+        + (f"Dotted lines: Net2Net grew the network ({growth})." if grown else ""),
     )
-
-
-def growth_in_words(event: Mapping[str, Any]) -> str:
-    """A Net2Net event in a few letters, such as `wider conv13`."""
-    return " ".join(str(event[key]) for key in ("operator", "layer") if key in event)
 
 
 def _counts(classes: Rows) -> str:

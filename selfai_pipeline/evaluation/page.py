@@ -7,11 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from selfai_pipeline.evaluation.charts import STAGE_TITLES
 from selfai_pipeline.evaluation.words import count, interval_in_words, number, percent, value_in_words
 from selfai_pipeline.sources.settings import SAMPLE_GALLERY
 
-TEMPLATES = Path(__file__).parent / "templates"
+FOLDER = Path(__file__).parent
+TEMPLATE = "report.html"
 
 
 def render_page(content: Mapping[str, Any]) -> str:
@@ -19,13 +19,13 @@ def render_page(content: Mapping[str, Any]) -> str:
 
     Args:
         content: `facts` of the evaluation table, `charts` (`Charts`), `occlusion` (`OcclusionMaps` or None),
-            `galleries` (rows of cards), `origin` (hashes and settings).
+            `galleries` (rows of cards), `origin` (hashes and settings of what it was made from), `settings`.
 
     Every value is escaped: names of groups and sources come from outside.
     """
-    # Autoescape by file name would leave a renamed template open; here it is always on.
+    # Autoescape by file name would leave a renamed template open: it is on for every one.
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
     )
@@ -39,9 +39,8 @@ def render_page(content: Mapping[str, Any]) -> str:
     environment.globals.update(count=count)
     facts = content["facts"]
     faces = sum(facts["sources"].values())
-    return environment.get_template("report.html").render(
+    return environment.get_template(TEMPLATE).render(
         **content,
-        stage_titles=STAGE_TITLES,
         rated_faces=faces,
         rendered_faces=facts["sources"].get(SAMPLE_GALLERY, 0),
     )

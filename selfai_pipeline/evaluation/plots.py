@@ -112,7 +112,7 @@ def learning_curve_svg(
     upper: Mapping[str, str],
     lower: Mapping[str, str],
     lower_label: str,
-    events: Mapping[int, str],
+    events: Sequence[tuple[int, str]],
 ) -> bytes:
     """Losses above, the measure on the validation split below; growth events as dotted lines.
 
@@ -121,7 +121,7 @@ def learning_curve_svg(
         upper: key -> name in the legend, losses (no unit).
         lower: key -> name in the legend.
         lower_label: label of the lower vertical axis, with its unit.
-        events: epoch (from 1) after which something happened -> what, in a few letters.
+        events: epoch (from 1) after which something happened, and what, in a few letters.
     """
     with _drawing(4.8, 4.4) as figure:
         rows = [(upper, "loss (no unit)")]
@@ -130,7 +130,7 @@ def learning_curve_svg(
         for axes, (keys, label) in zip(charts, rows, strict=True):
             _lines(axes, history, keys)
             axes.set_ylabel(label)
-            for epoch, name in events.items():
+            for epoch, name in events:
                 axes.axvline(epoch + 0.5, color=INK, linewidth=1, linestyle=":")
                 if axes is charts[0]:
                     axes.annotate(

@@ -12,25 +12,32 @@ from selfai_pipeline.training.checkpoints import load_record
 
 @dataclass(frozen=True)
 class Stage:
-    """One checkpoint of the chain and its record."""
+    """One checkpoint of the chain, its record, and the stage before it (None for the first)."""
 
     ref: CheckpointRef
     record: Mapping[str, Any]
+    parent: "Stage | None" = None
 
     @property
     def history(self) -> list[Mapping[str, float]]:
-        """One mapping an epoch; empty for a stage that does not train."""
-        return list(self.record.get("history") or [])
+        """One mapping an epoch of the stage's own; empty for a stage that does not train."""
+        return self._own("history")
 
     @property
     def growth(self) -> list[Mapping[str, Any]]:
-        """Net2Net events, in the order in which they happened."""
-        return list(self.record.get("growth") or [])
+        """The stage's own Net2Net events, in the order in which they happened."""
+        return self._own("growth")
 
     @property
     def inputs(self) -> Mapping[str, str]:
         """`labels` and `parent`: hashes, where the stage has them."""
         return dict(self.record.get("inputs") or {})
+
+    def _own(self, key: str) -> list[Mapping[str, Any]]:
+        """The list under `key`, without what the record took over from its parent's."""
+        listed = list(self.record.get(key) or [])
+        inherited = list(self.parent.record.get(key) or []) if self.parent else []
+        return listed[len(inherited) :] if listed[: len(inherited)] == inherited else listed
 
 
 def chain_of(scorer: CheckpointRef, *, store: Store) -> list[Stage]:
@@ -40,17 +47,20 @@ def chain_of(scorer: CheckpointRef, *, store: Store) -> list[Stage]:
         MissingVersion: a parent that a record names is not in the store.
         AlteredVersion, InputError: a record cannot be used (see `load_record`).
     """
-    stages = [Stage(scorer, load_record(scorer, store=store))]
-    while parent := stages[0].inputs.get("parent"):
-        stages.insert(0, _stage(parent, child=stages[0].ref, store=store))
+    records = [(scorer, load_record(scorer, store=store))]
+    while parent := (records[-1][1].get("inputs") or {}).get("parent"):
+        records.append(_parent(parent, child=records[-1][0], store=store))
+    stages: list[Stage] = []
+    for ref, record in reversed(records):
+        stages.append(Stage(ref, record, stages[-1] if stages else None))
     return stages
 
 
-def _stage(sha256: str, *, child: CheckpointRef, store: Store) -> Stage:
+def _parent(sha256: str, *, child: CheckpointRef, store: Store) -> tuple[CheckpointRef, dict[str, Any]]:
     for asset in store.files.list("checkpoints"):
         if store.files.exists(f"checkpoints/{asset}/{sha256}/record.json"):
             record = load_record(CheckpointRef(asset, WHOLE, sha256, 0), store=store)
-            return Stage(CheckpointRef(asset, WHOLE, sha256, int(record.get("rows", 0))), record)
+            return CheckpointRef(asset, WHOLE, sha256, int(record.get("rows", 0))), record
     raise MissingVersion(
         f"{child.asset} {child.sha256[:12]} was made from checkpoint {sha256[:12]}, which is not in the "
         f"store. Put it back from a copy, or materialize {child.asset} and what it stands on again."

@@ -18,7 +18,7 @@ from selfai_pipeline.evaluation.images import load_crop
 from selfai_pipeline.evaluation.page import render_page
 from selfai_pipeline.evaluation.provenance import Stage, chain_of, check_unseen
 from selfai_pipeline.evaluation.settings import EvaluationSettings
-from selfai_pipeline.evaluation.words import correlation_in_words
+from selfai_pipeline.evaluation.words import headline
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.scorer import Scorer
@@ -41,7 +41,7 @@ def evaluate(
     """Score the test faces; the table holds one row a test face, its facts are the figures.
 
     Facts: those of `figures_of`; `sources` (faces of the label table by source), `split_counts`;
-    `scorer` and `labels` (hashes).
+    `scorer` and `labels` (hashes); `headline`, one line of text.
 
     Raises:
         InputError: there are no test faces, the scorer has seen some of them, or it gives no finite scores.
@@ -76,7 +76,7 @@ def evaluate(
         label_facts=store.tables.facts(labels),
         settings=settings,
     )
-    logger.info("evaluated %d test faces: %s", len(tested), correlation_in_words(facts))
+    logger.info("evaluated: %s", headline(facts))
     columns = ("image_id", "face", "crop_sha256", "score", "standard_error", "group")
     return store.tables.write(
         [
@@ -86,6 +86,7 @@ def evaluate(
         asset="evaluation_report",
         facts={
             **facts,
+            "headline": headline(facts),
             "sources": dict(sorted(Counter(row["source"] for row in everything).items())),
             "split_counts": dict(sorted(Counter(row["split"] for row in everything).items())),
             "scorer": scorer.sha256,

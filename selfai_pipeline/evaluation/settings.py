@@ -44,7 +44,7 @@ class EvaluationSettings(Settings):
         3, ge=0, le=60, description="Occlusion maps shown for high, middle and low scores each; 0: none."
     )
     occlusion_mean_faces: int = Field(
-        24, ge=0, description="Test faces behind the mean map, spread evenly over the scores; 0: none."
+        16, ge=0, description="Test faces behind the mean map, spread evenly over the scores; 0: none."
     )
     gallery_faces: int = Field(12, ge=0, le=200, description="Faces in each gallery; 0: no galleries.")
     gallery_side: int = Field(112, ge=32, le=512, description="Side of a face in the galleries, pixels.")

@@ -36,14 +36,16 @@ def count(number_of: int, one: str, many: str = "") -> str:
     return f"{number_of:,}\N{NO-BREAK SPACE}{one if number_of == 1 else many or one + 's'}"
 
 
-def correlation_in_words(facts: Mapping[str, Any]) -> str:
-    """Test Pearson, interval and noise ceiling in one line, for a log or a terminal."""
+def headline(facts: Mapping[str, Any]) -> str:
+    """Pearson, its interval and the noise ceiling in one line, for a log or a terminal."""
     pearson = facts["pearson"]
-    text = f"Pearson {value_in_words(pearson, 3)}"
+    text = f"Pearson {value_in_words(pearson, 3)} on {count(facts['faces'], 'test face')}"
     if pearson["low"] is not None:
         text += f" ({percent(facts['confidence'])} interval {interval_in_words(pearson, 3)})"
     elif pearson["value"] is not None:
         text += f" ({interval_in_words(pearson, 3)})"
     if facts["noise_ceiling"] is None:
-        return f"{text}, noise ceiling not known: {facts['noise_ceiling_reason']}"
-    return f"{text}, noise ceiling {number(facts['noise_ceiling'], 3)}"
+        text += f", noise ceiling not known: {facts['noise_ceiling_reason']}"
+    else:
+        text += f", noise ceiling {number(facts['noise_ceiling'], 3)}"
+    return text.replace("\N{NO-BREAK SPACE}", " ")

@@ -12,9 +12,6 @@ import numpy as np
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
 
-HASH_BITS = 256
-"""Length of the perceptual hash that `duplicate_radius` is counted in."""
-
 
 class Split(StrEnum):
     TRAIN = "train"
@@ -63,7 +60,7 @@ def clusters_of(
         image_ids: n different ids.
         hashes: a perceptual hash each, all of one length; a picture without one has no near-duplicates.
         persons: the persons that each picture shows, by name.
-        radius: near-duplicates differ in this many bits of 256 at most; for a shorter hash in proportion.
+        radius: near-duplicates differ in this many bits of 256 at most.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -73,7 +70,7 @@ def clusters_of(
     if hashed:
         rows = [row for row, _ in hashed]
         bits = np.frombuffer(b"".join(value for _, value in hashed), dtype=np.uint8).reshape(len(rows), -1)
-        nearest = near_duplicate_clusters(bits, radius=radius * 8 * bits.shape[1] // HASH_BITS)
+        nearest = near_duplicate_clusters(bits, radius=radius)
         links += [(row, rows[first]) for row, first in zip(rows, nearest, strict=True)]
     first_of: dict[str, int] = {}
     for row, names in enumerate(persons):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from selfai_pipeline.networks.stages import (
     INPUT_CHANNELS,
@@ -14,11 +15,12 @@ from selfai_pipeline.networks.stages import (
     Stage,
     check_stages,
     convolutions,
+    reduction,
 )
 
 ELU_GAIN = 1.2453
-"""1 / sqrt(E[ELU(z)^2]) for standard normal z: weights of standard deviation gain / sqrt(fan_in) keep the second
-moment of the activations from layer to layer, which a network without normalisation needs."""
+"""1 / sqrt(E[ELU(z)^2]) for standard normal z. Weights of standard deviation gain / sqrt(fan_in) keep the
+second moment of the activations from layer to layer; a network without normalisation needs that."""
 
 
 class Network(nn.Module):
@@ -28,8 +30,9 @@ class Network(nn.Module):
         stages: see `stages.py`.
         seed: of the initial weights; the global random state is neither used nor changed.
 
-    `distance_weights` [d] are the weights of the L1 distance between embeddings: 1/d each at the start, a mean
-    over units. They are no parameters: they exist so that a widened embedding keeps its distances exactly.
+    `distance_weights` [d] are the weights of the L1 distance between embeddings: 1/d each at the start, so
+    that a distance is a mean over units. They are not trained: they are there to keep distances when d is
+    widened.
     """
 
     distance_weights: Tensor
@@ -38,11 +41,12 @@ class Network(nn.Module):
         super().__init__()
         self.stages = tuple(stages)
         check_stages(self.stages)
+        self.reduction = reduction(self.stages)
         generator = torch.Generator().manual_seed(seed)
         layers: dict[str, nn.Module] = {}
         channels = INPUT_CHANNELS
         for stage in convolutions(self.stages):
-            layer = nn.Conv2d(channels, stage.channels, stage.kernel)
+            layer = skip_init(nn.Conv2d, channels, stage.channels, stage.kernel)  # type: ignore[no-untyped-call]
             _initialise(layer, generator)
             layers[stage.name] = layer
             channels = stage.channels
@@ -53,7 +57,7 @@ class Network(nn.Module):
         last = self.stages[-1]
         if isinstance(last, Head):
             self.dropout = last.dropout
-            self.head = nn.Linear(channels, 1)
+            self.head = skip_init(nn.Linear, channels, 1)  # type: ignore[no-untyped-call]
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
 
@@ -72,12 +76,18 @@ class Network(nn.Module):
         return layer
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """Embeddings [n, d] of `pictures` [n, 3, height, width], normalised as `augmentation.normalise` does."""
+        """Embeddings [n, d] of `pictures` [n, 3, height, width], pixels scaled to about -2..2."""
+        height, width = pictures.shape[2:]
+        if height % self.reduction or width % self.reduction:
+            raise ValueError(f"pictures of {height} x {width} px: the pools divide by {self.reduction}")
         values = pictures
         for stage in self.stages:
             if isinstance(stage, Convolution):
                 layer = self.layer(stage.name)
-                values = functional.elu(convolve(values, layer.weight, layer.bias, padding=stage.padding))
+                border = stage.kernel // 2
+                values = functional.elu(functional.conv2d(values, layer.weight, layer.bias, padding=border))
+                if stage.shift:
+                    values = values - stage.shift
             elif isinstance(stage, MaxPool):
                 values = functional.max_pool2d(values, stage.size)
         return values.mean(dim=(2, 3))
@@ -99,12 +109,19 @@ class Network(nn.Module):
         return scores.squeeze(1)
 
 
-def convolve(values: Tensor, weight: Tensor, bias: Tensor | None, *, padding: float) -> Tensor:
-    """A convolution that keeps height and width; what lies outside of the picture has the value `padding`."""
-    border = weight.shape[-1] // 2
-    if padding == 0.0 or border == 0:
-        return functional.conv2d(values, weight, bias, padding=border)
-    return functional.conv2d(functional.pad(values, [border] * 4, value=padding), weight, bias)
+def tensor_shapes(stages: Iterable[Stage]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of `Network(stages)`, without building it."""
+    listed = tuple(stages)
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = INPUT_CHANNELS
+    for stage in convolutions(listed):
+        shapes[f"layers.{stage.name}.weight"] = (stage.channels, channels, stage.kernel, stage.kernel)
+        shapes[f"layers.{stage.name}.bias"] = (stage.channels,)
+        channels = stage.channels
+    shapes["distance_weights"] = (channels,)
+    if isinstance(listed[-1], Head):
+        shapes["head.weight"], shapes["head.bias"] = (1, channels), (1,)
+    return shapes
 
 
 def _initialise(layer: nn.Conv2d, generator: torch.Generator) -> None:

@@ -1,13 +1,14 @@
 """A network as a list of stages: readable, stored in every checkpoint, and what Net2Net rewrites.
 
-Shapes: pictures are [n, 3, height, width]; a convolution keeps height and width (odd kernels, padding of half the
-kernel); a pool divides both by its size; global average pooling gives the embedding [n, channels]; the head gives
-scores [n].
+Shapes: pictures are [n, 3, height, width]; a convolution keeps height and width (odd kernels, zeros around
+the picture); a pool divides both by its size; global average pooling gives the embedding [n, channels]; the
+head gives scores [n].
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 INPUT_CHANNELS = 3
@@ -19,17 +20,16 @@ LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution with bias, stride 1, followed by ELU (alpha 1); no normalisation.
+    """ELU(convolution + bias) - `shift`, at stride 1, with ELU's alpha at 1; no normalisation.
 
-    `padding` is the value that stands outside the picture: 0, and more behind layers that Net2Net has inserted,
-    whose output is shifted by 1 each.
+    `shift` is 0 except in layers that Net2Net has inserted; see `net2net.deepen` for what it is there for.
     """
 
     kind: ClassVar[str] = "convolution"
     name: str
     channels: int
     kernel: int
-    padding: float = 0.0
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,17 @@ KINDS: dict[str, type[Stage]] = {
     "head": Head,
 }
 
-TINY_DARKNET: tuple[int | str, ...] = (
+ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+"""Which JSON values a field of a stage takes, by its type."""
+
+TINY_DARKNET: tuple[str, ...] = (
     *("16/3", "pool", "32/3", "pool"),
     *("16/1", "128/3", "16/1", "128/3", "pool"),
     *("32/1", "256/3", "32/1", "256/3", "pool"),
     *("64/1", "512/3", "64/1", "512/3", "128/1"),
 )
-"""Channels and kernel of each convolution (Redmon's Tiny Darknet, pjreddie.com/darknet/tiny-darknet), up to the
-last layer before its classifier."""
+"""Channels and kernel of each convolution, up to the last layer before the classifier
+(Redmon, pjreddie.com/darknet/tiny-darknet)."""
 
 
 class UnfitStages(ValueError):
@@ -86,12 +89,13 @@ def tiny_darknet(width: float = 1.0) -> tuple[Stage, ...]:
     The embedding has 128 * `width` units. Height and width of the input have to be multiples of 16.
     """
     stages: list[Stage] = []
-    for number_of, part in enumerate(TINY_DARKNET):
+    number = 0
+    for part in TINY_DARKNET:
         if part == "pool":
             stages.append(MaxPool())
             continue
-        channels, kernel = (int(value) for value in str(part).split("/"))
-        number = 1 + sum(1 for earlier in TINY_DARKNET[:number_of] if earlier != "pool")
+        number += 1
+        channels, kernel = (int(value) for value in part.split("/"))
         stages.append(Convolution(f"conv{number}", max(4, round(channels * width)), kernel))
     return (*stages, GlobalAveragePool())
 
@@ -113,6 +117,9 @@ def check_stages(stages: Iterable[Stage]) -> None:
     tail = listed[ends[0] + 1 :]
     if len(tail) > 1 or not all(isinstance(stage, Head) for stage in tail):
         raise UnfitStages("behind global_average_pool there is at most one head, and nothing else")
+    for stage in tail:
+        if not 0 <= getattr(stage, "dropout", 0.0) < 1:
+            raise UnfitStages(f"{stage}: dropout is a fraction below 1")
     for index, stage in enumerate(listed[: ends[0]]):
         if isinstance(stage, Convolution):
             if not LAYER_NAME.fullmatch(stage.name) or stage.name in names:
@@ -121,6 +128,8 @@ def check_stages(stages: Iterable[Stage]) -> None:
                 raise UnfitStages(f"stage {index}: {stage.channels} channels, kernel {stage.kernel}")
             if stage.kernel % 2 == 0:
                 raise UnfitStages(f"stage {index}: kernel {stage.kernel} is even, it has no centre")
+            if not math.isfinite(stage.shift):
+                raise UnfitStages(f"stage {index}: the shift is {stage.shift}")
             names.add(stage.name)
         elif not isinstance(stage, MaxPool) or not 1 <= stage.size <= LARGEST_KERNEL:
             raise UnfitStages(f"stage {index}: {stage} cannot stand before the global pool")
@@ -160,11 +169,9 @@ def _stage_from_json(index: int, row: object) -> Stage:
         raise UnfitStages(f"stage {index} is of no known kind")
     kind = KINDS[row["kind"]]
     values = {key: value for key, value in row.items() if key != "kind"}
-    types = {name: field.type for name, field in kind.__dataclass_fields__.items()}
+    types = {field.name: ACCEPTED[field.type] for field in fields(kind)}
     for key, value in values.items():
-        wanted = types.get(key)
-        accepted = (int, float) if wanted is float else wanted
-        if wanted is None or isinstance(value, bool) or not isinstance(value, accepted):  # type: ignore[arg-type]
+        if key not in types or isinstance(value, bool) or not isinstance(value, types[key]):
             raise UnfitStages(f"stage {index}: {key} = {value!r} does not fit a {row['kind']}")
     try:
         return kind(**values)

@@ -13,7 +13,7 @@ import numpy as np
 from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
 from selfai_pipeline.pictures.measures import MEASURED_SIDE, Measures, measure, shrink
-from selfai_pipeline.pictures.perceptual_hash import perceptual_hash
+from selfai_pipeline.pictures.perceptual_hash import HASH_BYTES, perceptual_hash
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -23,15 +23,11 @@ logger = logging.getLogger("selfai.pictures")
 _COLUMNS = ["image_id", "url", "source", "status", "orientation"]
 _MEASURED = ["width", "height", "brightness", "contrast", "blur", "entropy", "saturation", "aspect"]
 _MEASURED += ["bits_per_pixel", "perceptual_hash"]
-_DUPLICATE_FREQUENCIES = 16
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known about one stored picture; `reason` says why it has no measures, where it has none.
-
-    `fine_hash` has 256 bits and finds near-duplicates; `coarse_hash` is the 64-bit one of the table.
-    """
+    """What is known about one stored picture; `reason` says why it has no measures, where it has none."""
 
     image_id: str
     orientation: int
@@ -40,8 +36,7 @@ class Examined:
     height: int = 0
     bits_per_pixel: float = 0.0
     measures: Measures | None = None
-    coarse_hash: bytes = b""
-    fine_hash: bytes = b""
+    perceptual_hash: bytes = b""
 
     @property
     def aspect(self) -> float:
@@ -107,8 +102,7 @@ def examine(content: bytes, *, image_id: str, orientation: int, max_pixels: int)
         height=height,
         bits_per_pixel=8 * len(content) / (width * height),
         measures=measure(small),
-        coarse_hash=perceptual_hash(small),
-        fine_hash=perceptual_hash(small, frequencies=_DUPLICATE_FREQUENCIES),
+        perceptual_hash=perceptual_hash(small),
     )
 
 
@@ -138,9 +132,8 @@ def near_duplicates(pictures: list[Examined], *, radius: int) -> dict[str, str]:
         radius: bits of 256.
     """
     ordered = sorted(pictures, key=lambda one: (-one.width * one.height, one.image_id))
-    width = _DUPLICATE_FREQUENCIES**2 // 8
-    hashes = np.frombuffer(b"".join(one.fine_hash for one in ordered), dtype=np.uint8).reshape(-1, width)
-    clusters = near_duplicate_clusters(hashes, radius=radius)
+    hashes = np.frombuffer(b"".join(one.perceptual_hash for one in ordered), dtype=np.uint8)
+    clusters = near_duplicate_clusters(hashes.reshape(-1, HASH_BYTES), radius=radius)
     return {
         one.image_id: ordered[first].image_id
         for index, (one, first) in enumerate(zip(ordered, clusters.tolist(), strict=True))
@@ -186,6 +179,6 @@ def _row(
             "height": picture.height,
             "aspect": picture.aspect,
             "bits_per_pixel": picture.bits_per_pixel,
-            "perceptual_hash": picture.coarse_hash,
+            "perceptual_hash": picture.perceptual_hash,
         }
     return row

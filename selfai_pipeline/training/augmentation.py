@@ -1,6 +1,6 @@
 """Pictures as the network sees them: one preset for evaluation and serving, one for training.
 
-Both take a batch of uint8 pixels; augmentation is arithmetic on the whole batch, not on one picture after another.
+Both take a batch of uint8 pixels; augmentation is arithmetic on the whole batch, not picture after picture.
 """
 
 import math
@@ -46,7 +46,8 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
     gain = (contrast * colour).to(pixels.device)
     offset = (MIDDLE + brightness).to(pixels.device) - MIDDLE * gain
-    return _standardise((moved * gain + offset).clamp_(0.0, 1.0))
+    coloured = (moved * gain + offset).clamp_(0.0, 1.0)
+    return _standardise(coloured).contiguous(memory_format=torch.channels_last)
 
 
 def _affine(n: int, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from selfai_pipeline.errors import AlteredVersion, InputError
-from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.network import Network, tensor_shapes
 from selfai_pipeline.networks.stages import UnfitStages, stages_from_json, stages_to_json
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.store import Store
@@ -56,8 +56,8 @@ def save_checkpoint(
     """Store the weights and the record; the same network and record give the same reference.
 
     Args:
-        record: `input_size` (pixels), `settings`, `inputs`, `metrics`, `history`, `growth`: finite JSON values and no
-            run times. Schema version, architecture and the hash of the weights are added.
+        record: `input_size` (pixels), `settings`, `inputs`, `metrics`, `history`, `growth`: finite JSON
+            values and no run times. Schema version, architecture and the hash of the weights are added.
         rows: how many pictures it was trained on.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -126,14 +126,17 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
     except SafetensorError as error:
         raise AlteredVersion(f"{where}: not a safetensors file ({error}). {again}") from error
     try:
-        network = Network(stages_from_json(record.get("architecture")))
-        network.load_state_dict(tensors)
-    except (UnfitStages, RuntimeError) as error:
-        raise InputError(
-            f"the weights do not fit the architecture in the record ({str(error).splitlines()[0]})",
-            where=where,
-            mend=again,
-        ) from error
+        stages = stages_from_json(record.get("architecture"))
+    except UnfitStages as error:
+        raise InputError(f"no network can be built ({error})", where=where, mend=again) from error
+    # before the network is built: a record could name more memory than there is
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    unlike = sorted(dict(shapes.items() ^ tensor_shapes(stages).items()))
+    if unlike:
+        what = f"the weights do not fit the architecture in the record ({', '.join(unlike[:3])})"
+        raise InputError(what, where=where, mend=again)
+    network = Network(stages)
+    network.load_state_dict(tensors)
     size = record.get("input_size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=again)

@@ -32,7 +32,7 @@ class Scorer:
     def __init__(
         self, network: Network, *, record: Mapping[str, Any], input_size: int, compute: Compute
     ) -> None:
-        self.network = network.eval().to(compute.device, memory_format=torch.channels_last)
+        self.network = compute.place(network.eval())
         self.record = record
         self.input_size = input_size
         self.compute = compute
@@ -60,7 +60,7 @@ class Scorer:
         )
 
     def prepare(self, crops: Pixels) -> torch.Tensor:
-        """Crops [n, s, s, 3] RGB uint8 of any size as the network's input [n, 3, size, size] on its device."""
+        """Crops [n, s, s, 3] RGB uint8 of any size as network input [n, 3, size, size] on its device."""
         if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8:
             raise ValueError(f"crops are [n, s, s, 3] uint8, not {list(crops.shape)} {crops.dtype}")
         resized = np.empty((len(crops), self.input_size, self.input_size, 3), np.uint8)

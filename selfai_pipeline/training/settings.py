@@ -35,6 +35,9 @@ class HeadStart(StrEnum):
 class ComputeSettings(Settings):
     """What training and scoring run on."""
 
+    # Two threads stall in each other's barriers when anything else runs on the two cores of a small machine.
+    sample: ClassVar[dict[str, Any]] = {"threads": 1}
+
     device: Device = Field(Device.AUTO, description="Where to compute: auto, cpu, cuda or mps.")
     precision: Precision = Field(
         Precision.AUTO, description="Number format of training: auto, float32 or bfloat16."
@@ -62,7 +65,7 @@ class AugmentationSettings(Settings):
 class SiameseSettings(AugmentationSettings):
     """Pre-training as a Siamese pair, grown by Net2Net when it stalls."""
 
-    sample: ClassVar[dict[str, Any]] = {}
+    sample: ClassVar[dict[str, Any]] = {"input_size": 64, "epochs": 20, "batch_size": 32}
 
     seed: int = Field(0, ge=0, description="Seed of the weights, the draws and the augmentation.")
     input_size: int = Field(
@@ -87,8 +90,8 @@ class SiameseSettings(AugmentationSettings):
         3,
         ge=1,
         le=9,
-        description="Classes apart from which two pictures count as different; 1 is the plain form, which tends "
-        "to collapse. Pairs in between are left out.",
+        description="Classes apart from which two pictures count as different; pairs in between are left "
+        "out. 1 is the plain form, which tends to collapse.",
     )
     growth_plan: list[str] = Field(
         ["wider conv13 1.25", "deeper conv15"],
@@ -120,7 +123,7 @@ class WidenSettings(Settings):
 class FinetuneSettings(AugmentationSettings):
     """Fine-tuning on the scores with a Huber loss."""
 
-    sample: ClassVar[dict[str, Any]] = {}
+    sample: ClassVar[dict[str, Any]] = {"epochs": 45, "batch_size": 32}
 
     seed: int = Field(0, ge=0, description="Seed of the draws, the augmentation and the dropout.")
     epochs: int = Field(

@@ -115,15 +115,6 @@ def test_near_duplicates_and_pictures_of_one_person_share_a_cluster() -> None:
     assert clusters == [names[0], names[0], names[2], names[0], names[4], names[5]]
 
 
-def test_a_shorter_hash_has_a_radius_in_proportion() -> None:
-    names = sorted(ids(3))
-    base = bytes(8)
-    near, far = bytes([0b00111111]) + bytes(7), bytes([0xFF]) + bytes(7)
-    clusters = clusters_of(names, hashes=[base, near, None], persons=[[]] * 3, radius=24)
-    assert clusters == [names[0], names[0], names[2]]
-    assert clusters_of(names[:2], hashes=[base, far], persons=[[]] * 2, radius=24) == names[:2]
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     hashes=st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=12),

@@ -28,7 +28,7 @@ def pruned_day(store: Store, *, kept: int, dropped: int) -> TableRef:
                 "orientation": 1,
                 "width": 60,
                 "height": 40,
-                "perceptual_hash": bytes(8),
+                "perceptual_hash": bytes(32),
                 **dict.fromkeys(["brightness", "contrast", "blur", "entropy", "saturation"], 1.0),
                 **dict.fromkeys(["aspect", "bits_per_pixel"], 1.0),
             }

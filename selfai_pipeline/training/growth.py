@@ -1,0 +1,87 @@
+"""When and how a network grows in training: a rule for stalls, and one operator of the plan a stall."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfai_pipeline.networks.net2net import map_optimizer
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.operators import parse_operator
+from selfai_pipeline.networks.sameness import deviation
+
+logger = logging.getLogger("selfai.training")
+
+
+@dataclass(frozen=True)
+class StallRule:
+    """Validation stalls when its loss has not fallen enough for `patience` epochs in a row.
+
+    Enough is a relative fall of `tolerance` against the lowest loss that counted as progress. Growth starts
+    the count anew, from the loss at that moment.
+    """
+
+    patience: int
+    tolerance: float
+
+    def update(self, memory: dict[str, Any], loss: float) -> bool:
+        """Note an epoch's loss in `memory` (keys `lowest`, `waited`); whether training has stalled."""
+        lowest = memory.get("lowest")
+        if lowest is None or loss < lowest * (1.0 - self.tolerance):
+            memory.update(lowest=loss, waited=0)
+        else:
+            memory["waited"] += 1
+        return bool(memory["waited"] >= self.patience)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A network after an operator, its optimizer with the state carried over, and what to record."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    event: dict[str, Any]
+
+
+def grow(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    *,
+    operator: str,
+    imbalance: float,
+    seed: int,
+    probe: Tensor,
+    new_optimizer: Callable[[Network], torch.optim.Optimizer],
+    place: Callable[[Network], Network],
+) -> Grown:
+    """Apply `operator` and measure what it did to the function on `probe` [n, 3, h, w].
+
+    The event has `operator`, `parameters_before` and `_after`, and the relative deviation of the
+    embedding distances in float64, float32 and bfloat16.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    growth = parse_operator(operator).apply(network, imbalance=imbalance, generator=generator)
+    place(growth.network)
+    after = new_optimizer(growth.network)
+    map_optimizer(optimizer, after, network=network, growth=growth)
+    moved = {
+        str(dtype).removeprefix("torch."): deviation(network, growth.network, probe, dtype=dtype).distance
+        for dtype in (torch.float64, torch.float32, torch.bfloat16)
+    }
+    event = {
+        "operator": operator,
+        "parameters_before": network.parameter_count,
+        "parameters_after": growth.network.parameter_count,
+        **{f"deviation_{name}": value for name, value in moved.items()},
+    }
+    logger.info(
+        "Net2Net `%s`: %d -> %d parameters, distances moved by %.1e (float64)",
+        operator,
+        event["parameters_before"],
+        event["parameters_after"],
+        moved["float64"],
+    )
+    return Grown(growth.network, after, event)

@@ -1,0 +1,24 @@
+"""Embeddings of many rows, in evaluation mode and float32."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.training.augmentation import normalise
+from selfai_pipeline.training.labels import PixelFeed
+
+BATCH = 128
+
+
+def embed_rows(network: Network, rows: NDArray[np.int64], *, feed: PixelFeed) -> Tensor:
+    """Embeddings [n, d] float32 of the rows [n] of a label table; the network is left in evaluation mode."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network.embed(normalise(feed(part))) for part in torch.split(torch.from_numpy(rows), BATCH)]
+    return torch.cat(parts)
+
+
+def as_vectors(values: Tensor) -> NDArray[np.float64]:
+    return values.detach().double().cpu().numpy()

@@ -1,0 +1,83 @@
+"""What training needs of a label table: scores, classes, splits, weights, and the pixels in its order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+from selfai_pipeline.training.pixels import Pixels, load_pixels
+
+TRAIN, VALIDATION = "train", "validation"
+MEND = (
+    "Rate more pictures, or change the split in the label settings, then materialize the label table again."
+)
+
+
+@dataclass(frozen=True)
+class LabelledPixels:
+    """The rows of a label table: `pixels` [rows, size, size, 3] uint8, `scores` and `weights` [rows] float64,
+    `classes` [rows] int64; `train` and `validation` are the row numbers of these splits.
+    """
+
+    pixels: Pixels
+    scores: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, labels: TableRef, *, store: Store, size: int) -> "LabelledPixels":
+        """Read a label table and its pixels.
+
+        Raises:
+            InputError: a split that training needs is missing, its scores are all equal, or no training
+                row has a weight.
+        """
+        table = store.tables.read(labels, ["score", "class", "split", "weight"])
+        splits = np.array(table["split"].to_pylist(), dtype=str)
+        scores = table["score"].to_numpy().astype(np.float64)
+        weights = table["weight"].to_numpy().astype(np.float64)
+        train, validation = (np.flatnonzero(splits == name) for name in (TRAIN, VALIDATION))
+        for name, rows in ((TRAIN, train), (VALIDATION, validation)):
+            if len(rows) < 2:
+                what = f"the {name} split has {len(rows)} rows, training needs two or more"
+                raise InputError(what, where=labels.asset, mend=MEND)
+            if np.ptp(scores[rows]) == 0:
+                what = f"all scores of the {name} split are equal, there is nothing to learn or to correlate"
+                raise InputError(what, where=labels.asset, mend=MEND)
+        if not (weights[train].sum() > 0 and (weights[train] >= 0).all()):
+            raise InputError("no row of the train split has a weight", where=labels.asset, mend=MEND)
+        return cls(
+            pixels=load_pixels(labels, store=store, size=size),
+            scores=scores,
+            classes=table["class"].to_numpy().astype(np.int64),
+            weights=weights,
+            train=train,
+            validation=validation,
+        )
+
+    @property
+    def train_mean(self) -> float:
+        """The mean score of a class-balanced draw."""
+        return float(np.average(self.scores[self.train], weights=self.weights[self.train]))
+
+
+class PixelFeed:
+    """Batches of pixels by row number, on `device`: a GPU holds all of them, a CPU reads the memory map."""
+
+    def __init__(self, pixels: Pixels, *, device: torch.device) -> None:
+        self.pixels = pixels
+        self.device = device
+        self.resident = None if device.type == "cpu" else torch.from_numpy(np.array(pixels)).to(device)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Pixels [n, size, size, 3] uint8 of rows [n]."""
+        if self.resident is not None:
+            return self.resident[rows.to(self.device)]
+        return torch.from_numpy(self.pixels[rows.numpy()])

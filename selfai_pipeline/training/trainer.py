@@ -1,0 +1,236 @@
+"""The trainer: one loop for every stage. A stage brings its loss, its validation and its parameter groups.
+
+Every random draw comes from the run's seed and the number of the epoch, so that an epoch can be run again
+alone: a run that was killed goes on from its recovery point and ends with the same weights, to the bit on
+a CPU at the same number of threads.
+"""
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from selfai_pipeline.errors import TrainingDiverged
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import stages_from_json, stages_to_json
+from selfai_pipeline.training.augmentation import augment
+from selfai_pipeline.training.checkpoints import finite, weights_copy
+from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
+from selfai_pipeline.training.recovery import RecoveryPoint
+from selfai_pipeline.training.samplers import derived_seed, draw_epoch
+from selfai_pipeline.training.settings import AugmentationSettings
+
+logger = logging.getLogger("selfai.training")
+
+EpochReport = Callable[[int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1, and its figures, all finite."""
+
+FINAL_RATE = 0.02
+
+
+class LoopSettings(Protocol):
+    """The settings that every stage has."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def warmup(self) -> float: ...
+
+
+@dataclass
+class TrainingState:
+    """All that the next epoch depends on.
+
+    `average` is the running mean of the weights, `best` those of the best epoch where there is a criterion;
+    `growth` lists what Net2Net did, `memory` is the stage's own (plain JSON values).
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    average: Network | None = None
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    growth: list[dict[str, Any]] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> Network:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else self.average
+
+
+class Stage(Protocol):
+    """What differs from stage to stage."""
+
+    name: str
+    criterion: str | None
+    """The figure by which the epoch is chosen, the higher the better; None keeps the last epoch."""
+
+    def optimizer(self, network: Network) -> torch.optim.Optimizer:
+        """A fresh optimizer; each parameter group has a `rate`, its part of the learning rate."""
+        ...
+
+    def loss(self, network: Network, pictures: Tensor, rows: Tensor) -> Tensor:
+        """The loss of a batch; pictures [n, 3, h, w], rows [n] of the label table, on the CPU."""
+        ...
+
+    def validate(self, network: Network) -> dict[str, float]:
+        """Figures of the validation split, the criterion among them; leaves the network in eval mode."""
+        ...
+
+    def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
+        """Called once the epoch's figures are known; may grow the network."""
+        ...
+
+
+def rate_at(step: int, *, steps: int, warmup: float) -> float:
+    """The learning rate at `step` (from 0) relative to its peak: a linear rise, then half a cosine to 2 %."""
+    rise = warmup * steps
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    fall = (step - rise) / max(1.0, steps - rise)
+    return FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * fall))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Runs a stage to its end; `averaging` is the decay of the averaged weights, 0 for none."""
+
+    stage: Stage
+    data: LabelledPixels
+    settings: LoopSettings
+    augmentation: AugmentationSettings
+    compute: Compute
+    recovery: RecoveryPoint
+    report: EpochReport
+    averaging: float = 0.0
+
+    def fit(self, start: Callable[[], Network]) -> TrainingState:
+        """Train the network that `start` makes, or go on from the recovery point.
+
+        Returns:
+            The final state; `judged` holds the weights that the stage keeps, in evaluation mode.
+
+        Raises:
+            TrainingDiverged: the loss stopped being finite.
+        """
+        state = self._resume() or self._begin(start())
+        feed = PixelFeed(self.data.pixels, device=self.compute.device)
+        while state.epoch < self.settings.epochs:
+            self._epoch(state, feed)
+            self.recovery.write(self._pack(state))
+        if state.best:
+            state.judged.load_state_dict(state.best)
+        return state
+
+    def _epoch(self, state: TrainingState, feed: PixelFeed) -> None:
+        started, epoch, settings = time.perf_counter(), state.epoch + 1, self.settings
+        rows = torch.from_numpy(self.data.train)
+        weights = torch.from_numpy(self.data.weights[self.data.train])
+        batches = draw_epoch(rows, weights, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
+        generator = torch.Generator().manual_seed(derived_seed(settings.seed, "augmentation", epoch))
+        torch.manual_seed(derived_seed(settings.seed, "dropout", epoch))
+        state.network.train()
+        total, rate = 0.0, 0.0
+        for index, batch in enumerate(batches):
+            step = state.epoch * len(batches) + index
+            rate = rate_at(step, steps=settings.epochs * len(batches), warmup=settings.warmup)
+            for group in state.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * rate * group["rate"]
+            pictures = augment(feed(batch), settings=self.augmentation, generator=generator)
+            total += self._step(state, pictures, batch, step=step)
+        trained = time.perf_counter() - started
+        with torch.no_grad():
+            figures = finite({"loss": total / len(batches), **self.stage.validate(state.judged)})
+        figures["learning_rate"] = settings.learning_rate * rate
+        self._note_best(state, figures, epoch)
+        state.epoch = epoch
+        with torch.no_grad():
+            self.stage.after_epoch(state, figures)
+        state.history.append({"epoch": float(epoch), **figures})
+        speed = batches.numel() / trained
+        summary = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        logger.info(
+            "%s epoch %d of %d: %s, %.0f pictures/s", self.stage.name, epoch, settings.epochs, summary, speed
+        )
+        self.report(epoch, {**figures, "pictures_per_second": speed})
+
+    def _step(self, state: TrainingState, pictures: Tensor, rows: Tensor, *, step: int) -> float:
+        """One batch, one step of the optimizer; returns the loss."""
+        with self.compute.reduced():
+            loss = self.stage.loss(state.network, pictures, rows)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            kept = (
+                f"epoch {state.epoch} is kept in {self.recovery.path}"
+                if state.epoch
+                else "no epoch ended yet"
+            )
+            raise TrainingDiverged(
+                f"{self.stage.name}: the loss is {value} at step {step}; {kept}. Lower the learning rate."
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.average is not None:
+            decay = min(self.averaging, (1.0 + step) / (10.0 + step))
+            with torch.no_grad():
+                for mean, now in zip(state.average.parameters(), state.network.parameters(), strict=True):
+                    mean.lerp_(now, 1.0 - decay)
+        return value
+
+    def _note_best(self, state: TrainingState, figures: Mapping[str, float], epoch: int) -> None:
+        if self.stage.criterion is None:
+            state.best_epoch = epoch
+        elif figures[self.stage.criterion] > state.best_value:
+            state.best_epoch, state.best_value = epoch, figures[self.stage.criterion]
+            state.best = weights_copy(state.judged)
+
+    def _begin(self, network: Network) -> TrainingState:
+        placed = self.compute.place(network)
+        average = copy.deepcopy(placed) if self.averaging else None
+        return TrainingState(placed, self.stage.optimizer(placed), average)
+
+    def _pack(self, state: TrainingState) -> dict[str, Any]:
+        return {
+            "architecture": stages_to_json(state.network.stages),
+            "network": state.network.state_dict(),
+            "average": state.average.state_dict() if state.average is not None else None,
+            "optimizer": state.optimizer.state_dict(),
+            **{name: getattr(state, name) for name in PLAIN},
+        }
+
+    def _resume(self) -> TrainingState | None:
+        packed = self.recovery.read()
+        if packed is None:
+            return None
+        network = self.compute.place(Network(stages_from_json(packed["architecture"])))
+        network.load_state_dict(packed["network"])
+        state = TrainingState(network, self.stage.optimizer(network))
+        state.optimizer.load_state_dict(packed["optimizer"])
+        if packed["average"] is not None:
+            state.average = copy.deepcopy(network)
+            state.average.load_state_dict(packed["average"])
+        for name in PLAIN:
+            setattr(state, name, packed[name])
+        logger.info("%s goes on behind epoch %d of %d", self.stage.name, state.epoch, self.settings.epochs)
+        return state
+
+
+PLAIN = ("epoch", "history", "growth", "memory", "best_epoch", "best_value", "best")

@@ -1,0 +1,186 @@
+"""The whole graph over a tiny gallery, through Dagster's own machinery and a real SQLite instance."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY, WHOLE_SET, is_current, stale_days
+from resources.environments import resources_for
+from selfai_pipeline.environment import Environment
+from selfai_pipeline.home import Home
+from selfai_pipeline.sources.gallery.sample import prepare_sample
+from selfai_pipeline.sources.gallery.server import GalleryServer
+from selfai_pipeline.sources.gallery.settings import GallerySettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import WHOLE, Record
+from selfai_pipeline.training.checkpoints import load_record
+
+DAYS = ["2026-01-01", "2026-01-02"]
+SHORT = {
+    "ops": {
+        "siamese_checkpoint": {"config": {"epochs": 2, "input_size": 32, "width": 0.25}},
+        "finetuned_scorer": {"config": {"epochs": 3}},
+        "evaluation_report": {"config": {"bootstrap_draws": 200}},
+    }
+}
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run of the whole graph left behind."""
+
+    home: Home
+    instance: dg.DagsterInstance
+    gallery: GalleryServer
+    data: dg.ExecuteInProcessResult
+    rest: dg.ExecuteInProcessResult
+
+    @property
+    def store(self) -> Store:
+        return Store.open(self.home)
+
+    def record(self, asset: str, partition: str = WHOLE) -> Record:
+        record = self.store.tables.current(asset, partition)
+        assert record is not None
+        return record
+
+
+def definitions(home: Home) -> dg.Definitions:
+    return dg.Definitions(
+        assets=ALL_ASSETS,
+        asset_checks=ALL_CHECKS,
+        resources=resources_for(Environment.SAMPLE, home),
+        executor=dg.in_process_executor,
+    )
+
+
+def run(home: Home, instance: dg.DagsterInstance, assets: list[dg.AssetsDefinition], **more: Any) -> Any:
+    job = definitions(home).resolve_implicit_global_asset_job_def()
+    keys = [asset.key for asset in assets]
+    return job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False, **more)
+
+
+RANGE = {"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[-1]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    home = Home.at(tmp_path_factory.mktemp("graph")).create()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = GallerySettings(days=DAYS, portraits_per_day=24, port=port)
+    prepare_sample(home, settings)
+    with (
+        GalleryServer(home, settings) as gallery,
+        dg.DagsterInstance.local_temp(str(home.dagster)) as instance,
+    ):
+        data = run(home, instance, DAILY, tags=RANGE)
+        rest = run(home, instance, WHOLE_SET, run_config=SHORT)
+        yield Finished(home, instance, gallery, data, rest)
+
+
+def test_two_runs_materialize_everything_and_all_checks_pass(finished: Finished) -> None:
+    for result in (finished.data, finished.rest):
+        evaluations = result.get_asset_check_evaluations()
+        assert [one.check_name for one in evaluations if not one.passed] == []
+        assert result.success
+    for asset in DAILY:
+        for day in DAYS:
+            assert finished.record(asset.key.to_user_string(), day).ref.rows > 0
+    for asset in WHOLE_SET:
+        assert finished.record(asset.key.to_user_string()).ref.rows > 0
+
+
+def test_each_day_of_a_range_carries_its_own_hash(finished: Finished) -> None:
+    events = finished.data.get_asset_materialization_events()
+    hashes = {
+        (event.asset_key.to_user_string(), event.partition): event.materialization.metadata["sha256"].value
+        for event in events
+    }
+    assert len(hashes) == len(DAILY) * len(DAYS)
+    for (asset, day), sha256 in hashes.items():
+        assert sha256 == finished.record(asset, str(day)).ref.sha256
+
+
+def test_every_version_names_the_versions_it_was_made_from(finished: Finished) -> None:
+    for asset in ALL_ASSETS:
+        name = asset.key.to_user_string()
+        partition = DAYS[0] if asset in DAILY else WHOLE
+        inputs = finished.record(name, partition).inputs
+        assert set(inputs) == {key.to_user_string() for key in asset.keys_by_input_name.values()}
+        for upstream, hashes in inputs.items():
+            for upstream_partition, sha256 in hashes.items():
+                assert sha256 == finished.record(upstream, upstream_partition).ref.sha256
+
+
+def test_the_scorer_names_its_parents_by_hash(finished: Finished) -> None:
+    scorer = load_record(finished.record("finetuned_scorer").ref, store=finished.store)  # type: ignore[arg-type]
+    assert scorer["inputs"]["parent"] == finished.record("widened_checkpoint").ref.sha256
+    assert scorer["inputs"]["labels"] == finished.record("balanced_label_table").ref.sha256
+
+
+def test_what_is_done_is_current(finished: Finished) -> None:
+    assert stale_days(DAYS, store=finished.store) == []
+    for asset in WHOLE_SET[:2]:
+        assert is_current(asset, WHOLE, store=finished.store)
+
+
+def test_a_second_materialization_asks_the_network_for_nothing_and_gives_the_same_tables(
+    finished: Finished,
+) -> None:
+    before = {(a.key, day): finished.record(a.key.to_user_string(), day).ref for a in DAILY for day in DAYS}
+    asked = len(finished.gallery.requests)
+    assert run(finished.home, finished.instance, DAILY, tags=RANGE).success
+    assert len(finished.gallery.requests) == asked
+    after = {(a.key, day): finished.record(a.key.to_user_string(), day).ref for a in DAILY for day in DAYS}
+    assert after == before
+
+
+def test_nothing_forbidden_was_fetched(finished: Finished) -> None:
+    assert not [path for path in finished.gallery.requests if path.startswith("/private")]
+    table = finished.store.tables.read_all(finished.store.tables.snapshot("raw_crawl"))
+    reasons = set(table.column("reason").to_pylist())
+    assert {"robots", "private_address", "truncated", "not_a_picture", "empty_file"} <= reasons
+
+
+def test_neither_dagster_nor_mlflow_keeps_picture_ids_addresses_or_crops(finished: Finished) -> None:
+    """Removal has to reach everything, so they stay out of databases that it cannot rewrite."""
+    faces = finished.store.tables.read_all(finished.store.tables.snapshot("aligned_faces")).to_pylist()
+    secrets = {row[column] for row in faces for column in ("image_id", "crop_sha256", "url") if row[column]}
+    for folder in (finished.home.dagster, finished.home.mlflow):
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            content = file.read_bytes()
+            assert [secret for secret in secrets if secret.encode() in content] == [], file.name
+
+
+def test_the_model_is_registered_with_its_run_and_inputs(finished: Finished) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{finished.home.mlflow / 'mlflow.db'}")
+    (version,) = client.search_model_versions("name='selfai-scorer'")
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dagster.run_id"] == finished.rest.run_id
+    assert len(client.get_metric_history(version.run_id, "validation_pearson")) == 3
+    assert {item.path for item in client.list_artifacts(version.run_id, "scorer")} == {
+        "scorer/record.json",
+        "scorer/weights.safetensors",
+    }
+
+
+def test_the_report_and_the_previews_are_there(finished: Finished) -> None:
+    report: Path = finished.home.reports / finished.record("evaluation_report").ref.sha256 / "report.html"
+    page = report.read_text()
+    assert "impression of a crowd" in page
+    assert "ratings are simulated" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    for stage in ("pruned_set", "aligned_faces"):
+        assert (finished.home.previews / stage / f"{DAYS[0]}.jpg").stat().st_size > 1000

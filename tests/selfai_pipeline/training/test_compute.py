@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.settings import ComputeSettings
+
+
+@pytest.mark.parametrize(
+    ("device", "is_there"),
+    [("cuda", "torch.cuda.is_available"), ("mps", "torch.backends.mps.is_available")],
+)
+def test_a_device_that_is_absent_is_named(monkeypatch, device, is_there):
+    monkeypatch.setattr(is_there, lambda: False)
+    with pytest.raises(InputError, match=f"no {device} device .* auto or cpu"):
+        Compute.from_settings(ComputeSettings(device=device))
+
+
+def test_precision_is_what_was_asked_for():
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        assert Compute.from_settings(ComputeSettings(device="cpu", precision=name)).autocast is dtype
+
+
+def test_auto_threads_are_at_least_one():
+    assert Compute.from_settings(ComputeSettings(device="cpu")).threads >= 1
+    assert Compute.from_settings(ComputeSettings(device="cpu", threads=3)).threads == 3
+
+
+def test_a_session_leaves_threads_determinism_and_random_state_as_they_were():
+    compute = Compute.from_settings(ComputeSettings(device="cpu", threads=2))
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with compute.session():
+        assert torch.get_num_threads() == 2
+        assert torch.are_deterministic_algorithms_enabled()
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before[1:]
+
+
+def test_training_steps_are_reduced_only_where_bfloat16_is_on():
+    left, right = torch.ones(4, 4), torch.ones(4, 4)
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with Compute.from_settings(ComputeSettings(device="cpu", precision=name)).reduced():
+            assert (left @ right).dtype is dtype

@@ -1,0 +1,76 @@
+import cv2
+import numpy as np
+import pytest
+
+from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
+from selfai_pipeline.training.pixels import cache_path, load_pixels, resize_crop
+
+
+def crop_of(store, labels, row):
+    sha256 = store.tables.read(labels, ["crop_sha256"])["crop_sha256"][row].as_py()
+    return sha256, cv2.imdecode(np.frombuffer(store.crops.get(sha256), np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+def test_pixels_stand_in_the_order_of_the_table_in_rgb(store, labels):
+    pixels = load_pixels(labels, store=store, size=40)
+    assert pixels.shape == (labels.rows, 40, 40, 3)
+    for row in (0, 5, labels.rows - 1):
+        np.testing.assert_array_equal(pixels[row], crop_of(store, labels, row)[1])
+
+
+def test_smaller_pixels_are_area_means(store, labels):
+    pixels = load_pixels(labels, store=store, size=20)
+    crop = crop_of(store, labels, 3)[1].astype(float)
+    means = crop.reshape(20, 2, 20, 2, 3).mean(axis=(1, 3))
+    assert np.abs(pixels[3] - means).max() <= 1
+
+
+def test_a_second_call_decodes_nothing(store, labels):
+    first = np.array(load_pixels(labels, store=store, size=16))
+    for row in range(labels.rows):
+        store.crops.delete(crop_of(store, labels, row)[0]) if row == 0 else None
+    np.testing.assert_array_equal(load_pixels(labels, store=store, size=16), first)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_a_damaged_cache_is_made_again(store, labels, content):
+    first = np.array(load_pixels(labels, store=store, size=16))
+    path = cache_path(labels, store=store, size=16)
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    np.testing.assert_array_equal(load_pixels(labels, store=store, size=16), first)
+
+
+def test_the_cache_cannot_be_written_to_by_mistake(store, labels):
+    with pytest.raises(ValueError, match="read-only"):
+        load_pixels(labels, store=store, size=16)[0] = 0
+
+
+def test_nothing_half_written_stays_behind(store, labels):
+    sha256, _ = crop_of(store, labels, labels.rows - 1)
+    store.files.write(store.crops.relative_path(sha256), b"not what its name says")
+    with pytest.raises(AlteredVersion):
+        load_pixels(labels, store=store, size=16)
+    assert list((store.home.cache / "pixels").iterdir()) == []
+
+
+def test_a_crop_that_is_no_picture_names_its_row(store, labels):
+    rows = store.tables.read(labels).to_pylist()
+    rows[4]["crop_sha256"] = store.crops.put(b"no picture")
+    broken = store.tables.write(rows, asset="balanced_label_table")
+    with pytest.raises(InputError, match="row 4"):
+        load_pixels(broken, store=store, size=16)
+
+
+def test_an_empty_table_is_refused(store):
+    with pytest.raises(InputError, match="no rows"):
+        load_pixels(store.tables.write([], asset="balanced_label_table"), store=store, size=16)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_storage_error(store, labels):
+    (store.home.cache / "pixels").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="cannot be written"):
+        load_pixels(labels, store=store, size=16)
+
+
+def test_enlarging_is_allowed():
+    assert resize_crop(np.zeros((8, 8, 3), np.uint8), 32).shape == (32, 32, 3)

@@ -1,0 +1,92 @@
+import functools
+import hashlib
+import io
+import os
+import pickle
+
+import pytest
+import torch
+
+from selfai_pipeline.errors import AlteredVersion, StorageError
+from selfai_pipeline.training.recovery import RecoveryPoint
+
+RUN = {"asset": "siamese_checkpoint", "inputs": {"labels": "0" * 64}, "settings": {"seed": 0}}
+
+
+@pytest.fixture
+def point(store):
+    return RecoveryPoint.of(RUN, store=store)
+
+
+def test_the_last_state_written_is_read(point):
+    assert point.read() is None
+    point.write({"epoch": 1, "weights": torch.zeros(3)})
+    point.write({"epoch": 2, "weights": torch.ones(3)})
+    state = point.read()
+    assert state["epoch"] == 2
+    assert torch.equal(state["weights"], torch.ones(3))
+    assert [file.name for file in point.path.parent.iterdir()] == [point.path.name]
+    point.clear()
+    assert point.read() is None
+
+
+def test_another_run_has_another_file(store, point):
+    for change in ({"settings": {"seed": 1}}, {"environment": {"threads": 2}}):
+        assert RecoveryPoint.of({**RUN, **change}, store=store).path != point.path
+    assert RecoveryPoint.of(dict(reversed(RUN.items())), store=store).path == point.path
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda old: old[: len(old) // 2], lambda old: b"", lambda old: b"text" * 99]
+)
+def test_a_damaged_file_is_named_and_how_to_go_on(point, damage):
+    point.write({"epoch": 1, "weights": torch.zeros(300)})
+    point.path.write_bytes(damage(point.path.read_bytes()))
+    with pytest.raises(AlteredVersion, match="Delete it to train from the beginning"):
+        point.read()
+
+
+class Harm:
+    def __reduce__(self):
+        return os.mkdir, ("harm-done",)
+
+
+def saved_by_torch(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def forge(point, body):
+    """A file whose hash is right although the pipeline never wrote it."""
+    point.path.parent.mkdir(parents=True)
+    point.path.write_bytes(hashlib.sha256(body).hexdigest().encode() + body)
+
+
+@pytest.mark.parametrize("serialise", [saved_by_torch, functools.partial(pickle.dumps, protocol=2)])
+def test_a_pickle_with_code_in_it_runs_nothing(point, serialise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    forge(point, serialise(Harm()))
+    with pytest.raises(AlteredVersion, match="more than numbers"):
+        point.read()
+    assert not (tmp_path / "harm-done").exists()
+
+
+def test_a_file_of_another_version_is_refused(point):
+    forge(point, saved_by_torch({"epoch": 1, "version": 0}))
+    with pytest.raises(AlteredVersion, match="another version"):
+        point.read()
+
+
+def test_a_write_that_fails_keeps_the_state_before(point, monkeypatch):
+    point.write({"epoch": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        point.write({"epoch": 2})
+    monkeypatch.undo()
+    assert point.read()["epoch"] == 1
+    assert len(list(point.path.parent.iterdir())) == 1

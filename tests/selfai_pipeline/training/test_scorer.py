@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import tiny_darknet, with_head
+from selfai_pipeline.training.augmentation import normalise
+from selfai_pipeline.training.checkpoints import save_checkpoint
+from selfai_pipeline.training.pixels import load_pixels
+from selfai_pipeline.training.scorer import Scorer
+
+RECORD = {"input_size": 32, "settings": {}, "inputs": {}, "metrics": {}, "history": [], "growth": []}
+
+
+@pytest.fixture
+def scorer(store, compute):
+    network = Network(with_head(tiny_darknet(0.12)), seed=0)
+    torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(network.head.bias, 4.5)
+    ref = save_checkpoint(network, asset="finetuned_scorer", record=RECORD, rows=1, store=store)
+    return Scorer.load(ref, store=store, compute=compute)
+
+
+def crops(n, side=40):
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+
+
+def test_scores_are_float64_one_a_crop(scorer):
+    scores = scorer.score(crops(3))
+    assert scores.shape == (3,)
+    assert scores.dtype == np.float64
+    assert len(set(scores)) == 3
+
+
+def test_a_crop_scores_the_same_alone_and_in_a_large_batch(scorer):
+    many = crops(130)
+    together = scorer.score(many)
+    assert scorer.score(many[129:])[0] == pytest.approx(together[129], abs=1e-4)
+
+
+def test_no_crops_have_no_scores(scorer):
+    assert scorer.score(crops(0)).shape == (0,)
+
+
+def test_serving_prepares_a_crop_exactly_as_training_caches_it(scorer, store, labels):
+    full = load_pixels(labels, store=store, size=40)
+    cached = load_pixels(labels, store=store, size=32)
+    prepared = scorer.prepare(np.array(full[:4]))
+    assert torch.equal(prepared, normalise(torch.from_numpy(np.array(cached[:4]))))
+    assert prepared.shape == (4, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((2, 8, 8), np.uint8), np.zeros((1, 8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3), np.float32)],
+)
+def test_what_is_no_batch_of_crops_is_refused(scorer, wrong):
+    with pytest.raises(ValueError, match="uint8"):
+        scorer.score(wrong)

@@ -1,0 +1,235 @@
+"""The three stages one after the other, on discs whose score is how large and how red they are."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
+from selfai_pipeline.networks.stages import convolutions
+from selfai_pipeline.training import widen_stage
+from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
+from selfai_pipeline.training.finetune_stage import finetune_scorer
+from selfai_pipeline.training.pixels import load_pixels
+from selfai_pipeline.training.scorer import Scorer
+from selfai_pipeline.training.settings import (
+    ComputeSettings,
+    FinetuneSettings,
+    SiameseSettings,
+    WidenSettings,
+)
+from selfai_pipeline.training.siamese_stage import pretrain_siamese
+from selfai_pipeline.training.widen_stage import InexactWidening, widen_checkpoint
+
+
+def quiet(epoch, figures):
+    """An epoch report that nobody reads."""
+
+
+@pytest.fixture
+def siamese(store, labels, siamese_settings, compute):
+    return pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
+
+
+def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels, siamese):
+    record = load_record(siamese, store=store)
+    assert [event["operator"] for event in record["growth"]] == ["wider conv15 1.5", "deeper conv13"]
+    assert [event["epoch"] for event in record["growth"]] == [2, 3]
+    for event in record["growth"]:
+        assert event["deviation_float64"] < 1e-10
+        assert event["loss_after"] == pytest.approx(event["loss_before"], rel=1e-3)
+        assert event["parameters_after"] > event["parameters_before"]
+    network = load_checkpoint(siamese, store=store).network
+    assert "conv13_deeper" in [stage.name for stage in convolutions(network.stages)]
+    assert network.embedding_size == 23
+    assert record["inputs"] == {"labels": labels.sha256}
+    assert siamese.rows == 48
+    assert {"probe_pearson", "validation_loss", "parameters"} <= set(record["metrics"])
+
+
+def test_pretraining_again_gives_the_same_checkpoint(store, labels, siamese, siamese_settings, compute):
+    again = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
+    assert again == siamese
+    assert list((store.home.cache / "recovery").iterdir()) == []
+
+
+def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, siamese):
+    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings())
+    before, after = (load_checkpoint(ref, store=store) for ref in (siamese, wide))
+    doubled = [2 * stage.channels for stage in convolutions(before.network.stages)]
+    assert [stage.channels for stage in convolutions(after.network.stages)] == doubled
+    metrics = after.record["metrics"]
+    assert metrics["deviation_float64"] < 1e-10
+    assert metrics["deviation_float32"] < 1e-3
+    assert after.record["inputs"]["parent"] == siamese.sha256
+    assert wide == widen_checkpoint(siamese, store=store, settings=WidenSettings())
+
+
+def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkeypatch):
+    def careless(network, factor, **others):
+        wide = widen_all(network, factor, **others)
+        wide.layer("conv3").weight.mul_(1.0 + 1e-6)
+        return wide
+
+    widen_all = widen_stage.widen_all
+    monkeypatch.setattr(widen_stage, "widen_all", careless)
+    with pytest.raises(InexactWidening, match="Nothing was stored"):
+        widen_checkpoint(siamese, store=store, settings=WidenSettings())
+    assert not store.files.exists("checkpoints/widened_checkpoint")
+
+
+def test_a_scorer_widens_with_its_scores_kept(store, labels, siamese, compute):
+    scorer = finetune_scorer(
+        siamese,
+        labels,
+        store=store,
+        settings=FinetuneSettings(epochs=1, batch_size=12),
+        compute=compute,
+        report=quiet,
+    )
+    metrics = load_record(widen_checkpoint(scorer, store=store, settings=WidenSettings()), store=store)[
+        "metrics"
+    ]
+    assert metrics["output_deviation_float64"] < 1e-10
+
+
+def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compute):
+    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings())
+    settings = FinetuneSettings(epochs=12, batch_size=12, learning_rate=3e-3)
+    ref = finetune_scorer(wide, labels, store=store, settings=settings, compute=compute, report=quiet)
+    record = load_record(ref, store=store)
+    assert record["metrics"]["validation_pearson"] > 0.8
+    assert record["inputs"] == {"labels": labels.sha256, "parent": wide.sha256}
+    assert len(record["history"]) == 12
+    table = store.tables.read(labels, ["score", "split"])
+    rows = np.flatnonzero(np.array(table["split"].to_pylist()) == "validation")
+    crops = load_pixels(labels, store=store, size=40)[rows]
+    predicted = Scorer.load(ref, store=store, compute=compute).score(crops)
+    annotated = table["score"].to_numpy()[rows]
+    assert predicted.dtype == np.float64
+    assert np.corrcoef(predicted, annotated)[0, 1] == pytest.approx(
+        record["metrics"]["validation_pearson"], abs=1e-4
+    )
+
+
+def test_a_trunk_is_no_scorer(store, siamese, compute):
+    with pytest.raises(InputError, match="without an output"):
+        Scorer.load(siamese, store=store, compute=compute)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"), [(["wider conv99 2"], "conv99"), (["taller conv1"], "no operator")]
+)
+def test_a_growth_plan_that_does_not_fit_stops_before_training(store, labels, compute, plan, message):
+    settings = SiameseSettings(input_size=32, width=0.12, growth_plan=plan)
+    with pytest.raises(InputError, match=f"growth_plan: .*{message}"):
+        pretrain_siamese(labels, store=store, settings=settings, compute=compute, report=quiet)
+    assert not (store.home.cache / "pixels").exists()
+
+
+def change_labels(store, labels, change):
+    rows = store.tables.read(labels).to_pylist()
+    return store.tables.write([change(dict(row)) for row in rows], asset="balanced_label_table")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: {**row, "score": 4.0}, "scores of the train split are equal"),
+        (lambda row: {**row, "split": "train"}, "validation split has 0 rows"),
+        (lambda row: {**row, "split": "validation"}, "train split has 0 rows"),
+        (lambda row: {**row, "weight": 0.0}, "no row of the train split has a weight"),
+        (lambda row: {**row, "class": 4 + row["class"] % 2}, "3 classes apart or more"),
+    ],
+)
+def test_a_table_that_nothing_can_be_learnt_from_is_refused(
+    store, labels, siamese_settings, compute, change, message
+):
+    changed = change_labels(store, labels, change)
+    with pytest.raises(InputError, match=message):
+        pretrain_siamese(changed, store=store, settings=siamese_settings, compute=compute, report=quiet)
+
+
+def test_a_damaged_parent_stops_fine_tuning(store, labels, siamese, compute, finetune_settings):
+    file = store.files.local_path(f"{folder_of(siamese)}/weights.safetensors")
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(AlteredVersion):
+        finetune_scorer(
+            siamese, labels, store=store, settings=finetune_settings, compute=compute, report=quiet
+        )
+
+
+class Killed(SelfaiError):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("epoch_of_death", [2, 3, 4])
+def test_a_run_stopped_around_a_growth_gives_the_same_checkpoint(
+    store, labels, siamese, siamese_settings, compute, epoch_of_death
+):
+    """Growth happens after epochs 2 and 3: the recovery point holds the grown network and its optimizer."""
+
+    def report(epoch, figures):
+        if epoch == epoch_of_death:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=report)
+    resumed = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
+    assert resumed == siamese
+
+
+CHILD = """
+import json, sys
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
+from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings
+from selfai_pipeline.training.siamese_stage import pretrain_siamese
+
+def report(epoch, figures):
+    print(epoch, flush=True)
+
+home, labels, settings = sys.argv[1:]
+ref = pretrain_siamese(
+    TableRef(**json.loads(labels)), store=Store.open(home), settings=SiameseSettings(**json.loads(settings)),
+    compute=ComputeSettings(device="cpu", threads=1), report=report,
+)
+print(ref.sha256, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_checkpoint(
+    store, labels, siamese_settings
+):
+    """In processes of their own and in the precision that the machine chooses."""
+    arguments = [
+        sys.executable,
+        *("-c", CHILD, str(store.home.root), json.dumps(vars(labels)), siamese_settings.model_dump_json()),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+
+    def launch():
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+
+    for epochs_before_death, delay in ((1, 0.0), (1, 0.05)):
+        process = launch()
+        for _ in range(epochs_before_death):
+            assert process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    resumed = launch().communicate()[0].split()
+    assert len(resumed) < 5, "the resumed run began anew"
+    compute = ComputeSettings(device="cpu", threads=1)
+    undisturbed = pretrain_siamese(
+        labels, store=store, settings=siamese_settings, compute=compute, report=quiet
+    )
+    assert resumed[-1] == undisturbed.sha256

@@ -1,0 +1,147 @@
+"""The loop: one batch is one step, rates follow the schedule, divergence stops, and a killed run goes on."""
+
+import math
+
+import pytest
+import torch
+
+from selfai_pipeline.errors import TrainingDiverged
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import tiny_darknet, with_head
+from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.finetune_stage import FinetuneStage
+from selfai_pipeline.training.labels import LabelledPixels
+from selfai_pipeline.training.recovery import RecoveryPoint
+from selfai_pipeline.training.samplers import steps_in_epoch
+from selfai_pipeline.training.settings import FinetuneSettings
+from selfai_pipeline.training.trainer import Trainer, rate_at
+
+
+def start():
+    return Network(with_head(tiny_darknet(0.12)), seed=0)
+
+
+@pytest.fixture
+def trainer_of(store, labels, compute):
+    def make(report=lambda epoch, figures: None, stage_class=FinetuneStage, averaging=0.0, **changes):
+        settings = FinetuneSettings(**{"batch_size": 12, "epochs": 2, "averaging": averaging, **changes})
+        machine = Compute.from_settings(compute)
+        data = LabelledPixels.load(labels, store=store, size=32)
+        recovery = RecoveryPoint.of({"settings": settings.model_dump(mode="json")}, store=store)
+        stage = stage_class(data, settings, machine)
+        return Trainer(stage, data, settings, settings, machine, recovery, report, averaging=averaging)
+
+    return make
+
+
+def test_one_batch_is_one_step_of_the_optimizer(trainer_of, labels):
+    steps = []
+
+    class Counted(FinetuneStage):
+        def optimizer(self, network):
+            optimizer = super().optimizer(network)
+            optimizer.register_step_post_hook(lambda *_: steps.append(1))
+            return optimizer
+
+        def loss(self, network, pictures, rows):
+            steps.append(0)
+            return super().loss(network, pictures, rows)
+
+    state = trainer_of(stage_class=Counted).fit(start)
+    expected = 2 * steps_in_epoch(labels.rows * 2 // 3, 12)
+    assert steps == [0, 1] * expected
+    assert {int(value["step"]) for value in state.optimizer.state.values()} == {expected}
+
+
+def test_the_head_learns_at_the_full_rate_and_the_trunk_at_its_part(trainer_of):
+    figures = []
+    state = trainer_of(lambda epoch, values: figures.append(values), trunk_rate=0.25).fit(start)
+    trunk, head = state.optimizer.param_groups
+    assert head["lr"] == pytest.approx(figures[-1]["learning_rate"])
+    assert trunk["lr"] == pytest.approx(0.25 * head["lr"])
+
+
+def test_the_rate_rises_then_falls():
+    rates = [rate_at(step, steps=100, warmup=0.2) for step in range(100)]
+    assert rates.index(max(rates)) == 20
+    assert rates[0] < 0.1
+    assert rates[-1] < 0.03
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rate_at(0, steps=1, warmup=0.0) == 1.0
+
+
+def test_every_epoch_is_reported_once_with_finite_figures(trainer_of):
+    seen = []
+    state = trainer_of(lambda epoch, figures: seen.append((epoch, dict(figures))), epochs=3).fit(start)
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    for _, figures in seen:
+        assert {"loss", "validation_pearson", "learning_rate", "pictures_per_second"} <= set(figures)
+        assert all(type(value) is float and math.isfinite(value) for value in figures.values())
+    assert "pictures_per_second" not in state.history[0], "a run time would change the checkpoint's hash"
+
+
+def test_the_best_epoch_of_validation_is_kept(trainer_of):
+    trainer = trainer_of(epochs=5, learning_rate=3e-3)
+    state = trainer.fit(start)
+    by_epoch = {entry["epoch"]: entry["validation_pearson"] for entry in state.history}
+    assert by_epoch[state.best_epoch] == max(by_epoch.values())
+    with torch.no_grad():
+        again = trainer.stage.validate(state.judged)["validation_pearson"]
+    assert again == by_epoch[state.best_epoch]
+
+
+def test_averaged_weights_are_the_ones_judged(trainer_of):
+    state = trainer_of(averaging=0.9).fit(start)
+    assert state.judged is state.average
+    assert not torch.equal(state.average.layer("conv1").weight, state.network.layer("conv1").weight)
+
+
+@pytest.mark.parametrize("fails_at", [1, 6])
+def test_a_loss_that_is_not_finite_stops_with_step_loss_and_what_is_kept(trainer_of, fails_at):
+    class Diverging(FinetuneStage):
+        calls = 0
+
+        def loss(self, network, pictures, rows):
+            self.calls += 1
+            return super().loss(network, pictures, rows) * (math.nan if self.calls == fails_at else 1.0)
+
+    kept = "no epoch ended yet" if fails_at == 1 else "epoch 1 is kept"
+    with pytest.raises(TrainingDiverged, match=f"the loss is nan at step {fails_at - 1}; {kept}"):
+        trainer_of(stage_class=Diverging).fit(start)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killer(epoch_of_death):
+    def report(epoch, figures):
+        if epoch == epoch_of_death:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("epoch_of_death", [1, 2, 3])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(trainer_of, averaging, epoch_of_death):
+    settings = {"epochs": 3, "averaging": averaging}
+    undisturbed = trainer_of(**settings)
+    expected = undisturbed.fit(start)
+    undisturbed.recovery.clear()
+    with pytest.raises(Killed):
+        trainer_of(killer(epoch_of_death), **settings).fit(start)
+    torch.rand(7)
+    resumed = trainer_of(**settings).fit(start)
+    for name, tensor in expected.judged.state_dict().items():
+        assert torch.equal(tensor, resumed.judged.state_dict()[name]), name
+    assert resumed.history == expected.history
+    assert resumed.best_epoch == expected.best_epoch
+
+
+def test_a_resumed_run_repeats_no_finished_epoch(trainer_of):
+    with pytest.raises(Killed):
+        trainer_of(killer(3), epochs=4).fit(start)
+    seen = []
+    trainer_of(lambda epoch, figures: seen.append(epoch), epochs=4).fit(start)
+    assert seen == [3, 4]
