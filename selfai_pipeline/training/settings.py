@@ -65,7 +65,7 @@ class AugmentationSettings(Settings):
 class SiameseSettings(AugmentationSettings):
     """Pre-training as a Siamese pair, grown by Net2Net when it stalls."""
 
-    sample: ClassVar[dict[str, Any]] = {"input_size": 64, "epochs": 20, "batch_size": 32}
+    sample: ClassVar[dict[str, Any]] = {"input_size": 64, "width": 0.5, "epochs": 20, "batch_size": 32}
 
     seed: int = Field(0, ge=0, description="Seed of the weights, the draws and the augmentation.")
     input_size: int = Field(
@@ -91,10 +91,10 @@ class SiameseSettings(AugmentationSettings):
         ge=1,
         le=9,
         description="Classes apart from which two pictures count as different; pairs in between are left "
-        "out. 1 is the plain form, which tends to collapse.",
+        "out. 1 is the plain form, which tends to collapse. Lowered where a split has no pairs so far apart.",
     )
     growth_plan: list[str] = Field(
-        ["wider conv13 1.25", "deeper conv15"],
+        ["wider conv13 1.25", "deeper conv13"],
         description="Net2Net operators, applied one a stall: `wider LAYER FACTOR` or `deeper LAYER`.",
     )
     stall_patience: int = Field(2, ge=1, description="Epochs without enough progress that count as a stall.")
@@ -123,16 +123,16 @@ class WidenSettings(Settings):
 class FinetuneSettings(AugmentationSettings):
     """Fine-tuning on the scores with a Huber loss."""
 
-    sample: ClassVar[dict[str, Any]] = {"epochs": 45, "batch_size": 32}
+    sample: ClassVar[dict[str, Any]] = {"epochs": 40, "batch_size": 16}
 
     seed: int = Field(0, ge=0, description="Seed of the draws, the augmentation and the dropout.")
     epochs: int = Field(
         24, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Pictures a step.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate of the head (AdamW).")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Highest learning rate of the head (AdamW).")
     trunk_rate: float = Field(
-        0.5, gt=0, le=1, description="Learning rate of the trunk relative to the head: lower forgets less."
+        0.3, gt=0, le=1, description="Learning rate of the trunk relative to the head: lower forgets less."
     )
     warmup: float = Field(0.2, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from selfai_pipeline.errors import InputError, UndefinedMetric
@@ -41,7 +41,10 @@ class SiameseStage:
     # the last epoch: the rate has come to rest there, and the loss of few validation pairs is a poor judge
     criterion: str | None = None
 
-    def __init__(self, data: LabelledPixels, settings: SiameseSettings, compute: Compute) -> None:
+    def __init__(
+        self, data: LabelledPixels, settings: SiameseSettings, compute: Compute, *, negative_from: int
+    ) -> None:
+        self.negative_from = negative_from
         self.data = data
         self.settings = settings
         self.compute = compute
@@ -103,7 +106,7 @@ class SiameseStage:
             pair_distances(embeddings, network.distance_weights),
             self.classes[rows].to(embeddings.device),
             margin=self.settings.margin,
-            negative_from=self.settings.negative_from,
+            negative_from=self.negative_from,
         )
 
 
@@ -120,7 +123,7 @@ def pretrain_siamese(
     The kept weights are those of the last epoch.
 
     Raises:
-        InputError: the growth plan does not fit, or the table has too few rows, or no pair of either kind.
+        InputError: the growth plan does not fit, or the table has too few rows, or no pairs of a kind.
         TrainingDiverged: the loss stopped being finite.
     """
     machine = Compute.from_settings(compute)
@@ -130,15 +133,18 @@ def pretrain_siamese(
     except UnfitStages as error:
         raise InputError(str(error), where="growth_plan", mend="Mend the plan, or leave it empty.") from error
     data = LabelledPixels.load(labels, store=store, size=settings.input_size)
-    for name, rows in (("train", data.train), ("validation", data.validation)):
-        _require_pairs(data.classes[rows], name=name, negative_from=settings.negative_from, labels=labels)
+    negative_from = widest_negatives(
+        {"train": data.classes[data.train], "validation": data.classes[data.validation]},
+        wanted=settings.negative_from,
+        where=labels.asset,
+    )
     run = {
         "asset": ASSET,
         "inputs": {"labels": labels.sha256},
         "settings": settings.model_dump(mode="json"),
     }
     recovery = RecoveryPoint.of({**run, "environment": machine.environment}, store=store)
-    stage = SiameseStage(data, settings, machine)
+    stage = SiameseStage(data, settings, machine, negative_from=negative_from)
     with machine.session():
         state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
             lambda: Network(stages, seed=derived_seed(settings.seed, "weights"))
@@ -154,6 +160,7 @@ def pretrain_siamese(
                 **figures,
                 "epochs": state.epoch,
                 "operators_applied": len(state.growth),
+                "negative_from": negative_from,
                 "parameters": state.network.parameter_count,
             },
             "history": state.history,
@@ -166,15 +173,32 @@ def pretrain_siamese(
     return ref
 
 
-def _require_pairs(classes: np.ndarray[Any, Any], *, name: str, negative_from: int, labels: TableRef) -> None:
-    positive, negative = pair_kinds(torch.from_numpy(classes), negative_from=negative_from)
-    for kind, pairs in (("of one class", positive), (f"{negative_from} classes apart or more", negative)):
-        if not bool(pairs.any()):
-            raise InputError(
-                f"the {name} split has no two pictures {kind}: the Siamese loss has no pairs",
-                where=labels.asset,
-                mend="Rate more pictures over the whole scale, or lower negative_from.",
-            )
+def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, where: str) -> int:
+    """The largest distance of classes, up to `wanted`, at which every split has pairs of both kinds.
+
+    Scores of a narrow range (few classes) have no pairs far apart: nearer ones then count as different.
+
+    Raises:
+        InputError: a split has no two pictures of one class, or none of two classes.
+    """
+    for apart in range(wanted, 0, -1):
+        kinds = {
+            name: [bool(pairs.any()) for pairs in pair_kinds(torch.from_numpy(split), negative_from=apart)]
+            for name, split in classes.items()
+        }
+        if all(all(both) for both in kinds.values()):
+            if apart < wanted:
+                logger.warning(
+                    "no pairs %d classes apart: pairs count as different from %d on", wanted, apart
+                )
+            return apart
+    lacking, (positive, _) = next((name, both) for name, both in kinds.items() if not all(both))
+    kind = "two classes" if positive else "one class"
+    raise InputError(
+        f"the {lacking} split has no two pictures of {kind}: the Siamese loss has no pairs",
+        where=where,
+        mend="Rate more pictures, over more of the scale.",
+    )
 
 
 def _mean_off_diagonal(distances: Tensor) -> Tensor:

@@ -79,6 +79,7 @@ class Stage(Protocol):
     """What differs from stage to stage."""
 
     name: str
+    feed: PixelFeed
     criterion: str | None
     """The figure by which the epoch is chosen, the higher the better; None keeps the last epoch."""
 
@@ -131,15 +132,14 @@ class Trainer:
             TrainingDiverged: the loss stopped being finite.
         """
         state = self._resume() or self._begin(start())
-        feed = PixelFeed(self.data.pixels, device=self.compute.device)
         while state.epoch < self.settings.epochs:
-            self._epoch(state, feed)
+            self._epoch(state)
             self.recovery.write(self._pack(state))
         if state.best:
             state.judged.load_state_dict(state.best)
         return state
 
-    def _epoch(self, state: TrainingState, feed: PixelFeed) -> None:
+    def _epoch(self, state: TrainingState) -> None:
         started, epoch, settings = time.perf_counter(), state.epoch + 1, self.settings
         rows = torch.from_numpy(self.data.train)
         weights = torch.from_numpy(self.data.weights[self.data.train])
@@ -147,15 +147,17 @@ class Trainer:
         generator = torch.Generator().manual_seed(derived_seed(settings.seed, "augmentation", epoch))
         torch.manual_seed(derived_seed(settings.seed, "dropout", epoch))
         state.network.train()
-        total, rate = 0.0, 0.0
+        total, rate, step = 0.0, 0.0, 0
         for index, batch in enumerate(batches):
             step = state.epoch * len(batches) + index
             rate = rate_at(step, steps=settings.epochs * len(batches), warmup=settings.warmup)
             for group in state.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rate * group["rate"]
-            pictures = augment(feed(batch), settings=self.augmentation, generator=generator)
+            pictures = augment(self.stage.feed(batch), settings=self.augmentation, generator=generator)
             total += self._step(state, pictures, batch, step=step)
         trained = time.perf_counter() - started
+        if not all(bool(parameter.isfinite().all()) for parameter in state.judged.parameters()):
+            raise self._diverged("a weight is no longer finite", state, step=step)
         with torch.no_grad():
             figures = finite({"loss": total / len(batches), **self.stage.validate(state.judged)})
         figures["learning_rate"] = settings.learning_rate * rate
@@ -177,14 +179,7 @@ class Trainer:
             loss = self.stage.loss(state.network, pictures, rows)
         value = float(loss.detach())
         if not math.isfinite(value):
-            kept = (
-                f"epoch {state.epoch} is kept in {self.recovery.path}"
-                if state.epoch
-                else "no epoch ended yet"
-            )
-            raise TrainingDiverged(
-                f"{self.stage.name}: the loss is {value} at step {step}; {kept}. Lower the learning rate."
-            )
+            raise self._diverged(f"the loss is {value}", state, step=step)
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
@@ -194,6 +189,12 @@ class Trainer:
                 for mean, now in zip(state.average.parameters(), state.network.parameters(), strict=True):
                     mean.lerp_(now, 1.0 - decay)
         return value
+
+    def _diverged(self, what: str, state: TrainingState, *, step: int) -> TrainingDiverged:
+        kept = f"epoch {state.epoch} is kept in {self.recovery.path}" if state.epoch else "no epoch ended yet"
+        return TrainingDiverged(
+            f"{self.stage.name}: {what} at step {step}; {kept}. Lower the learning rate and run again."
+        )
 
     def _note_best(self, state: TrainingState, figures: Mapping[str, float], epoch: int) -> None:
         if self.stage.criterion is None:
