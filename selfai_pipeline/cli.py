@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from selfai_pipeline.environment import Environment, current_environment
-from selfai_pipeline.errors import SelfaiError
+from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import Home
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -96,17 +96,38 @@ def run(days: tuple[str, ...]) -> None:
     home = prepared_home()
     sources = load_sources(home.sources_file)
     of_folders = {source.day for source in sources if isinstance(source, FolderSource)}
-    materialize_stale(home, sorted(set(days) | of_folders))
+    wanted = sorted(set(days) | of_folders)
+    if not wanted:
+        raise InputError(
+            "there is nothing to run on",
+            where=str(home.sources_file),
+            mend="Bring pictures in with `selfai import FOLDER --ratings FILE`, or name a day with --day.",
+        )
+    materialize_stale(home, wanted)
 
 
 def materialize_stale(home: Home, days: list[str]) -> None:
-    """Two Dagster runs at most: the stale days of the data stages as one range, then the rest."""
+    """A Dagster run a range of stale days of the data stages (mostly one), then one for the rest.
+
+    Raises:
+        InputError: a day is no partition of the graph.
+        SelfaiError: a step or a blocking check failed; what was made before is kept.
+    """
     import dagster as dg
 
+    from assets.common import crawl_days
     from assets.graph import DAILY, stale_assets, stale_days
     from selfai_pipeline.definitions import defs
     from selfai_pipeline.store import Store
 
+    for day in days:
+        if not crawl_days.has_partition_key(day):
+            first, last = crawl_days.get_first_partition_key(), crawl_days.get_last_partition_key()
+            raise InputError(
+                f"it is no day from {first} to {last}",
+                where=f"day {day}",
+                mend="Name one of these days, or set SELFAI_FIRST_DAY to an earlier one.",
+            )
     started = time.monotonic()
     store = Store.open(home)
     job = defs.resolve_implicit_global_asset_job_def()
@@ -155,7 +176,8 @@ def _stop_on_failure(result) -> None:  # type: ignore[no-untyped-def]
         if event.is_failure and event.step_key:
             error = event.event_specific_data.error
             cause = error.cause or error
-            raise SelfaiError(f"{event.step_key}: {cause.message.strip()}")
+            message = cause.message.strip().removeprefix(f"selfai_pipeline.errors.{cause.cls_name}: ")
+            raise SelfaiError(f"{event.step_key}: {message}")
     raise SelfaiError("a blocking check failed: open the run in the UI (`make up`) to see its figures.")
 
 

@@ -40,7 +40,9 @@ class FinetuneStage:
         trunk = [p for name, p in network.named_parameters() if not name.startswith("head.")]
         head = [p for name, p in network.named_parameters() if name.startswith("head.")]
         groups = [{"params": trunk, "rate": settings.trunk_rate}, {"params": head, "rate": 1.0}]
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
 
     def loss(self, network: Network, pictures: Tensor, rows: Tensor) -> Tensor:
         scores = network(pictures).float()

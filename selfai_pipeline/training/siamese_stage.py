@@ -56,7 +56,9 @@ class SiameseStage:
     def optimizer(self, network: Network) -> torch.optim.Optimizer:
         group = {"params": list(network.parameters()), "rate": 1.0}
         settings = self.settings
-        return torch.optim.AdamW([group], lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(
+            [group], lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
 
     def loss(self, network: Network, pictures: Tensor, rows: Tensor) -> Tensor:
         return self._pair_loss(network.embed(pictures).float(), rows, network)
