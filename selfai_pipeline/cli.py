@@ -78,13 +78,15 @@ def init() -> None:
 @commands.command()
 def demo() -> None:
     """Run the whole graph over the sample gallery; run again, only what changed is done."""
-    from selfai_pipeline.sources.gallery.server import GalleryServer
+    from contextlib import nullcontext
+
+    from selfai_pipeline.sources.gallery.server import GalleryServer, is_served
     from selfai_pipeline.sources.gallery.settings import GallerySettings
 
     home = prepared_home()
-    gallery = GallerySettings()
-    with GalleryServer(home, gallery):
-        materialize_stale(home, list(gallery.days))
+    settings = GallerySettings()
+    with nullcontext() if is_served(home, settings) else GalleryServer(home, settings):
+        materialize_stale(home, list(settings.days))
 
 
 @commands.command()

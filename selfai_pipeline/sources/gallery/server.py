@@ -3,6 +3,7 @@
 import email.utils
 import errno
 import hashlib
+import http.client
 import json
 import logging
 import threading
@@ -145,6 +146,19 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is nothing to report at length."""
         logger.debug("a request to the gallery broke off", exc_info=True)
+
+
+def is_served(home: Home, settings: GallerySettings) -> bool:
+    """Whether this very gallery is already served on its port (by `selfai up`, say)."""
+    page = gallery_folder(home, settings) / SERVED_FOLDER / settings.days[0] / "index.html"
+    connection = http.client.HTTPConnection(GALLERY_HOST, settings.port, timeout=5)
+    try:
+        connection.request("GET", f"/{settings.days[0]}/index.html")
+        return connection.getresponse().read() == page.read_bytes()
+    except (ConnectionError, TimeoutError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class GalleryServer:

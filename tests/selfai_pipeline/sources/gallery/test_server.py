@@ -7,7 +7,7 @@ import pytest
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.gallery.plan import Item, Kind, plan_gallery
-from selfai_pipeline.sources.gallery.server import GalleryServer
+from selfai_pipeline.sources.gallery.server import GalleryServer, is_served
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 
 
@@ -137,3 +137,12 @@ def test_a_port_in_use_is_named_with_the_mend(
 def test_a_gallery_that_is_not_rendered_is_an_error(home: Home, tiny_settings: GallerySettings) -> None:
     with pytest.raises(InputError, match="selfai init"):
         GalleryServer(home, tiny_settings)
+
+
+def test_a_gallery_knows_whether_it_is_already_served(
+    tiny_home: Home, tiny_settings: GallerySettings
+) -> None:
+    with GalleryServer(tiny_home, tiny_settings) as server:
+        running = tiny_settings.model_copy(update={"port": server.port})
+        assert is_served(tiny_home, running)
+    assert not is_served(tiny_home, running)
