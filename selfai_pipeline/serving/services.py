@@ -95,7 +95,8 @@ def serve_all(home: Home, *, project: Path) -> None:
             require_free(service)
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     running: list[tuple[Service, subprocess.Popen[bytes]]] = []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     try:
         for service in planned:
             # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.

@@ -61,3 +61,28 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+SERVE_TWO = """
+import sys
+from pathlib import Path
+from selfai_pipeline.home import Home
+from selfai_pipeline.serving import services
+sleep = "import time, pathlib, os; pathlib.Path({marker!r}).write_text(str(os.getpid())); time.sleep(60)"
+services.services = lambda home, *, project: [
+    services.Service("one", [sys.executable, "-c", sleep.format(marker=sys.argv[1] + "/one")]),
+    services.Service("two", [sys.executable, "-c", sleep.format(marker=sys.argv[1] + "/two")]),
+]
+services.serve_all(Home.at(sys.argv[1]), project=Path(sys.argv[1]))
+"""
+
+
+def test_ctrl_c_stops_every_service_cleanly(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SERVE_TWO, str(tmp_path)], start_new_session=True)
+    markers = [tmp_path / "one", tmp_path / "two"]
+    while not all(marker.exists() and marker.read_text() for marker in markers):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    assert not any(_is_alive(int(marker.read_text())) for marker in markers)
