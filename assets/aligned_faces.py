@@ -55,7 +55,7 @@ def aligned_faces(
         refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
-        counts = dg.MetadataValue.json(store.tables.facts(refs[day]))
+        counts = dg.MetadataValue.json(store.tables.facts(refs[day])["counts"])
         metadata[day] = {"counts": counts, "contact_sheet": preview_link(preview)}
     return materialized(context, refs, inputs=[pruned_set], settings=config, metadata=metadata)
 

@@ -3,14 +3,14 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.errors import InputError, UndefinedMetric
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Record, Ref, Snapshot, TableRef
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref, Snapshot, TableRef
 
 OWNERS = ["team:selfai"]
 BY_RANGE = dg.BackfillPolicy.single_run()
@@ -92,12 +92,18 @@ def materialized(
     return Snapshot(dict(refs), records)
 
 
-def source_of(store: Store, ref: TableRef, upstream: str) -> TableRef:
-    """The version of `upstream` that the current version `ref` was made from."""
+AnyRef = TypeVar("AnyRef", TableRef, CheckpointRef)
+
+
+def source_of(store: Store, ref: AnyRef, upstream: str) -> AnyRef:
+    """The version of `upstream`, a table for a table, that the current version `ref` was made from.
+
+    Its `rows` are not known from a record: -1.
+    """
     record = store.tables.current(ref.asset, ref.partition)
     assert record is not None, f"{ref.asset} has no pointer"
     ((partition, sha256),) = record.inputs[upstream].items()
-    return TableRef(upstream, partition, sha256, rows=-1)
+    return type(ref)(upstream, partition, sha256, rows=-1)
 
 
 def preview_link(relative: str) -> dg.UrlMetadataValue:

@@ -9,18 +9,11 @@ from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
 from assets.annotations import annotations, annotations_checks
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
+from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
 from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
-from assets.training import (
-    FinetuneConfig,
-    SiameseConfig,
-    WidenConfig,
-    finetuned_scorer,
-    siamese_checkpoint,
-    siamese_checkpoint_checks,
-    widened_checkpoint,
-    widened_checkpoint_checks,
-)
+from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
+from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.sources.settings import load_sources, sources_fingerprint
 from selfai_pipeline.store import Store

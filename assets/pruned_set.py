@@ -52,7 +52,7 @@ def pruned_set(
         refs[day] = prune_day(raw_crawl.tables[day], store=store, settings=config)
         preview = f"previews/pruned_set/{day}.jpg"
         write_thumbnails(refs[day], store=store, path=store.home.root / preview)
-        counts = dg.MetadataValue.json(store.tables.facts(refs[day]))
+        counts = dg.MetadataValue.json(store.tables.facts(refs[day])["counts"])
         metadata[day] = {"counts": counts, "thumbnails": preview_link(preview)}
     return materialized(context, refs, inputs=[raw_crawl], settings=config, metadata=metadata)
 

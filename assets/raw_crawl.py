@@ -37,7 +37,10 @@ def raw_crawl(
     refs = {
         day: crawl_day(day, sources=sources, store=store, settings=config) for day in context.partition_keys
     }
-    facts = {day: {"counts": dg.MetadataValue.json(store.tables.facts(ref))} for day, ref in refs.items()}
+    facts = {
+        day: {"counts": dg.MetadataValue.json(store.tables.facts(ref).get("counts", {}))}
+        for day, ref in refs.items()
+    }
     external = {"sources": sources_fingerprint(sources)}
     return materialized(context, refs, inputs=[], settings=config, external=external, metadata=facts)
 

@@ -37,12 +37,17 @@ class TrackedRun:
             self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()]
         )
 
-    def register(self, folder: Path) -> str:
-        """Log the checkpoint's folder and make it a version of the registered model; returns the version."""
+    def register(self, files: Mapping[str, bytes]) -> str:
+        """Log a checkpoint's files and make them a version of the registered model; returns the version."""
+        import tempfile
+
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
-        self.client.log_artifacts(self.run_id, str(folder), "scorer")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            self.client.log_artifacts(self.run_id, folder, "scorer")
         try:
             self.client.create_registered_model(MODEL)
         except MlflowException as error:

@@ -143,6 +143,11 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
     return Checkpoint(network.eval(), record)
 
 
+def checkpoint_files(ref: CheckpointRef, *, store: Store) -> dict[str, bytes]:
+    """The files of a checkpoint by name, to be copied elsewhere as they are."""
+    return {name: store.files.read(f"{folder_of(ref)}/{name}") for name in (WEIGHTS, RECORD)}
+
+
 def finite(values: Mapping[str, float]) -> dict[str, float]:
     """`values` as plain floats.
 

@@ -65,7 +65,13 @@ class AugmentationSettings(Settings):
 class SiameseSettings(AugmentationSettings):
     """Pre-training as a Siamese pair, grown by Net2Net when it stalls."""
 
-    sample: ClassVar[dict[str, Any]] = {"input_size": 64, "width": 0.5, "epochs": 20, "batch_size": 32}
+    sample: ClassVar[dict[str, Any]] = {
+        "input_size": 64,
+        "width": 0.5,
+        "epochs": 20,
+        "batch_size": 32,
+        "least_steps": 1,
+    }
 
     seed: int = Field(0, ge=0, description="Seed of the weights, the draws and the augmentation.")
     input_size: int = Field(
@@ -80,6 +86,9 @@ class SiameseSettings(AugmentationSettings):
         10, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(64, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
+    least_steps: int = Field(
+        12, ge=1, description="Steps of an epoch at least, so that few pictures are seen often enough."
+    )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate (AdamW).")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
@@ -130,6 +139,9 @@ class FinetuneSettings(AugmentationSettings):
         24, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Pictures a step.")
+    least_steps: int = Field(
+        12, ge=1, description="Steps of an epoch at least, so that few pictures are seen often enough."
+    )
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Highest learning rate of the head (AdamW).")
     trunk_rate: float = Field(
         0.3, gt=0, le=1, description="Learning rate of the trunk relative to the head: lower forgets less."

@@ -45,6 +45,8 @@ class LoopSettings(Protocol):
     @property
     def batch_size(self) -> int: ...
     @property
+    def least_steps(self) -> int: ...
+    @property
     def learning_rate(self) -> float: ...
     @property
     def warmup(self) -> float: ...
@@ -143,7 +145,14 @@ class Trainer:
         started, epoch, settings = time.perf_counter(), state.epoch + 1, self.settings
         rows = torch.from_numpy(self.data.train)
         weights = torch.from_numpy(self.data.weights[self.data.train])
-        batches = draw_epoch(rows, weights, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
+        batches = draw_epoch(
+            rows,
+            weights,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            epoch=epoch,
+            least_steps=settings.least_steps,
+        )
         generator = torch.Generator().manual_seed(derived_seed(settings.seed, "augmentation", epoch))
         torch.manual_seed(derived_seed(settings.seed, "dropout", epoch))
         state.network.train()

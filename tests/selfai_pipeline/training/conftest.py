@@ -86,6 +86,7 @@ def siamese_settings() -> SiameseSettings:
     return SiameseSettings(
         **QUICK,
         epochs=4,
+        least_steps=1,
         stall_patience=1,
         stall_tolerance=0.99,
         growth_plan=["wider conv15 1.5", "deeper conv13"],
@@ -94,7 +95,7 @@ def siamese_settings() -> SiameseSettings:
 
 @pytest.fixture
 def finetune_settings() -> FinetuneSettings:
-    return FinetuneSettings(batch_size=12, epochs=4)
+    return FinetuneSettings(batch_size=12, least_steps=1, epochs=4)
 
 
 def quiet(epoch, figures):

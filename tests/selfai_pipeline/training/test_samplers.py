@@ -46,3 +46,9 @@ def test_derived_seeds_differ_by_purpose_and_number_and_fit_torch():
     seeds = {derived_seed(0, name, number) for name in ("draws", "dropout") for number in range(100)}
     assert len(seeds) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_few_pictures_are_drawn_more_than_once_an_epoch() -> None:
+    drawn = draw_epoch(torch.arange(10), torch.ones(10), batch_size=5, seed=0, epoch=1, least_steps=12)
+    assert drawn.shape == (12, 5)
+    assert draw_epoch(torch.arange(100), torch.ones(100), batch_size=5, seed=0, epoch=1).shape == (20, 5)

@@ -24,7 +24,8 @@ def start():
 @pytest.fixture
 def trainer_of(store, labels, compute):
     def make(report=lambda epoch, figures: None, stage_class=FinetuneStage, averaging=0.0, **changes):
-        settings = FinetuneSettings(**{"batch_size": 12, "epochs": 2, "averaging": averaging, **changes})
+        usual = {"batch_size": 12, "least_steps": 1, "epochs": 2, "averaging": averaging}
+        settings = FinetuneSettings(**{**usual, **changes})
         machine = Compute.from_settings(compute)
         data = LabelledPixels.load(labels, store=store, size=32)
         recovery = RecoveryPoint.of({"settings": settings.model_dump(mode="json")}, store=store)

@@ -1,0 +1,87 @@
+"""Fine-tuning: the scorer, registered once its checks have passed."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.common import GPU_TAGS, OWNERS, check_specs, materialized, verdict
+from assets.training_stage import condition_verdicts, learning_figures, run_tags
+from resources.compute import Compute
+from resources.tracking import Tracking
+from selfai_pipeline.environment import for_environment
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot, TableRef
+from selfai_pipeline.training.settings import FinetuneSettings
+
+
+class FinetuneConfig(for_environment(FinetuneSettings), dg.Config):  # type: ignore[misc]
+    """Fine-tuning; each setting can be changed in the Launchpad."""
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"pytorch", "mlflow"},
+    owners=OWNERS,
+    code_version="1",
+    pool="gpu",
+    op_tags=GPU_TAGS,
+    check_specs=check_specs(
+        "finetuned_scorer",
+        completeness="The checkpoint reads back.",
+        sanity="All weights are finite.",
+        floor="Scored again from the stored checkpoint, validation faces correlate above zero.",
+    ),
+)
+def finetuned_scorer(
+    context: dg.AssetExecutionContext,
+    config: FinetuneConfig,
+    widened_checkpoint: Snapshot,
+    balanced_label_table: Snapshot,
+    store: dg.ResourceParam[Store],
+    compute: Compute,
+    tracking: Tracking,
+) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
+    """The scorer: Huber loss on draws that pick a class first and a picture second.
+
+    Its checks run here, before it is registered in MLflow: a scorer that fails one is kept, not registered.
+    """
+    from selfai_pipeline.training.checkpoints import checkpoint_files, load_record
+    from selfai_pipeline.training.finetune_stage import finetune_scorer
+
+    inputs = [widened_checkpoint, balanced_label_table]
+    parent, labels = widened_checkpoint.checkpoint, balanced_label_table.table
+    tags = run_tags(context, *inputs)
+    with tracking.run("finetune", parameters=config.model_dump(mode="json"), tags=tags) as run:
+        ref = finetune_scorer(
+            parent, labels, store=store, settings=config, compute=compute, report=run.report
+        )
+        results = scorer_verdicts(ref, labels, store, compute)
+        record = load_record(ref, store=store)
+        figures = learning_figures(record, mlflow_url=run.url, curve="validation_pearson")
+        if all(result.passed for result in results):
+            figures["registered_version"] = run.register(checkpoint_files(ref, store=store))
+    yield dg.Output(
+        materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata={WHOLE: figures})
+    )
+    yield from results
+
+
+def scorer_verdicts(
+    ref: CheckpointRef, labels: TableRef, store: Store, compute: Compute
+) -> list[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of a scorer."""
+    from selfai_pipeline.errors import UndefinedMetric
+    from selfai_pipeline.training.metrics import pearson
+    from selfai_pipeline.training.soundness import validation_scores
+
+    asset = "finetuned_scorer"
+    results = condition_verdicts(asset, ref, store)
+    if not results[0].passed:
+        return [*results, verdict(asset, "quality_floor", False, "the checkpoint cannot be read")]
+    predicted, annotated = validation_scores(ref, labels, store=store, compute=compute)
+    try:
+        correlation = pearson(predicted, annotated)
+    except UndefinedMetric as undefined:
+        return [*results, verdict(asset, "quality_floor", False, str(undefined))]
+    text = f"validation Pearson {correlation:.3f}"
+    return [*results, verdict(asset, "quality_floor", correlation > 0, text, validation_pearson=correlation)]

@@ -1,0 +1,48 @@
+"""What the training stages share: MLflow tags, figures of a record, and the checks of any checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.common import number, picture, verdict
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CheckpointRef, Snapshot
+
+
+def run_tags(context: dg.AssetExecutionContext, *inputs: Snapshot) -> dict[str, str]:
+    """Tags that lead from an MLflow run to its Dagster run, its asset and the versions it read."""
+    hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
+    asset = context.asset_key.to_user_string()
+    return {"dagster.run_id": context.run.run_id, "dagster.asset": asset, **hashes}
+
+
+def figures_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a checkpoint's record as metadata."""
+    metrics = record["metrics"].items()
+    return {key: number(key, value) for key, value in metrics if isinstance(value, int | float)}
+
+
+def learning_figures(record: Mapping[str, Any], *, mlflow_url: str, curve: str) -> dict[str, Any]:
+    """Metrics, growth events, the learning curve as a plot, and the link to the MLflow run."""
+    from selfai_pipeline.evaluation.plots import curve_png
+
+    return {
+        **figures_of(record),
+        "growth": dg.MetadataValue.json(record.get("growth", [])),
+        "curve": picture(curve_png(record["history"], ["loss", curve])),
+        "mlflow_run": dg.MetadataValue.url(mlflow_url),
+    }
+
+
+def condition_verdicts(asset: str, ref: CheckpointRef, store: Store) -> list[dg.AssetCheckResult]:
+    """Completeness and sanity of a checkpoint, from its files."""
+    from selfai_pipeline.training.soundness import condition_of
+
+    condition = condition_of(ref, store=store)
+    parameters = condition.parameters
+    text = condition.problem or "reads back, every byte as it was written"
+    return [
+        verdict(asset, "completeness", not condition.problem, text, parameters=parameters),
+        verdict(asset, "sanity", condition.finite, "all weights are finite" if condition.finite else text),
+    ]

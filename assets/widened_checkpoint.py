@@ -1,0 +1,66 @@
+"""Widening: the same function at twice the width."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.common import GPU_TAGS, OWNERS, check_specs, materialized, source_of, verdict
+from assets.training_stage import condition_verdicts, figures_of
+from selfai_pipeline.environment import for_environment
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import WHOLE, Snapshot
+from selfai_pipeline.training.settings import WidenSettings
+
+LARGEST_DEVIATION = 1e-10
+
+
+class WidenConfig(for_environment(WidenSettings), dg.Config):  # type: ignore[misc]
+    """Widening; each setting can be changed in the Launchpad."""
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"pytorch"},
+    owners=OWNERS,
+    code_version="1",
+    pool="gpu",
+    op_tags=GPU_TAGS,
+)
+def widened_checkpoint(
+    context: dg.AssetExecutionContext,
+    config: WidenConfig,
+    siamese_checkpoint: Snapshot,
+    store: dg.ResourceParam[Store],
+) -> Snapshot:
+    """The same function at twice the width, by Net2Net; the sameness is measured in float64 first."""
+    from selfai_pipeline.training.checkpoints import load_record
+    from selfai_pipeline.training.widen_stage import widen_checkpoint
+
+    ref = widen_checkpoint(siamese_checkpoint.checkpoint, store=store, settings=config)
+    figures = {WHOLE: figures_of(load_record(ref, store=store))}
+    return materialized(context, {WHOLE: ref}, inputs=[siamese_checkpoint], settings=config, metadata=figures)
+
+
+@dg.multi_asset_check(
+    specs=check_specs(
+        "widened_checkpoint",
+        completeness="The checkpoint reads back.",
+        sanity="All weights are finite.",
+        floor="The function is that of the Siamese checkpoint: 1e-10 in float64, on pictures of its own.",
+    )
+)
+def widened_checkpoint_checks(
+    widened_checkpoint: Snapshot, store: dg.ResourceParam[Store]
+) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of the widening."""
+    from selfai_pipeline.training.soundness import widening_deviation
+
+    asset, ref = "widened_checkpoint", widened_checkpoint.checkpoint
+    condition = condition_verdicts(asset, ref, store)
+    yield from condition
+    if not condition[0].passed:
+        yield verdict(asset, "quality_floor", False, "the checkpoint cannot be read")
+        return
+    moved = widening_deviation(source_of(store, ref, "siamese_checkpoint"), ref, store=store)
+    text = f"the function moved by {moved:.1e}"
+    yield verdict(asset, "quality_floor", moved < LARGEST_DEVIATION, text, deviation_float64=moved)
