@@ -71,7 +71,7 @@ class Scorer:
     def score(self, crops: Pixels) -> NDArray[np.float64]:
         """Scores [n] of crops [n, s, s, 3] RGB uint8, on the scale 0..9, not clipped."""
         scores = np.empty(len(crops), np.float64)
-        with torch.inference_mode():
+        with self.compute.session(), torch.inference_mode():
             for start in range(0, len(crops), BATCH):
                 batch = self.prepare(crops[start : start + BATCH])
                 scores[start : start + BATCH] = self.network(batch).double().cpu().numpy()

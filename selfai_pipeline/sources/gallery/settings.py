@@ -10,7 +10,7 @@ from selfai_pipeline.environment import Settings
 class GallerySettings(Settings):
     """Size and place of the rendered gallery; the same settings render the same bytes."""
 
-    seed: int = Field(1, ge=0, description="Seed of the portraits and of the simulated ratings.")
+    seed: int = Field(7, ge=0, description="Seed of the portraits and of the simulated ratings.")
     days: list[str] = Field(
         ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
         min_length=1,

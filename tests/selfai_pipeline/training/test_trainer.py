@@ -111,6 +111,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_loss_and_what_is_kept(trainer
         trainer_of(stage_class=Diverging).fit(start)
 
 
+def test_weights_that_are_not_finite_stop_the_run_before_they_are_judged(trainer_of):
+    class Bursting(FinetuneStage):
+        def loss(self, network, pictures, rows):
+            loss = super().loss(network, pictures, rows)
+            loss.register_hook(lambda gradient: gradient * math.inf)
+            return loss
+
+    with pytest.raises(TrainingDiverged, match="a weight is no longer finite at step 0"):
+        trainer_of(stage_class=Bursting, batch_size=48).fit(start)
+
+
 class Killed(Exception):
     """Stands for the end of the process."""
 
