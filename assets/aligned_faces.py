@@ -6,19 +6,24 @@ import dagster as dg
 
 from assets.common import (
     BY_RANGE,
+    GPU_TAGS,
     OWNERS,
     check_specs,
     crawl_days,
+    differing,
+    judged_by_day,
     materialized,
     needed,
     preview_link,
+    record_of,
+    source_of,
     verdict,
 )
 from resources.detector import FaceDetector
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Snapshot
+from selfai_pipeline.tables import Snapshot, TableRef
 
 
 class FaceConfig(for_environment(FaceSettings), dg.Config):  # type: ignore[misc]
@@ -31,7 +36,9 @@ class FaceConfig(for_environment(FaceSettings), dg.Config):  # type: ignore[misc
     group_name="data",
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    code_version="2",
+    code_version="3",
+    pool="gpu",
+    op_tags=GPU_TAGS,
 )
 def aligned_faces(
     context: dg.AssetExecutionContext,
@@ -63,22 +70,33 @@ def aligned_faces(
 @dg.multi_asset_check(
     specs=check_specs(
         "aligned_faces",
-        completeness="Every crop of the table is in the crop store.",
+        completeness="One row a kept picture of the pruned set, and every crop is in the crop store.",
         sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1.",
         floor="At least half of the kept pictures give a face, where there are any.",
         partitions=crawl_days,
     )
 )
 def aligned_faces_checks(
-    aligned_faces: Snapshot, store: dg.ResourceParam[Store]
-) -> Iterator[dg.AssetCheckResult]:
-    """Completeness, sanity and quality floor of alignment."""
-    rows = store.tables.read_all(aligned_faces).to_pylist()
+    context: dg.AssetCheckExecutionContext, aligned_faces: Snapshot, store: dg.ResourceParam[Store]
+) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
+    """Completeness, sanity and quality floor of alignment, day by day."""
+    yield from judged_by_day(context, aligned_faces, store, face_verdicts)
+
+
+def face_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of one day's faces."""
+    asset = "aligned_faces"
+    rows = store.tables.read(ref).to_pylist()
+    pruned = store.tables.read(source_of(store, ref, "pruned_set"), ["image_id", "kept"]).to_pylist()
+    kept = [row["image_id"] for row in pruned if row["kept"]]
+    amiss = differing(kept, [row["image_id"] for row in rows])
     faces = [row for row in rows if row["crop_sha256"]]
     lost = sum(row["crop_sha256"] not in store.crops for row in faces)
-    yield verdict("aligned_faces", "completeness", lost == 0, f"{lost} crops are lost", lost=lost)
-    odd = sum(not (0 <= row["residual_px"] < 56 and 0 <= row["border_fraction"] <= 1) for row in faces)
-    yield verdict("aligned_faces", "sanity", odd == 0, f"{odd} faces out of range", odd=odd)
-    share = len({row["image_id"] for row in faces}) / max(1, len({row["image_id"] for row in rows}))
-    passed = share >= 0.5 or not rows
-    yield verdict("aligned_faces", "quality_floor", passed, f"{share:.0%} give a face", face_share=share)
+    text = f"{amiss} rows lost or too many, {lost} crops are lost"
+    yield verdict(asset, "completeness", amiss == lost == 0, text, amiss=amiss, lost=lost)
+    most = record_of(store, ref).settings["crop_size"] / 4
+    odd = sum(not (0 <= row["residual_px"] < most and 0 <= row["border_fraction"] <= 1) for row in faces)
+    yield verdict(asset, "sanity", odd == 0, f"{odd} faces out of range", odd=odd, most_residual_px=most)
+    share = len(faces) / len(rows) if rows else 1.0
+    text = f"{len(faces)} of {len(rows)} pictures give a face, where half is needed"
+    yield verdict(asset, "quality_floor", share >= 0.5, text, face_share=share)

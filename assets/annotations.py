@@ -4,31 +4,45 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import OWNERS, check_specs, materialized, verdict
+from assets.common import OWNERS, check_specs, judged, materialized, verdict
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.sources.settings import load_sources
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Snapshot
+from selfai_pipeline.tables import WHOLE, Snapshot, TableRef
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="1")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="2")
 def annotations(
     context: dg.AssetExecutionContext, raw_crawl: Snapshot, store: dg.ResourceParam[Store]
 ) -> Snapshot:
     """One row a rating, from the ratings files that sources.yaml declares, on the scale 0 to 9.
 
-    A rating of a picture that was not stored is counted, not kept. Importing the same file again gives the
-    same table; a corrected file gives a new version, and the old one stays.
+    A row that cannot be used, or whose picture was not stored, is counted by its reason and listed under
+    imports/, not kept. Importing the same file again gives the same table; a corrected file gives a new
+    version, and the old one stays.
     """
-    from selfai_pipeline.labels.annotations import collect_annotations, ratings_fingerprint
+    from selfai_pipeline.labels.annotations import collect_annotations
 
+    # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
+    external = {WHOLE: ratings_external(store)}
     sources = load_sources(store.home.sources_file)
     ref = collect_annotations(raw_crawl, sources=sources, store=store)
     facts = {WHOLE: {"counts": dg.MetadataValue.json(store.tables.facts(ref))}}
-    external = {"ratings": ratings_fingerprint(sources, store.home)}
     return materialized(
         context, {WHOLE: ref}, inputs=[raw_crawl], settings=Settings(), external=external, metadata=facts
     )
+
+
+def ratings_external(store: Store) -> dict[str, str]:
+    """Hashes of what the ratings depend on outside the graph: the files, and how they are to be read."""
+    from selfai_pipeline.labels.annotations import ratings_fingerprint
+    from selfai_pipeline.sources.fingerprints import rating_declarations_fingerprint
+
+    sources = load_sources(store.home.sources_file)
+    return {
+        "ratings": ratings_fingerprint(sources, store.home),
+        "declarations": rating_declarations_fingerprint(sources),
+    }
 
 
 @dg.multi_asset_check(
@@ -36,19 +50,29 @@ def annotations(
         "annotations",
         completeness="There are ratings.",
         sanity="Scores lie in 0..9 and every rating counts at least once.",
-        floor="At least half of the ratings found their picture.",
+        floor="At least half of the ratings could be used and found their picture.",
     )
 )
 def annotations_checks(
     annotations: Snapshot, store: dg.ResourceParam[Store]
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of the ratings."""
-    ref = annotations.table
+    yield from judged(store, annotations.table, rating_verdicts(annotations.table, store))
+
+
+def rating_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of a version of the ratings."""
+    from selfai_pipeline.labels.left_out import describe_files
+
     table = store.tables.read(ref, ["score", "ratings"])
     yield verdict("annotations", "completeness", ref.rows > 0, f"{ref.rows} ratings", ratings=ref.rows)
     scores, counts = table.column("score").to_pylist(), table.column("ratings").to_pylist()
     odd = sum(not 0 <= score <= 9 for score in scores) + sum(count < 1 for count in counts)
     yield verdict("annotations", "sanity", odd == 0, f"{odd} ratings out of range", odd=odd)
-    unmatched = int(store.tables.facts(ref).get("unmatched", 0))
-    share = ref.rows / max(1, ref.rows + unmatched)
-    yield verdict("annotations", "quality_floor", share >= 0.5, f"{share:.0%} matched", matched_share=share)
+    facts = store.tables.facts(ref)
+    left_out = sum(facts.get("left_out", {}).values())
+    share = ref.rows / max(1, ref.rows + left_out)
+    text = f"{ref.rows} of {ref.rows + left_out} ratings could be used, where half is needed"
+    lost = describe_files(facts.get("left_out_files", []))
+    text += f". Left out: {lost}" if lost else ""
+    yield verdict("annotations", "quality_floor", share >= 0.5, text, matched_share=share)

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import OWNERS, check_specs, materialized, verdict
+from assets.common import OWNERS, check_specs, judged, materialized, verdict
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Snapshot
+from selfai_pipeline.tables import WHOLE, Snapshot, TableRef
 
 
 class LabelConfig(for_environment(LabelSettings), dg.Config):  # type: ignore[misc]
     """Rating model, splits and balance; each setting can be changed in the Launchpad."""
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="1")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="2")
 def balanced_label_table(
     context: dg.AssetExecutionContext,
     config: LabelConfig,
@@ -49,8 +49,13 @@ def balanced_label_table_checks(
     balanced_label_table: Snapshot, store: dg.ResourceParam[Store]
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of the labels."""
+    yield from judged(store, balanced_label_table.table, label_verdicts(balanced_label_table.table, store))
+
+
+def label_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of a version of the labels."""
     asset = "balanced_label_table"
-    rows = store.tables.read(balanced_label_table.table).to_pylist()
+    rows = store.tables.read(ref).to_pylist()
     splits = {row["split"] for row in rows}
     lost = sum(row["crop_sha256"] not in store.crops for row in rows)
     complete = splits == {"train", "validation", "test"} and lost == 0
@@ -59,6 +64,10 @@ def balanced_label_table_checks(
     total = sum(row["weight"] for row in rows)
     outside = sum(row["weight"] != 0 for row in rows if row["split"] != "train")
     sane = crossing == 0 and outside == 0 and abs(total - 1) < 1e-6
-    yield verdict(asset, "sanity", sane, f"{crossing} clusters cross", crossing=crossing, weights=total)
-    fewest = min(row["annotators"] for row in rows)
-    yield verdict(asset, "quality_floor", fewest >= 2, f"{fewest} annotators at least", fewest=fewest)
+    text = (
+        f"{crossing} clusters cross splits, {outside} weights outside of training, weights sum to {total:.6f}"
+    )
+    yield verdict(asset, "sanity", sane, text, crossing=crossing, outside=outside, weights=total)
+    fewest = min((row["annotators"] for row in rows), default=0)
+    text = f"{fewest} annotators stand behind a score, where two are needed"
+    yield verdict(asset, "quality_floor", fewest >= 2, text, fewest=fewest)

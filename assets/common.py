@@ -1,18 +1,22 @@
-"""What all stages share: partitions, policy of backfills, and the way a version is handed out."""
+"""What all stages share: partitions, policy of backfills, handing versions out and judging them."""
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import dagster as dg
 
 from selfai_pipeline.environment import Settings
-from selfai_pipeline.errors import InputError, UndefinedMetric
+from selfai_pipeline.errors import InputError, MissingVersion, UndefinedMetric
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref, Snapshot, TableRef
 
 OWNERS = ["team:selfai"]
+FAMILIES = ("completeness", "sanity", "quality_floor")
+"""The names of every asset's checks."""
+
 BY_RANGE = dg.BackfillPolicy.single_run()
 crawl_days = dg.DailyPartitionsDefinition(
     start_date=os.environ.get("SELFAI_FIRST_DAY", "2026-01-01"), end_offset=1
@@ -49,7 +53,7 @@ def materialized(
     *,
     inputs: Sequence[Snapshot],
     settings: Settings,
-    external: Mapping[str, str] | None = None,
+    external: Mapping[str, Mapping[str, str]] | None = None,
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Snapshot:
     """Hand versions out: a record a partition for the pointer, and metadata on each materialization.
@@ -58,7 +62,7 @@ def materialized(
         refs: the version of each partition (`WHOLE` for an asset without partitions).
         inputs: the snapshots that were read. A partitioned asset records the same day of a partitioned input.
         settings: the configuration that was used.
-        external: hashes of what came from outside the graph.
+        external: by partition, hashes of what came from outside the graph.
         metadata: further metadata by partition.
     """
     code_version = context.assets_def.specs_by_key[context.asset_key].code_version or ""
@@ -77,7 +81,7 @@ def materialized(
             code_version=code_version,
             settings=settings.model_dump(mode="json"),
             inputs=made_from,
-            external=external or {},
+            external=(external or {}).get(partition, {}),
             run_id=context.run.run_id,
         )
         values = {
@@ -95,14 +99,32 @@ def materialized(
 AnyRef = TypeVar("AnyRef", TableRef, CheckpointRef)
 
 
+def record_of(store: Store, ref: Ref) -> Record:
+    """What the version `ref` was made from, whether it is the current one or one before it.
+
+    Raises:
+        MissingVersion: no record of its partition names the version.
+    """
+    current = store.tables.current(ref.asset, ref.partition)
+    older = store.tables.records(ref.asset, ref.partition)
+    for record in [*([current] if current else []), *older]:
+        if record.ref.sha256 == ref.sha256:
+            return record
+    raise MissingVersion(
+        f"{ref.asset}, {ref.partition}: no record says what the version {ref.sha256} was made from. "
+        f"Materialize {ref.asset} again."
+    )
+
+
 def source_of(store: Store, ref: AnyRef, upstream: str) -> AnyRef:
-    """The version of `upstream`, a table for a table, that the current version `ref` was made from.
+    """The version of `upstream`, a table for a table, that the version `ref` was made from.
 
     Its `rows` are not known from a record: -1.
+
+    Raises:
+        MissingVersion: no record names `ref`.
     """
-    record = store.tables.current(ref.asset, ref.partition)
-    assert record is not None, f"{ref.asset} has no pointer"
-    ((partition, sha256),) = record.inputs[upstream].items()
+    ((partition, sha256),) = record_of(store, ref).inputs[upstream].items()
     return type(ref)(upstream, partition, sha256, rows=-1)
 
 
@@ -118,15 +140,133 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def verdict(asset: str, name: str, passed: bool, description: str, **figures: float) -> dg.AssetCheckResult:
-    """The result of a check, with the figures that it was judged by."""
+def verdict(
+    asset: str,
+    name: str,
+    passed: bool,
+    description: str,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    /,
+    **figures: float,
+) -> dg.AssetCheckResult:
+    """The result of a check, with the figures that it was judged by.
+
+    A failure with the severity WARN is shown and made anew by the next run, and stops nothing behind it.
+    """
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
         passed=bool(passed),
+        severity=severity,
         description=description,
         metadata={key: number(key, value) for key, value in figures.items()},
     )
+
+
+def judged(store: Store, ref: Ref, results: Iterable[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:
+    """Record with the version `ref` what its checks found, and hand the results on.
+
+    Every check goes through here: what has not passed all of them is out of date, so that the next
+    `selfai run` makes it and judges it again, and where that fails nothing behind it is run.
+    """
+    found = list(results)
+    store.tables.judge(ref, {str(result.check_name): result.passed for result in found})
+    return found
+
+
+def has_passed(store: Store, ref: Ref) -> bool:
+    """Whether the version `ref` was judged by every family of checks and passed each."""
+    verdicts = store.tables.verdicts(ref)
+    return all(verdicts.get(family, False) for family in FAMILIES)
+
+
+DayVerdicts = Callable[[TableRef, Store], Iterable[dg.AssetCheckResult]]
+
+
+def judged_by_day(
+    context: dg.AssetCheckExecutionContext, snapshot: Snapshot, store: Store, verdicts: DayVerdicts
+) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
+    """Judge each day on its own, so that none hides another.
+
+    In a run over a range of days each day gets an evaluation of its own, and the range one result a check
+    that fails where any day does and names those days.
+
+    Args:
+        verdicts: the results of all checks for the version of one day.
+    """
+    days = {day: judged(store, ref, verdicts(ref, store)) for day, ref in snapshot.tables.items()}
+    if context.has_partition_key:
+        for results in days.values():
+            yield from results
+        return
+    for day, results in days.items():
+        for result in results:
+            yield _evaluation(context, result, day)
+    for of_check in zip(*days.values(), strict=True):
+        yield _over_days(dict(zip(days, of_check, strict=True)))
+
+
+def _evaluation(
+    context: dg.AssetCheckExecutionContext, result: dg.AssetCheckResult, day: str
+) -> dg.AssetCheckEvaluation:
+    """The evaluation of one day of a range: Dagster makes one of a result only where a run has one day.
+
+    It does not block, or each failure would count twice: the result over the range does.
+    """
+    # Without the materialization that it targets, an evaluation is taken for one of an older version; the
+    # class that names it is in no public module.
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData,
+    )
+
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    query = dg.AssetRecordsFilter(asset_key=result.asset_key, asset_partitions=[day])
+    latest = context.instance.fetch_materializations(query, limit=1).records
+    targets = [
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=one.storage_id, run_id=one.event_log_entry.run_id, timestamp=one.timestamp
+        )
+        for one in latest
+    ]
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        target_materialization_data=targets[0] if targets else None,
+        severity=result.severity,
+        description=result.description,
+        partition=day,
+    )
+
+
+def _over_days(results: Mapping[str, dg.AssetCheckResult]) -> dg.AssetCheckResult:
+    """One result over several days: failed where one of them did, with the days in words and as a table.
+
+    It is a warning where no day that failed is more than that.
+    """
+    failed = [f"{day}: {result.description}" for day, result in results.items() if not result.passed]
+    severities = {result.severity for result in results.values() if not result.passed}
+    first = next(iter(results.values()))
+    rows = [
+        dg.TableRecord({"day": day, "passed": result.passed, "found": result.description or ""})
+        for day, result in results.items()
+    ]
+    return dg.AssetCheckResult(
+        asset_key=first.asset_key,
+        check_name=first.check_name,
+        passed=not failed,
+        severity=severities.pop() if len(severities) == 1 else dg.AssetCheckSeverity.ERROR,
+        description="; ".join(failed) or "holds on every day",
+        metadata={"days": dg.MetadataValue.table(rows)},
+    )
+
+
+def differing(wanted: Iterable[str], found: Iterable[str]) -> int:
+    """How many entries are in one of two lists only, each counted as often as it stands there."""
+    ours, theirs = Counter(wanted), Counter(found)
+    return ((ours - theirs) + (theirs - ours)).total()
 
 
 def check_specs(
@@ -138,8 +278,8 @@ def check_specs(
     partitions: dg.PartitionsDefinition[str] | None = None,
 ) -> list[dg.AssetCheckSpec]:
     """The three families of checks, all blocking; the texts say what each holds."""
-    texts = {"completeness": completeness, "sanity": sanity, "quality_floor": floor}
+    texts = (completeness, sanity, floor)
     return [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True, partitions_def=partitions)
-        for name, text in texts.items()
+        for name, text in zip(FAMILIES, texts, strict=True)
     ]

@@ -4,19 +4,29 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import OWNERS, check_specs, materialized, preview_link, source_of, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, preview_link, verdict
 from resources.compute import Compute
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
 
+LARGEST_DIFFERENCE = 1e-3
+"""Points by which a face scored twice may differ: batches of another size are summed in another order."""
+
 
 class EvaluationConfig(for_environment(EvaluationSettings), dg.Config):  # type: ignore[misc]
     """Intervals, occlusion and galleries; each setting can be changed in the Launchpad."""
 
 
-@dg.asset(group_name="evaluation", kinds={"pytorch", "parquet"}, owners=OWNERS, code_version="1")
+@dg.asset(
+    group_name="evaluation",
+    kinds={"pytorch", "parquet"},
+    owners=OWNERS,
+    code_version="1",
+    pool="gpu",
+    op_tags=GPU_TAGS,
+)
 def evaluation_report(
     context: dg.AssetExecutionContext,
     config: EvaluationConfig,
@@ -44,28 +54,36 @@ def evaluation_report(
 @dg.multi_asset_check(
     specs=check_specs(
         "evaluation_report",
-        completeness="Every test face of the label table has a score.",
-        sanity="The scores are finite and not all equal.",
+        completeness="Exactly the test faces of the label table have a score, and the page is there.",
+        sanity="Faces scored again by the stored scorer get the same score, and not all the same one.",
         floor="The correlation with the crowd is above zero.",
     )
 )
 def evaluation_report_checks(
-    evaluation_report: Snapshot, store: dg.ResourceParam[Store]
+    evaluation_report: Snapshot, store: dg.ResourceParam[Store], compute: Compute
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of the evaluation."""
-    import numpy as np
+    from selfai_pipeline.errors import UndefinedMetric
+    from selfai_pipeline.evaluation.report import page_of
+    from selfai_pipeline.evaluation.soundness import faces_without_score, largest_difference
+    from selfai_pipeline.training.metrics import pearson
 
-    asset = "evaluation_report"
-    table = store.tables.read(evaluation_report.table, ["score", "predicted"])
-    labels = source_of(store, evaluation_report.table, "balanced_label_table")
-    splits = store.tables.read(labels, ["split"]).column("split").to_pylist()
-    missing = abs(splits.count("test") - table.num_rows)
-    yield verdict(asset, "completeness", missing == 0, f"{missing} faces without a score", missing=missing)
-    predicted, score = (np.array(table.column(name)) for name in ("predicted", "score"))
-    varied = bool(np.isfinite(predicted).all() and np.ptp(predicted) > 0 and np.ptp(score) > 0)
-    yield verdict(asset, "sanity", varied, "scores vary" if varied else "scores do not vary")
-    if not varied:
-        yield verdict(asset, "quality_floor", False, "the correlation is not defined")
-        return
-    pearson = float(np.corrcoef(predicted, score)[0, 1])
-    yield verdict(asset, "quality_floor", pearson > 0, f"Pearson {pearson:.3f}", pearson=pearson)
+    asset, ref = "evaluation_report", evaluation_report.table
+    differing = faces_without_score(ref, store=store)
+    page = page_of(ref, store=store).exists()
+    text = f"{differing} faces differ from the test split, the page is {'there' if page else 'missing'}"
+    results = [verdict(asset, "completeness", differing == 0 and page, text, differing=differing)]
+    difference = largest_difference(ref, store=store, compute=compute)
+    table = store.tables.read(ref, ["score", "predicted"])
+    try:
+        correlation = pearson(table["predicted"].to_numpy(), table["score"].to_numpy())
+    except UndefinedMetric as undefined:
+        results.append(verdict(asset, "sanity", False, str(undefined), difference=difference))
+        results.append(verdict(asset, "quality_floor", False, "the correlation is not defined"))
+    else:
+        text = f"faces scored again differ by {difference:.1e} points at most"
+        sane = difference <= LARGEST_DIFFERENCE
+        results.append(verdict(asset, "sanity", sane, text, difference=difference))
+        text = f"Pearson {correlation:.3f}"
+        results.append(verdict(asset, "quality_floor", correlation > 0, text, pearson=correlation))
+    yield from judged(store, ref, results)

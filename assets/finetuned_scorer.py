@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, run_tags
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
+from assets.training_stage import condition_verdicts, learning_figures, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot, TableRef
-from selfai_pipeline.training.settings import FinetuneSettings
+from selfai_pipeline.training.settings import FINETUNE_CODE, FinetuneSettings
 
 
 class FinetuneConfig(for_environment(FinetuneSettings), dg.Config):  # type: ignore[misc]
@@ -22,7 +22,7 @@ class FinetuneConfig(for_environment(FinetuneSettings), dg.Config):  # type: ign
     group_name="training",
     kinds={"pytorch", "mlflow"},
     owners=OWNERS,
-    code_version="1",
+    code_version=FINETUNE_CODE,
     pool="gpu",
     op_tags=GPU_TAGS,
     check_specs=check_specs(
@@ -50,16 +50,16 @@ def finetuned_scorer(
 
     inputs = [widened_checkpoint, balanced_label_table]
     parent, labels = widened_checkpoint.checkpoint, balanced_label_table.table
-    tags = run_tags(context, *inputs)
-    with tracking.run("finetune", parameters=config.model_dump(mode="json"), tags=tags) as run:
+    with tracked(context, tracking, config, *inputs) as run:
         ref = finetune_scorer(
             parent, labels, store=store, settings=config, compute=compute, report=run.report
         )
-        results = scorer_verdicts(ref, labels, store, compute)
+        results = judged(store, ref, scorer_verdicts(ref, labels, store, compute))
         record = load_record(ref, store=store)
         figures = learning_figures(record, mlflow_url=run.url, curve="validation_pearson")
         if all(result.passed for result in results):
-            figures["registered_version"] = run.register(checkpoint_files(ref, store=store))
+            files = checkpoint_files(ref, store=store)
+            figures["registered_version"] = run.register(files, sha256=ref.sha256)
     yield dg.Output(
         materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata={WHOLE: figures})
     )
@@ -76,8 +76,9 @@ def scorer_verdicts(
 
     asset = "finetuned_scorer"
     results = condition_verdicts(asset, ref, store)
-    if not results[0].passed:
-        return [*results, verdict(asset, "quality_floor", False, "the checkpoint cannot be read")]
+    if not all(result.passed for result in results):
+        text = "the checkpoint cannot be measured: see the other checks"
+        return [*results, verdict(asset, "quality_floor", False, text)]
     predicted, annotated = validation_scores(ref, labels, store=store, compute=compute)
     try:
         correlation = pearson(predicted, annotated)

@@ -6,28 +6,23 @@ from typing import Any
 import dagster as dg
 
 from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
-from assets.annotations import annotations, annotations_checks
+from assets.annotations import annotations, annotations_checks, ratings_external
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
+from assets.common import crawl_days, has_passed
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
-from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
+from assets.raw_crawl import CrawlConfig, crawl_external, raw_crawl, raw_crawl_checks
 from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
 from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
-from selfai_pipeline.sources.settings import load_sources, sources_fingerprint
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, TableStore
+from selfai_pipeline.tables import WHOLE, Ref, TableRef, TableStore
 
 DAILY = [raw_crawl, pruned_set, aligned_faces]
-WHOLE_SET = [
-    annotations,
-    balanced_label_table,
-    siamese_checkpoint,
-    widened_checkpoint,
-    finetuned_scorer,
-    evaluation_report,
-]
+LABELS = [annotations, balanced_label_table]
+MODELS = [siamese_checkpoint, widened_checkpoint, finetuned_scorer, evaluation_report]
+WHOLE_SET = [*LABELS, *MODELS]
 ALL_ASSETS = [*DAILY, *WHOLE_SET]
 ALL_CHECKS = [
     raw_crawl_checks,
@@ -52,54 +47,69 @@ CONFIGS: Mapping[str, type[Settings]] = {
 }
 
 
-def _declared_sources(store: Store) -> dict[str, str]:
-    return {"sources": sources_fingerprint(load_sources(store.home.sources_file))}
-
-
-def _ratings_files(store: Store) -> dict[str, str]:
-    from selfai_pipeline.labels.annotations import ratings_fingerprint
-
-    return {"ratings": ratings_fingerprint(load_sources(store.home.sources_file), store.home)}
-
-
-EXTERNAL: Mapping[str, Callable[[Store], dict[str, str]]] = {
-    "raw_crawl": _declared_sources,
-    "annotations": _ratings_files,
+EXTERNAL: Mapping[str, Callable[[Store, str], dict[str, str]]] = {
+    "raw_crawl": crawl_external,
+    "annotations": lambda store, _: ratings_external(store),
 }
 
 
 def is_current(definition: dg.AssetsDefinition, partition: str, *, store: Store) -> bool:
-    """Whether the current version was made by this code, with the default settings, from today's inputs."""
+    """Whether nothing is to be done: the current version passed its checks and nothing that made it changed.
+
+    That is the code, the default settings, the upstream versions and what comes from outside the graph. A
+    crawl with failures that are tried again is never current.
+    """
     name = definition.key.to_user_string()
     record = store.tables.current(name, partition)
-    if record is None or record.code_version != definition.specs_by_key[definition.key].code_version:
-        return False
-    if dict(record.settings) != CONFIGS[name]().model_dump(mode="json"):
-        return False
-    if dict(record.external) != (EXTERNAL[name](store) if name in EXTERNAL else {}):
-        return False
-    return dict(record.inputs) == _inputs_now(definition, partition, store.tables)
+    return (
+        record is not None
+        and record.code_version == definition.specs_by_key[definition.key].code_version
+        and dict(record.settings) == CONFIGS[name]().model_dump(mode="json")
+        and has_passed(store, record.ref)
+        and dict(record.inputs) == _inputs_now(definition, partition, store.tables)
+        and dict(record.external) == (EXTERNAL[name](store, partition) if name in EXTERNAL else {})
+        and not (name == "raw_crawl" and _has_failures(record.ref, store))
+    )
+
+
+def _has_failures(crawl: Ref, store: Store) -> bool:
+    """Whether fetches of a day failed for a passing cause."""
+    assert isinstance(crawl, TableRef)
+    return "failed" in store.tables.read(crawl, ["status"]).column("status").to_pylist()
 
 
 def _inputs_now(definition: dg.AssetsDefinition, partition: str, tables: TableStore) -> dict[str, Any]:
+    """The versions that a run would read: of a daily asset the same day, or every day that the graph has."""
     inputs = {}
     for key in definition.keys_by_input_name.values():
-        snapshot = tables.snapshot(key.to_user_string())
-        wanted = (partition, WHOLE) if partition != WHOLE else snapshot.refs
-        inputs[key.to_user_string()] = {
-            name: sha256 for name, sha256 in snapshot.hashes.items() if name in wanted
-        }
+        upstream = key.to_user_string()
+        if partition == WHOLE:
+            names = [name for name in tables.partitions(upstream) if name == WHOLE or _is_day(name)]
+        else:
+            names = [partition]
+        inputs[upstream] = tables.snapshot(upstream, names).hashes
     return inputs
 
 
+def _is_day(name: str) -> bool:
+    return crawl_days.has_partition_key(name)
+
+
 def stale_days(days: Sequence[str], *, store: Store) -> list[str]:
-    """Days of which a data stage is missing or out of date."""
-    return [day for day in days if not all(is_current(asset, day, store=store) for asset in DAILY)]
+    """Days to materialize, sorted: those of `days` of which a data stage is missing or out of date.
+
+    With them every other day with a version that has not passed its checks: what follows reads all days.
+    """
+    stale = {day for day in days if not all(is_current(asset, day, store=store) for asset in DAILY)}
+    for asset in DAILY:
+        refs = store.tables.snapshot(asset.key.to_user_string()).refs
+        stale |= {day for day, ref in refs.items() if not has_passed(store, ref)}
+    return sorted(filter(_is_day, stale))
 
 
-def stale_assets(*, store: Store) -> list[dg.AssetsDefinition]:
-    """Assets without partitions from the first one that is out of date on, in the order of the graph."""
-    for position, asset in enumerate(WHOLE_SET):
+def stale_assets(group: Sequence[dg.AssetsDefinition], *, store: Store) -> list[dg.AssetsDefinition]:
+    """Of a group without partitions, in the order of the graph: from the first that is out of date on."""
+    for position, asset in enumerate(group):
         if not is_current(asset, WHOLE, store=store):
-            return WHOLE_SET[position:]
+            return list(group[position:])
     return []

@@ -9,6 +9,8 @@ from assets.common import (
     OWNERS,
     check_specs,
     crawl_days,
+    differing,
+    judged_by_day,
     materialized,
     needed,
     preview_link,
@@ -18,7 +20,7 @@ from assets.common import (
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Snapshot
+from selfai_pipeline.tables import Snapshot, TableRef
 
 
 class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[misc]
@@ -31,7 +33,7 @@ class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[mi
     group_name="data",
     kinds={"opencv", "parquet"},
     owners=OWNERS,
-    code_version="2",
+    code_version="3",
 )
 def pruned_set(
     context: dg.AssetExecutionContext,
@@ -66,19 +68,26 @@ def pruned_set(
         partitions=crawl_days,
     )
 )
-def pruned_set_checks(pruned_set: Snapshot, store: dg.ResourceParam[Store]) -> Iterator[dg.AssetCheckResult]:
-    """Completeness, sanity and quality floor of pruning."""
-    rows = store.tables.read_all(pruned_set).to_pylist()
-    stored = 0
-    for ref in pruned_set.tables.values():
-        crawl = source_of(store, ref, "raw_crawl")
-        stored += store.tables.read(crawl, ["status"]).column("status").to_pylist().count("stored")
-    missing = abs(stored - len(rows))
-    yield verdict("pruned_set", "completeness", missing == 0, f"{missing} rows too few", missing=missing)
+def pruned_set_checks(
+    context: dg.AssetCheckExecutionContext, pruned_set: Snapshot, store: dg.ResourceParam[Store]
+) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
+    """Completeness, sanity and quality floor of pruning, day by day."""
+    yield from judged_by_day(context, pruned_set, store, prune_verdicts)
+
+
+def prune_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
+    """Completeness, sanity and quality floor of one day's pruned set."""
+    rows = store.tables.read(ref).to_pylist()
+    crawled = store.tables.read(source_of(store, ref, "raw_crawl"), ["status", "url"]).to_pylist()
+    stored = [row["url"] for row in crawled if row["status"] == "stored"]
+    amiss = differing(stored, [row["url"] for row in rows])
+    text = f"{amiss} rows lost or too many"
+    yield verdict("pruned_set", "completeness", amiss == 0, text, amiss=amiss)
     kept = [row for row in rows if row["kept"]]
     odd = sum(row["perceptual_hash"] is None for row in kept) + sum(
         row["reason"] is None for row in rows if not row["kept"]
     )
     yield verdict("pruned_set", "sanity", odd == 0, f"{odd} rows lack values or a reason", odd=odd)
     share = len(kept) / len(rows) if rows else 1.0
-    yield verdict("pruned_set", "quality_floor", share >= 0.1, f"{share:.0%} kept", kept_share=share)
+    text = f"{len(kept)} of {len(rows)} pictures kept, where a tenth is needed"
+    yield verdict("pruned_set", "quality_floor", share >= 0.1, text, kept_share=share)

@@ -1,17 +1,18 @@
 """Pre-training: a Siamese pair, grown by Net2Net."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, run_tags
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
+from assets.training_stage import condition_verdicts, learning_figures, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Snapshot
-from selfai_pipeline.training.settings import SiameseSettings
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot
+from selfai_pipeline.training.settings import SIAMESE_CODE, SiameseSettings
 
 
 class SiameseConfig(for_environment(SiameseSettings), dg.Config):  # type: ignore[misc]
@@ -22,7 +23,7 @@ class SiameseConfig(for_environment(SiameseSettings), dg.Config):  # type: ignor
     group_name="training",
     kinds={"pytorch", "mlflow"},
     owners=OWNERS,
-    code_version="1",
+    code_version=SIAMESE_CODE,
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -43,8 +44,7 @@ def siamese_checkpoint(
     from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
     labels = balanced_label_table.table
-    tags = run_tags(context, balanced_label_table)
-    with tracking.run("siamese", parameters=config.model_dump(mode="json"), tags=tags) as run:
+    with tracked(context, tracking, config, balanced_label_table) as run:
         ref = pretrain_siamese(labels, store=store, settings=config, compute=compute, report=run.report)
     record = load_record(ref, store=store)
     figures = {WHOLE: learning_figures(record, mlflow_url=run.url, curve="validation_loss")}
@@ -58,17 +58,39 @@ def siamese_checkpoint(
         "siamese_checkpoint",
         completeness="The checkpoint reads back.",
         sanity="All weights are finite.",
-        floor="The embedding has not collapsed: a linear probe reads validation scores from it.",
+        floor="The embedding has not collapsed: measured again on validation faces, distances are spread, "
+        "several directions are used, and a linear probe reads scores better than chance.",
     )
 )
 def siamese_checkpoint_checks(
-    siamese_checkpoint: Snapshot, store: dg.ResourceParam[Store]
+    siamese_checkpoint: Snapshot, store: dg.ResourceParam[Store], compute: Compute
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of pre-training."""
-    from selfai_pipeline.training.checkpoints import load_record
-
     ref = siamese_checkpoint.checkpoint
-    yield from condition_verdicts("siamese_checkpoint", ref, store)
-    pearson = load_record(ref, store=store)["metrics"].get("probe_pearson")
-    text = "the embedding is constant" if pearson is None else f"the probe correlates at {pearson:.3f}"
-    yield verdict("siamese_checkpoint", "quality_floor", pearson is not None and pearson > 0, text)
+    results = condition_verdicts("siamese_checkpoint", ref, store)
+    yield from judged(store, ref, [*results, collapse_verdict(results, ref, store, compute)])
+
+
+def collapse_verdict(
+    condition: list[dg.AssetCheckResult], ref: CheckpointRef, store: Store, compute: Compute
+) -> dg.AssetCheckResult:
+    """The quality floor, which fails without a measurement where the checkpoint is not sound."""
+    from selfai_pipeline.training.soundness import embedding_condition
+
+    asset, name = "siamese_checkpoint", "quality_floor"
+    if not all(result.passed for result in condition):
+        return verdict(asset, name, False, "the checkpoint cannot be measured: see the other checks")
+    found = embedding_condition(ref, store=store, compute=compute)
+    probe: dict[str, Any] = {} if found.probe_pearson is None else {"probe_pearson": found.probe_pearson}
+    mend = "train longer, raise negative_from, or rate more pictures"
+    text = "; ".join([*found.problems, mend]) if found.problems else "the embedding has not collapsed"
+    return verdict(
+        asset,
+        name,
+        not found.problems,
+        text,
+        spread=found.spread,
+        effective_rank=found.effective_rank,
+        chance_pearson=found.chance_pearson,
+        **probe,
+    )

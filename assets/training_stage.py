@@ -1,20 +1,35 @@
 """What the training stages share: MLflow tags, figures of a record, and the checks of any checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from assets.common import number, picture, verdict
+from resources.instance import is_alive
+from resources.tracking import TrackedRun, Tracking
+from selfai_pipeline.environment import Settings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, Snapshot
 
 
-def run_tags(context: dg.AssetExecutionContext, *inputs: Snapshot) -> dict[str, str]:
-    """Tags that lead from an MLflow run to its Dagster run, its asset and the versions it read."""
-    hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
+@contextmanager
+def tracked(
+    context: dg.AssetExecutionContext, tracking: Tracking, settings: Settings, *inputs: Snapshot
+) -> Iterator[TrackedRun]:
+    """An MLflow run of the asset, with its settings as parameters.
+
+    Its tags lead to the Dagster run, the asset and the versions it read. Runs that a killed process left
+    open are closed first.
+    """
     asset = context.asset_key.to_user_string()
-    return {"dagster.run_id": context.run.run_id, "dagster.asset": asset, **hashes}
+    hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
+    tags = {"dagster.run_id": context.run.run_id, "dagster.asset": asset, **hashes}
+    tracking.end_dead_runs(partial(is_alive, context.instance))
+    with tracking.run(asset, parameters=settings.model_dump(mode="json"), tags=tags) as run:
+        yield run
 
 
 def figures_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, materialized, source_of, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
 from assets.training_stage import condition_verdicts, figures_of
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
-from selfai_pipeline.training.settings import WidenSettings
+from selfai_pipeline.training.settings import WIDEN_CODE, WidenSettings
 
 LARGEST_DEVIATION = 1e-10
 
@@ -22,7 +22,7 @@ class WidenConfig(for_environment(WidenSettings), dg.Config):  # type: ignore[mi
     group_name="training",
     kinds={"pytorch"},
     owners=OWNERS,
-    code_version="1",
+    code_version=WIDEN_CODE,
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -56,11 +56,12 @@ def widened_checkpoint_checks(
     from selfai_pipeline.training.soundness import widening_deviation
 
     asset, ref = "widened_checkpoint", widened_checkpoint.checkpoint
-    condition = condition_verdicts(asset, ref, store)
-    yield from condition
-    if not condition[0].passed:
-        yield verdict(asset, "quality_floor", False, "the checkpoint cannot be read")
-        return
-    moved = widening_deviation(source_of(store, ref, "siamese_checkpoint"), ref, store=store)
-    text = f"the function moved by {moved:.1e}"
-    yield verdict(asset, "quality_floor", moved < LARGEST_DEVIATION, text, deviation_float64=moved)
+    results = condition_verdicts(asset, ref, store)
+    if all(result.passed for result in results):
+        moved = widening_deviation(source_of(store, ref, "siamese_checkpoint"), ref, store=store)
+        text, same = f"the function moved by {moved:.1e}", moved < LARGEST_DEVIATION
+        results.append(verdict(asset, "quality_floor", same, text, deviation_float64=moved))
+    else:
+        text = "the checkpoint cannot be measured: see the other checks"
+        results.append(verdict(asset, "quality_floor", False, text))
+    yield from judged(store, ref, results)

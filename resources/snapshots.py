@@ -1,10 +1,9 @@
 """What flows between assets: references, through pointers that are replaced in one move."""
 
 import dagster as dg
-from pydantic import Field
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.store import Store
+from selfai_pipeline.store import open_store
 from selfai_pipeline.tables import WHOLE, Snapshot
 
 
@@ -15,12 +14,9 @@ class SnapshotIOManager(dg.ConfigurableIOManager):
     """
 
     home: str
-    url: str = Field(
-        default="", description="Object store for tables, pictures and checkpoints; empty: the home."
-    )
 
     def handle_output(self, context: dg.OutputContext, obj: Snapshot) -> None:
-        tables = Store.open(self.home, self.url).tables
+        tables = open_store(self.home).tables
         for record in obj.records.values():
             tables.point(record)
 
@@ -32,7 +28,7 @@ class SnapshotIOManager(dg.ConfigurableIOManager):
         """
         asset = context.asset_key.to_user_string()
         partitions = context.asset_partition_keys if context.has_asset_partitions else [WHOLE]
-        snapshot = Store.open(self.home, self.url).tables.snapshot(asset, partitions)
+        snapshot = open_store(self.home).tables.snapshot(asset, partitions)
         if not snapshot.refs:
             where = f"{asset}, {partitions[0]}" if len(partitions) == 1 else asset
             raise InputError(

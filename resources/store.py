@@ -2,14 +2,13 @@
 
 import dagster as dg
 
-from selfai_pipeline.store import Store
+from selfai_pipeline.store import Store, open_store
 
 
 class StoreResource(dg.ConfigurableResource[Store]):
-    """Opens the store that assets work on."""
+    """Opens the store that assets work on, the same as the command line does."""
 
     home: str
-    url: str = ""
 
     def create_resource(self, context: dg.InitResourceContext) -> Store:
-        return Store.open(self.home, self.url)
+        return open_store(self.home)

@@ -1,7 +1,7 @@
 """MLflow: one run a training asset, explicit ids, one call an epoch."""
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "selfai"
 MODEL = "selfai-scorer"
 LONGEST_PARAMETER = 6000
+CHECKPOINT_TAG = "checkpoint_sha256"
+RUN_TAG = "dagster.run_id"
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,23 @@ class TrackedRun:
             self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()]
         )
 
-    def register(self, files: Mapping[str, bytes]) -> str:
-        """Log a checkpoint's files and make them a version of the registered model; returns the version."""
+    def register(self, files: Mapping[str, bytes], *, sha256: str) -> str:
+        """Make a checkpoint a version of the registered model, its files logged with this run.
+
+        A checkpoint is registered once: where a version of it exists, that one is returned.
+
+        Args:
+            files: content of the checkpoint's files by name.
+            sha256: hash that names the checkpoint.
+        """
         import tempfile
 
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+        known = self.client.search_model_versions(f"name='{MODEL}' and tag.{CHECKPOINT_TAG}='{sha256}'")
+        if known:
+            return str(min(int(version.version) for version in known))
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)
@@ -54,7 +66,8 @@ class TrackedRun:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
         source = f"{self.client.get_run(self.run_id).info.artifact_uri}/scorer"
-        return str(self.client.create_model_version(MODEL, source, self.run_id).version)
+        tags = {CHECKPOINT_TAG: sha256}
+        return str(self.client.create_model_version(MODEL, source, self.run_id, tags=tags).version)
 
 
 class Tracking(dg.ConfigurableResource["Tracking"]):
@@ -92,12 +105,31 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
         )
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         run_id = run.info.run_id
-        for key, value in parameters.items():
-            client.log_param(run_id, key, str(value)[:LONGEST_PARAMETER])
-        tracked = TrackedRun(client, run_id, f"{self.ui_url}/#/experiments/{experiment_id}/runs/{run_id}")
         try:
-            yield tracked
+            for key, value in parameters.items():
+                client.log_param(run_id, key, str(value)[:LONGEST_PARAMETER])
+            yield TrackedRun(client, run_id, f"{self.ui_url}/#/experiments/{experiment_id}/runs/{run_id}")
         except BaseException:
             client.set_terminated(run_id, status="FAILED")
             raise
         client.set_terminated(run_id, status="FINISHED")
+
+    def end_dead_runs(self, is_alive: Callable[[str], bool]) -> list[str]:
+        """Mark as KILLED what Dagster runs left running that are not alive any more; returns MLflow's ids.
+
+        Args:
+            is_alive: whether the Dagster run with this id may still be working.
+        """
+        client = self.client()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return []
+        running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        dead = [
+            run.info.run_id
+            for run in running
+            if RUN_TAG in run.data.tags and not is_alive(run.data.tags[RUN_TAG])
+        ]
+        for run_id in dead:
+            client.set_terminated(run_id, status="KILLED")
+        return dead

@@ -2,18 +2,21 @@
 
 import logging
 import os
-import shutil
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, SelfaiError
-from selfai_pipeline.home import Home
+from selfai_pipeline.home import PROJECT, Home, install_instance_file
 
-PROJECT = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from dagster import ExecuteInProcessResult
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's console is silenced: the library's own lines say what goes on, the event log keeps the rest."""
 
@@ -30,6 +33,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)
+    except Exception as error:
+        from selfai_pipeline.trouble import storage_trouble
+
+        trouble = storage_trouble(error)
+        if trouble is None:
+            raise
+        sys.exit(f"selfai: {trouble}")
 
 
 def show_progress() -> None:
@@ -52,10 +62,12 @@ def prepared_home() -> Home:
     home = Home.from_environment().create()
     os.environ["SELFAI_HOME"] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
-    target = home.dagster / "dagster.yaml"
-    source = PROJECT / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != source.read_bytes():
-        shutil.copyfile(source, target)
+    kept = install_instance_file(home)
+    if kept:
+        click.echo(
+            f"{kept} is your own and was kept; {PROJECT / 'dagster.yaml'} is what this version comes with.",
+            err=True,
+        )
     if current_environment() is Environment.SAMPLE:
         from selfai_pipeline.sources.gallery.sample import prepare_sample
         from selfai_pipeline.sources.gallery.settings import GallerySettings
@@ -83,6 +95,14 @@ def demo() -> None:
     from selfai_pipeline.sources.gallery.server import GalleryServer, is_served
     from selfai_pipeline.sources.gallery.settings import GallerySettings
 
+    if current_environment() is not Environment.SAMPLE:
+        raise InputError(
+            f"the demo runs on the sample, and this is {current_environment()}",
+            where="SELFAI_ENV",
+            mend="Set it to sample, and SELFAI_HOME to another folder than that of your own pictures; "
+            "`selfai run` takes yours through the graph.",
+        )
+    Home.from_environment().require_free_space()
     home = prepared_home()
     settings = GallerySettings()
     with nullcontext() if is_served(home, settings) else GalleryServer(home, settings):
@@ -95,6 +115,7 @@ def run(days: tuple[str, ...]) -> None:
     """Materialize everything that is missing or out of date."""
     from selfai_pipeline.sources.settings import FolderSource, load_sources
 
+    Home.from_environment().require_free_space()
     home = prepared_home()
     sources = load_sources(home.sources_file)
     of_folders = {source.day for source in sources if isinstance(source, FolderSource)}
@@ -108,19 +129,9 @@ def run(days: tuple[str, ...]) -> None:
     materialize_stale(home, wanted)
 
 
-def materialize_stale(home: Home, days: list[str]) -> None:
-    """A Dagster run a range of stale days of the data stages (mostly one), then one for the rest.
-
-    Raises:
-        InputError: a day is no partition of the graph.
-        SelfaiError: a step or a blocking check failed; what was made before is kept.
-    """
-    import dagster as dg
-
+def check_days(days: Iterable[str]) -> None:
+    """Raises InputError where a day is no partition of the graph."""
     from assets.common import crawl_days
-    from assets.graph import DAILY, stale_assets, stale_days
-    from selfai_pipeline.definitions import defs
-    from selfai_pipeline.store import Store
 
     for day in days:
         if not crawl_days.has_partition_key(day):
@@ -130,39 +141,64 @@ def materialize_stale(home: Home, days: list[str]) -> None:
                 where=f"day {day}",
                 mend="Name one of these days, or set SELFAI_FIRST_DAY to an earlier one.",
             )
+
+
+def materialize_stale(home: Home, days: list[str]) -> None:
+    """Bring the data stages of `days`, then the labels, then the models up to date, a Dagster run each.
+
+    Consecutive days are one run. What is out of date is asked again before each run, so that a new version
+    with the bytes of the old one ends the chain.
+
+    Raises:
+        InputError: a day is no partition of the graph.
+        SelfaiError: a step or a blocking check failed; what was made before is kept.
+    """
+    import dagster as dg
+
+    from assets.graph import DAILY, LABELS, MODELS, stale_assets, stale_days
+    from resources.instance import close_dead_runs
+    from selfai_pipeline.definitions import defs
+    from selfai_pipeline.store import open_store
+
+    check_days(days)
     started = time.monotonic()
-    store = Store.open(home)
+    store = open_store(home)
     job = defs.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
+
+        def execute(assets: Sequence[dg.AssetsDefinition], tags: Mapping[str, str]) -> None:
+            keys = [asset.key for asset in assets]
+            result = job.execute_in_process(
+                instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=QUIET
+            )
+            _stop_on_failure(result)
+
+        # It logs a line for each run that it closes.
+        close_dead_runs(instance)
         stale = stale_days(days, store=store)
-        for first, last in _ranges(days, stale):
+        for first, last in _ranges(stale):
             click.echo(f"crawl, prune, align: {first} to {last}")
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-            keys = [asset.key for asset in DAILY]
-            _stop_on_failure(
-                job.execute_in_process(
-                    instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=QUIET
-                )
+            execute(
+                DAILY,
+                {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
             )
-        rest = stale_assets(store=store)
-        if rest:
-            click.echo(f"then: {', '.join(asset.key.to_user_string() for asset in rest)}")
-            keys = [asset.key for asset in rest]
-            _stop_on_failure(
-                job.execute_in_process(
-                    instance=instance, asset_selection=keys, raise_on_error=False, run_config=QUIET
-                )
-            )
-    click.echo(f"{'done' if stale or rest else 'nothing had changed'} in {time.monotonic() - started:.0f} s")
+        changed = bool(stale)
+        for group in (LABELS, MODELS):
+            rest = stale_assets(group, store=store)
+            if rest:
+                click.echo(f"then: {', '.join(asset.key.to_user_string() for asset in rest)}")
+                execute(rest, {})
+                changed = True
+    click.echo(f"{'done' if changed else 'nothing had changed'} in {time.monotonic() - started:.0f} s")
     _summary(home)
 
 
-def _ranges(days: list[str], stale: list[str]) -> list[tuple[str, str]]:
-    """Consecutive runs of stale days as (first, last); a range covers calendar days without gaps."""
+def _ranges(days: list[str]) -> list[tuple[str, str]]:
+    """Consecutive days as (first, last); a range covers calendar days without gaps."""
     from datetime import date, timedelta
 
     ranges: list[tuple[str, str]] = []
-    for day in sorted(stale):
+    for day in sorted(days):
         before = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
         if ranges and ranges[-1][1] == before:
             ranges[-1] = (ranges[-1][0], day)
@@ -171,22 +207,43 @@ def _ranges(days: list[str], stale: list[str]) -> list[tuple[str, str]]:
     return ranges
 
 
-def _stop_on_failure(result) -> None:  # type: ignore[no-untyped-def]
+def _stop_on_failure(result: "ExecuteInProcessResult") -> None:
+    """Raises SelfaiError with what failed in a run: the errors of its steps, and the checks by day."""
     if result.success:
         return
+    troubles = []
     for event in result.all_events:
-        if event.is_failure and event.step_key:
-            error = event.event_specific_data.error
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
             cause = error.cause or error
             message = cause.message.strip().removeprefix(f"selfai_pipeline.errors.{cause.cls_name}: ")
-            raise SelfaiError(f"{event.step_key}: {message}")
-    raise SelfaiError("a blocking check failed: open the run in the UI (`make up`) to see its figures.")
+            if error.cls_name != "DagsterAssetCheckFailedError":
+                troubles.append(f"{event.step_key}: {message}")
+    failed = [
+        one
+        for one in result.get_asset_check_evaluations()
+        if not one.passed and one.severity.value == "ERROR"
+    ]
+    of_days = {one.asset_check_key for one in failed if one.partition}
+    for one in failed:
+        # Beside its days a range has a result of its own, which says the same.
+        if one.partition or one.asset_check_key not in of_days:
+            asset = one.asset_key.to_user_string()
+            where = f"{asset}, {one.partition}" if one.partition else asset
+            found = (one.description or "it says no more").rstrip(".")
+            troubles.append(f"{where}: its check of {one.check_name} failed: {found}.")
+    if failed:
+        troubles.append(
+            "What was made is kept, and nothing after it was run. `make up` shows the figures: mend the "
+            "input or the settings, then run again; what failed is made and judged anew."
+        )
+    raise SelfaiError("\n".join(troubles) or f"the run {result.run_id} failed: `make up` shows why.")
 
 
 def _summary(home: Home) -> None:
-    from selfai_pipeline.store import Store
+    from selfai_pipeline.store import open_store
 
-    store = Store.open(home)
+    store = open_store(home)
     record = store.tables.current("evaluation_report")
     if record is None:
         return
@@ -209,7 +266,7 @@ def gallery() -> None:
 
 @commands.command("import")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", default=None, help="Name of the source; default: the folder's name.")
+@click.option("--name", default=None, help="Name of the source; default: made of the folder's name.")
 @click.option("--day", default=None, help="Day (YYYY-MM-DD) that the pictures fall on; default: today.")
 @click.option("--scores", type=click.Path(dir_okay=False, path_type=Path), help="CSV of mean scores.")
 @click.option("--ratings", type=click.Path(dir_okay=False, path_type=Path), help="CSV of single ratings.")
@@ -220,19 +277,23 @@ def gallery() -> None:
 @click.option("--score-column", default="score", show_default=True)
 @click.option("--annotator-column", default="annotator", show_default=True)
 @click.option("--count-column", default="", help="Column of --scores with the number of ratings.")
+@click.option("--rated-at-column", default="", help="Column of --ratings with the moment of the rating.")
 @click.option("--licence", default="", help="Licence of the pictures.")
+@click.option("--strict", is_flag=True, help="Refuse the import at the first row that cannot be used.")
 def import_(folder: Path, name: str | None, day: str | None, **options: object) -> None:
     """Bring a folder of rated pictures in as a source; `selfai run` then takes it through the graph."""
     from datetime import UTC, datetime
 
     from selfai_pipeline.labels.importing import import_folder
 
+    day = day or datetime.now(UTC).date().isoformat()
+    check_days([day])
     home = prepared_home()
     summary = import_folder(
         folder,
         home=home,
-        name=name or folder.resolve().name,
-        day=day or datetime.now(UTC).date().isoformat(),
+        name=name,
+        day=day,
         **options,  # type: ignore[arg-type]
     )
     click.echo(summary)
@@ -241,9 +302,15 @@ def import_(folder: Path, name: str | None, day: str | None, **options: object) 
 @commands.command()
 def up() -> None:
     """Serve the Dagster UI, MLflow, the previews and (in the sample) the gallery on loopback until Ctrl-C."""
+    import dagster as dg
+
+    from resources.instance import close_dead_runs
     from selfai_pipeline.serving.services import serve_all
 
-    serve_all(prepared_home(), project=PROJECT)
+    home = prepared_home()
+    with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+    serve_all(home, project=PROJECT)
 
 
 @commands.command(hidden=True)
@@ -264,15 +331,15 @@ def sql(query: str) -> None:
     import duckdb
 
     from selfai_pipeline.schemas import TABLES
-    from selfai_pipeline.store import Store
+    from selfai_pipeline.store import open_store
 
-    store = Store.open(Home.from_environment())
+    tables = open_store(Home.from_environment()).tables
     connection = duckdb.connect()
-    for asset in TABLES:
-        refs = store.tables.snapshot(asset).tables.values()
-        if refs:
-            paths = [str(store.files.local_path(store.tables.path(ref))) for ref in refs]
-            connection.read_parquet(paths).create_view(asset)
+    named = [asset for asset in TABLES if asset in query.lower()]
+    for asset in named or TABLES:
+        snapshot = tables.snapshot(asset)
+        if snapshot.tables:
+            connection.register(asset, tables.read_all(snapshot))
     try:
         click.echo(str(connection.sql(query)))
     except duckdb.Error as error:

@@ -34,6 +34,18 @@ def current_environment() -> Environment:
         ) from None
 
 
+def port_of(setting: str, default: int) -> int:
+    """The port that the environment variable `setting` names, else `default`.
+
+    Raises:
+        InputError: it names no port.
+    """
+    text = os.environ.get(setting, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise InputError(f"{text!r} is no port", where=setting, mend="Set it to a number from 1 to 65535.")
+    return int(text)
+
+
 class Settings(BaseModel):
     """Base of every group of settings: unknown keys are refused, values do not change once read.
 

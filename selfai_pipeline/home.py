@@ -1,11 +1,18 @@
 """`SELFAI_HOME`: the one folder that holds everything the pipeline writes."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from selfai_pipeline.errors import StorageError
+from selfai_pipeline.storage import replace_file
+
+PROJECT = Path(__file__).resolve().parent.parent
+KEPT = b" kept"
+LEAST_FREE_BYTES = 1_000_000_000
+"""A run over the sample writes 130 MB; a disk that fills up during a run costs hours."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +23,8 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> "Home":
-        """`SELFAI_HOME`, or `.selfai` in the working directory where it is not set."""
-        return cls.at(os.environ.get("SELFAI_HOME") or ".selfai")
+        """`SELFAI_HOME`, or `.selfai` in the project's folder where it is not set."""
+        return cls.at(os.environ.get("SELFAI_HOME") or PROJECT / ".selfai")
 
     @classmethod
     def at(cls, path: str | Path) -> "Home":
@@ -86,9 +93,54 @@ class Home:
             ) from error
         return self
 
-    def free_bytes(self) -> int:
-        """Free space on the disk that holds the home, in bytes."""
+    def require_free_space(self) -> None:
+        """Raises StorageError where the disk that holds the home has too little space left for a run."""
         existing = self.root
         while not existing.exists():
             existing = existing.parent
-        return shutil.disk_usage(existing).free
+        free = shutil.disk_usage(existing).free
+        if free < LEAST_FREE_BYTES:
+            raise StorageError(
+                f"{self.root}: {free / 1e9:.1f} GB are free on its disk, and a run needs "
+                f"{LEAST_FREE_BYTES / 1e9:.0f} GB. "
+                "Free some space, or set SELFAI_HOME to a folder on another disk."
+            )
+
+
+def install_instance_file(home: Home) -> Path | None:
+    """Put the project's dagster.yaml into the home, unless the user has written one of their own there.
+
+    A stamp beside it holds the hash of what was offered last, and whether a user's own file was kept instead:
+    a file that still has this hash was not changed since it was installed, and is brought up to date.
+
+    Returns:
+        The user's own file where it was kept, once a version of the project's; else None.
+
+    Raises:
+        StorageError: the folder cannot be read or written.
+    """
+    target, stamp = home.dagster / "dagster.yaml", home.dagster / "dagster.yaml.offered"
+    ours = (PROJECT / "dagster.yaml").read_bytes()
+    found, before = _content(target), _content(stamp)
+    is_users_own = found not in (None, ours) and (before or b"")[:64] != _hexadecimal(found or b"")
+    if found != ours and not is_users_own:
+        replace_file(target, ours)
+    now = _hexadecimal(ours) + (KEPT if is_users_own else b"")
+    if now != before:
+        replace_file(stamp, now)
+    return target if is_users_own and now != before else None
+
+
+def _hexadecimal(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be read ({error.strerror}). Mend the permissions, or move it out of the way."
+        ) from error

@@ -26,10 +26,10 @@ class PictureStore:
         return f"{self.folder}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
     def put(self, content: bytes) -> str:
-        """Store `content`; returns its SHA-256 in hexadecimal."""
+        """Store `content`, in place of a damaged copy too; returns its SHA-256 in hexadecimal."""
         sha256 = hashlib.sha256(content).hexdigest()
         relative = self.relative_path(sha256)
-        if not self.storage.exists(relative):
+        if not self.storage.holds(relative, content):
             self.storage.write(relative, content)
         return sha256
 
@@ -44,11 +44,15 @@ class PictureStore:
         content = self.storage.read(relative)
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
-            raise AlteredVersion(f"{self.storage.path(relative)}: its bytes now hash to {found}.")
+            raise AlteredVersion(
+                f"{self.storage.path(relative)}: its bytes now hash to {found}. "
+                "Put the file back from a copy, or materialize the stage that stored it again."
+            )
         return content
 
     def __contains__(self, sha256: str) -> bool:
-        return self.storage.exists(self.relative_path(sha256))
+        """Whether bytes are stored under this hash; an empty file, as a full disk leaves it, is none."""
+        return bool(self.storage.size(self.relative_path(sha256)))
 
     def delete(self, sha256: str) -> None:
         self.storage.delete(self.relative_path(sha256))

@@ -123,7 +123,7 @@ BALANCED_LABEL_TABLE = pa.schema(
         _column("mean_score", REAL, "plain mean of the ratings, 0..9"),
         _column("annotators", WHOLE_NUMBER, "how many different annotators (or the count behind a mean)"),
         _column("class", WHOLE_NUMBER, "the score rounded, 0..9"),
-        _column("cluster", TEXT, "smallest image_id of its group of near-duplicates or of one person"),
+        _column("cluster", TEXT, "earliest image_id of its group of near-duplicates or of one person"),
         _column("split", TEXT, "train, validation or test"),
         _column(
             "weight",
@@ -132,6 +132,7 @@ BALANCED_LABEL_TABLE = pa.schema(
         ),
         _column("group", TEXT, "subgroup for the evaluation, where given", nullable=True),
         _column("attributes", TEXT, "further columns about the picture, a JSON object"),
+        _column("perceptual_hash", pa.binary(32), "as in aligned_faces", nullable=True),
     ]
 )
 

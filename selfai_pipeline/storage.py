@@ -1,15 +1,45 @@
 """Files that are either whole or absent: a folder by default, an object store (s3://) in production."""
 
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from selfai_pipeline.errors import MissingVersion, StorageError
+from selfai_pipeline.errors import InputError, MissingVersion, StorageError
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one move: a reader, and the start after a power cut, sees the old or the new bytes.
+
+    Its folder is made where there is none.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written. Nothing half-written stays.
+    """
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(str(path), error) from error
+
+
+def _unwritable(path: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be written ({error.strerror or error}). "
+        "Free some space or mend the permissions, then run again: what was stored before is kept."
+    )
 
 
 class Storage:
@@ -17,11 +47,23 @@ class Storage:
 
     Args:
         url: a local folder or an fsspec address such as `s3://bucket/selfai`.
+
+    Raises:
+        InputError: the address is of no known kind, or the package that opens it is not installed.
     """
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        self.filesystem, root = fsspec.core.url_to_fs(self.url)
+        try:
+            # Listings are not remembered: another process may have written since.
+            self.filesystem, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise InputError(
+                f"files cannot be kept there ({error})",
+                where=self.url,
+                mend="Name a folder or an address such as s3://bucket/selfai; what s3:// needs is installed "
+                "with pip install --constraint constraints.txt --editable '.[s3]'.",
+            ) from error
         self.root = root.rstrip("/")
 
     @property
@@ -44,6 +86,17 @@ class Storage:
     def exists(self, relative: str) -> bool:
         return bool(self.filesystem.exists(self.path(relative)))
 
+    def size(self, relative: str) -> int | None:
+        """The size of a file in bytes; None where there is none."""
+        try:
+            return int(self.filesystem.size(self.path(relative)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def holds(self, relative: str, content: bytes) -> bool:
+        """Whether the file has exactly these bytes; it is read only where the size is right."""
+        return self.size(relative) == len(content) and self.read(relative) == content
+
     def read(self, relative: str) -> bytes:
         """The bytes of a file.
 
@@ -55,13 +108,6 @@ class Storage:
         except FileNotFoundError:
             raise MissingVersion(f"{self.path(relative)} is not in the store.") from None
 
-    def open(self, relative: str) -> Any:
-        """A seekable binary file to read from, so that columns can be read without the rest."""
-        try:
-            return self.filesystem.open(self.path(relative), "rb")
-        except FileNotFoundError:
-            raise MissingVersion(f"{self.path(relative)} is not in the store.") from None
-
     def write(self, relative: str, content: bytes) -> None:
         """Write a file so that a reader sees either the old bytes or the new ones, never a part.
 
@@ -69,22 +115,13 @@ class Storage:
             StorageError: the disk is full, or the folder cannot be written. Nothing half-written stays.
         """
         target = self.path(relative)
-        temporary = f"{target}.{uuid.uuid4().hex}.part"
+        if self.is_local:
+            replace_file(Path(target), content)
+            return
         try:
-            if not self.is_local:
-                self.filesystem.pipe_file(target, content)
-                return
-            self.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
-            try:
-                Path(temporary).write_bytes(content)
-                Path(temporary).replace(target)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            self.filesystem.pipe_file(target, content)
         except OSError as error:
-            raise StorageError(
-                f"{target}: cannot be written ({error.strerror or error}). "
-                "Free some space or mend the permissions, then run again: what was stored before is kept."
-            ) from error
+            raise _unwritable(target, error) from error
 
     def list(self, relative: str = "") -> Iterator[str]:
         """Names of the files and folders directly under `relative`, sorted; none where it does not exist."""

@@ -1,8 +1,11 @@
 """Everything that the pipeline keeps, in one handle: tables, pictures, crops, checkpoints."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfai_pipeline.environment import Environment, current_environment
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.storage import Storage
@@ -39,3 +42,21 @@ class Store:
     def crops(self) -> PictureStore:
         """Aligned faces as lossless PNG, named by `crop_sha256`."""
         return PictureStore(self.files, "crops")
+
+
+def open_store(home: str | Path | Home) -> Store:
+    """The store of `home` in the current environment: in production its files are at `SELFAI_STORAGE_URL`.
+
+    Raises:
+        InputError: `SELFAI_ENV` is production and `SELFAI_STORAGE_URL` is not set, or cannot be opened.
+    """
+    if current_environment() is not Environment.PRODUCTION:
+        return Store.open(home)
+    url = os.environ.get("SELFAI_STORAGE_URL", "")
+    if not url:
+        raise InputError(
+            "production keeps tables and pictures in a store of their own, and none is named",
+            where="SELFAI_STORAGE_URL",
+            mend="Set it to an address such as s3://bucket/selfai, or to a folder.",
+        )
+    return Store.open(home, url)

@@ -7,6 +7,7 @@ beside it as a record of what the version was made from. Layout, under the stora
     tables/<asset>/<partition>/<sha256>.parquet
     tables/<asset>/<partition>/current.json
     tables/<asset>/<partition>/records/<sha256 of the record>.json
+    tables/<asset>/<partition>/verdicts/<sha256 of the version>.json
 
 No run time, run id or random name enters a table: the same input gives the same bytes and so the same hash.
 """
@@ -16,7 +17,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
@@ -158,6 +159,8 @@ class TableStore:
     ) -> TableRef:
         """Store a version of `asset` with the schema of `schemas.TABLES`; the pointer does not move.
 
+        A file of this version that was damaged is replaced.
+
         Args:
             rows: mappings of column -> value, or an Arrow table; in the order in which they shall be read.
             facts: figures about the whole table, kept in the file beside the schema (a noise ceiling, say).
@@ -178,46 +181,63 @@ class TableStore:
         pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True)
         content = sink.getvalue()
         ref = TableRef(asset, partition, hashlib.sha256(content).hexdigest(), table.num_rows)
-        if not self.storage.exists(self.path(ref)):
+        if not self.storage.holds(self.path(ref), content):
             self.storage.write(self.path(ref), content)
         return ref
 
     def read(self, ref: TableRef, columns: list[str] | None = None) -> "pa.Table":
-        """The rows of a version; only `columns` are read from the file where they are named.
+        """The rows of a version, its bytes checked against the reference; `columns` where not all are wanted.
 
         Raises:
             MissingVersion: the file is not in the store.
-            AlteredVersion: the file is no readable Parquet file any more.
+            AlteredVersion: the file was altered or truncated.
+            KeyError: the table has no such column.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self.storage.open(self.path(ref)) as file:
-            try:
-                return pq.read_table(file, columns=columns)
-            except pa.ArrowInvalid as error:
-                raise AlteredVersion(f"{self.storage.path(self.path(ref))}: {error}") from error
+        # A thread of Arrow that still holds Python's bytes when the interpreter ends aborts the process.
+        file = pq.ParquetFile(self._verified(ref), pre_buffer=False)
+        table = file.read(columns=columns, use_threads=False)
+        return table if columns is None else table.select(columns)
 
     def facts(self, ref: TableRef) -> dict[str, Any]:
-        """The figures about the whole table that were stored with it."""
+        """The figures about the whole table that were stored with it, its bytes checked as in `read`."""
         import pyarrow.parquet as pq
 
-        with self.storage.open(self.path(ref)) as file:
-            metadata = pq.read_schema(file).metadata or {}
+        metadata = pq.read_schema(self._verified(ref)).metadata or {}
         facts: dict[str, Any] = json.loads(metadata.get(FACTS_KEY, b"{}"))
         return facts
+
+    def find(self, asset: str, partition: str, sha256: str) -> TableRef:
+        """The reference to a stored version of which the hash alone is known, with its number of rows.
+
+        Raises:
+            MissingVersion: the file is not in the store.
+            AlteredVersion: the file was altered or truncated.
+        """
+        import pyarrow.parquet as pq
+
+        ref = TableRef(asset, partition, sha256, rows=0)
+        return replace(ref, rows=pq.read_metadata(self._verified(ref)).num_rows)
+
+    def _verified(self, ref: TableRef) -> "pa.BufferReader":
+        """The bytes of a version's file, after they were found to hash to its name."""
+        import pyarrow as pa
+
+        content = self.storage.read(self.path(ref))
+        found = hashlib.sha256(content).hexdigest()
+        if found != ref.sha256:
+            raise AlteredVersion(
+                f"{self.storage.path(self.path(ref))}: its bytes now hash to {found}. "
+                f"{_again(ref.asset, ref.partition)}"
+            )
+        return pa.BufferReader(content)
 
     def read_all(self, snapshot: Snapshot, columns: list[str] | None = None) -> "pa.Table":
         """The rows of every partition of a snapshot, by partition; at least one is needed."""
         import pyarrow as pa
 
         return pa.concat_tables([self.read(ref, columns) for ref in snapshot.tables.values()])
-
-    def verify(self, ref: TableRef) -> None:
-        """Raises AlteredVersion where the file does not hash to its name, MissingVersion without a file."""
-        found = hashlib.sha256(self.storage.read(self.path(ref))).hexdigest()
-        if found != ref.sha256:
-            raise AlteredVersion(f"{self.storage.path(self.path(ref))}: its bytes now hash to {found}.")
 
     def point(self, record: Record) -> None:
         """Make the version of `record` the current one of its partition, and keep the record for ever."""
@@ -227,16 +247,65 @@ class TableStore:
         self.storage.write(f"{folder}/current.json", content)
 
     def current(self, asset: str, partition: str = WHOLE) -> Record | None:
-        """The record that the partition's pointer names; None where nothing was materialized."""
+        """The record that the partition's pointer names; None where nothing was materialized.
+
+        Raises:
+            AlteredVersion: the pointer is damaged.
+        """
         try:
-            return Record.from_json(self.storage.read(f"{self.folder(asset, partition)}/current.json"))
+            return self._record(asset, partition, "current.json")
         except MissingVersion:
             return None
 
     def records(self, asset: str, partition: str = WHOLE) -> list[Record]:
-        """Every record ever written for the partition, in no particular order."""
-        folder = f"{self.folder(asset, partition)}/records"
-        return [Record.from_json(self.storage.read(f"{folder}/{name}")) for name in self.storage.list(folder)]
+        """Every record ever written for the partition, in no particular order.
+
+        Raises:
+            AlteredVersion: one of them is damaged.
+        """
+        names = self.storage.list(f"{self.folder(asset, partition)}/records")
+        return [self._record(asset, partition, f"records/{name}") for name in names]
+
+    def _record(self, asset: str, partition: str, name: str) -> Record:
+        path = f"{self.folder(asset, partition)}/{name}"
+        try:
+            return Record.from_json(self.storage.read(path))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AlteredVersion(
+                f"{self.storage.path(path)}: this is no record of a version. "
+                f"Delete it. {_again(asset, partition)}"
+            ) from error
+
+    def judge(self, ref: Ref, verdicts: Mapping[str, bool]) -> None:
+        """Keep which checks a version passed, beside what is known of it already; a later verdict counts."""
+        known = self.verdicts(ref)
+        together = {**known, **verdicts}
+        if together != known:
+            content = json.dumps(together, sort_keys=True, indent=1).encode()
+            self.storage.write(self._verdicts_path(ref), content)
+
+    def verdicts(self, ref: Ref) -> dict[str, bool]:
+        """Name of each check that judged a version -> whether it passed; empty where none did.
+
+        Raises:
+            AlteredVersion: the file of the verdicts is damaged.
+        """
+        path = self._verdicts_path(ref)
+        try:
+            found = json.loads(self.storage.read(path))
+        except MissingVersion:
+            return {}
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(passed, bool) for passed in found.values()):
+            raise AlteredVersion(
+                f"{self.storage.path(path)}: these are no verdicts of checks. Delete it. "
+                f"{_again(ref.asset, ref.partition)}"
+            )
+        return found
+
+    def _verdicts_path(self, ref: Ref) -> str:
+        return f"{self.folder(ref.asset, ref.partition)}/verdicts/{ref.sha256}.json"
 
     def partitions(self, asset: str) -> list[str]:
         """Partitions of `asset` that have a current version, sorted."""
@@ -248,6 +317,12 @@ class TableStore:
         names = self.partitions(asset) if partitions is None else list(partitions)
         records = {name: self.current(asset, name) for name in names}
         return Snapshot({name: record.ref for name, record in records.items() if record is not None})
+
+
+def _again(asset: str, partition: str) -> str:
+    """How to mend a damaged file of a partition, in a sentence."""
+    what = asset if partition == WHOLE else f"{asset} for {partition}"
+    return f"Materialize {what} again, or put the file back from a copy."
 
 
 def _from_rows(rows: list[Mapping[str, Any]], schema: "pa.Schema") -> "pa.Table":

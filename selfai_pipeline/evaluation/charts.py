@@ -17,8 +17,8 @@ from selfai_pipeline.evaluation.plots import (
     scatter_svg,
     score_distribution_svg,
 )
-from selfai_pipeline.evaluation.provenance import Stage
 from selfai_pipeline.evaluation.words import count, number
+from selfai_pipeline.training.provenance import Stage
 
 STAGE_TITLES = {"siamese_checkpoint": "Siamese pre-training", "finetuned_scorer": "Fine-tuning on the scores"}
 LOSSES = {"loss": "training", "validation_loss": "validation"}

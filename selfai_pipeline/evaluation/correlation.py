@@ -46,39 +46,6 @@ def weighted_bias(annotated: Reals, predicted: Reals, weights: Reals) -> Reals:
     return np.asarray(weights @ (predicted - annotated) / weights.sum(axis=1))
 
 
-def pearson(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Pearson's correlation, -1..1.
-
-    Raises:
-        UndefinedMetric: fewer than two faces, or all scores of one side are equal.
-    """
-    return plain(weighted_pearson, annotated, predicted, correlation=True)
-
-
-def spearman(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Spearman's rank correlation, -1..1; ties share the middle of their ranks.
-
-    Raises:
-        UndefinedMetric: as for `pearson`.
-    """
-    return plain(weighted_spearman, annotated, predicted, correlation=True)
-
-
-def mean_absolute_error(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean of |predicted - annotated|, points. Raises UndefinedMetric without any face."""
-    return plain(weighted_mean_absolute_error, annotated, predicted)
-
-
-def root_mean_square_error(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Root of the mean squared error, points. Raises UndefinedMetric without any face."""
-    return plain(weighted_root_mean_square_error, annotated, predicted)
-
-
-def bias(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean of predicted - annotated, points. Raises UndefinedMetric without any face."""
-    return plain(weighted_bias, annotated, predicted)
-
-
 def plain(
     statistic: WeightedStatistic,
     annotated: npt.ArrayLike,

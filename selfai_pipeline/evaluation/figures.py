@@ -14,6 +14,7 @@ from selfai_pipeline.evaluation.correlation import (
 )
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.evaluation.subgroups import subgroups
+from selfai_pipeline.labels.agreement import ceiling_facts
 
 
 def figures_of(
@@ -22,21 +23,25 @@ def figures_of(
     *,
     groups: Sequence[str | None],
     clusters: Sequence[str],
+    standard_errors: Sequence[float | None],
     label_facts: Mapping[str, Any],
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
     """Figures of the test faces; each is an `Estimate` as a mapping unless said otherwise.
 
     Keys: `faces`, `clusters` (counts); `pearson`, `spearman`; `mean_absolute_error`,
-    `root_mean_square_error`, `bias` (predicted minus annotated), in points; `noise_ceiling` (a number, or
-    None) and `noise_ceiling_reason`; `share_of_ceiling`; `subgroups`; `confidence`.
+    `root_mean_square_error`, `bias` (predicted minus annotated), in points; `noise_ceiling` of these faces (a
+    number, or None) and `noise_ceiling_reason`; `noise_ceiling_of_all`, that of the whole label table;
+    `share_of_ceiling`; `subgroups`; `confidence`.
 
     Args:
         annotated: the crowd's scores, [n].
         predicted: the model's scores, [n].
         groups: subgroup of each face, where it has one.
         clusters: faces that share one are resampled together, [n].
-        label_facts: of the label table; its noise ceiling holds for the test split, a random part of it.
+        standard_errors: of the crowd's scores, [n], None where not known. A given test split may be spread
+            more or less than the whole table, so it has a noise ceiling of its own.
+        label_facts: of the label table.
     """
 
     def over_all_faces(statistic: Any, *, correlation: bool = False) -> Estimate:
@@ -45,7 +50,12 @@ def figures_of(
         )
 
     pearson = over_all_faces(weighted_pearson, correlation=True)
-    ceiling: float | None = label_facts.get("noise_ceiling")
+    own = ceiling_facts(
+        annotated,
+        standard_errors,
+        has_single_ratings=bool(label_facts.get("ratings")),
+    )
+    ceiling: float | None = own["noise_ceiling"]
     return {
         "faces": len(annotated),
         "clusters": len(set(clusters)),
@@ -56,7 +66,8 @@ def figures_of(
         "root_mean_square_error": over_all_faces(weighted_root_mean_square_error).to_dict(),
         "bias": over_all_faces(weighted_bias).to_dict(),
         "noise_ceiling": ceiling,
-        "noise_ceiling_reason": str(label_facts.get("noise_ceiling_reason", "the label table states none")),
+        "noise_ceiling_reason": own["noise_ceiling_reason"],
+        "noise_ceiling_of_all": label_facts.get("noise_ceiling"),
         "share_of_ceiling": share_of_ceiling(pearson, ceiling).to_dict(),
         "subgroups": subgroups(annotated, predicted, groups, clusters=clusters, settings=settings).to_dict(),
     }

@@ -33,7 +33,7 @@ def occlusion_maps(
     def closeness(pictures: Tensor, whole: Tensor) -> Tensor:
         # Captum subtracts outputs with the patch from those without. Minus the distance to the whole face's
         # score is 0 without a patch, so that the difference is the absolute change, which is then averaged.
-        change: Tensor = (network(pictures).double() - whole).abs()
+        change: Tensor = (network(pictures).cpu().double() - whole).abs()
         return -change
 
     occlusion = Occlusion(closeness)
@@ -46,10 +46,10 @@ def occlusion_maps(
                 sliding_window_shapes=(inputs.shape[1], patch, patch),
                 strides=(inputs.shape[1], stride, stride),
                 baselines=faces.mean(dim=(2, 3), keepdim=True).expand_as(faces),
-                additional_forward_args=(network(faces).double(),),
+                additional_forward_args=(network(faces).cpu().double(),),
                 perturbations_per_eval=max(1, batch_size // len(faces)),
             )
-            maps[start : start + batch_size] = found[:, 0].double().cpu().numpy()
+            maps[start : start + batch_size] = found[:, 0].cpu().double().numpy()
     return np.maximum(maps, 0.0)
 
 

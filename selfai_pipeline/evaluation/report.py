@@ -2,25 +2,25 @@
 
 import json
 import logging
-import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.evaluation.charts import charts_of
 from selfai_pipeline.evaluation.correlation import Reals
 from selfai_pipeline.evaluation.faces import galleries_of, occlusion_of
 from selfai_pipeline.evaluation.figures import figures_of
 from selfai_pipeline.evaluation.images import load_crop
 from selfai_pipeline.evaluation.page import render_page
-from selfai_pipeline.evaluation.provenance import Stage, chain_of, check_unseen
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.evaluation.words import headline
+from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.provenance import Stage, chain_of, check_unseen
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -58,10 +58,8 @@ def evaluate(
             where=f"{labels.asset} {labels.sha256[:12]}",
             mend="Materialize the label table with a larger test_share.",
         )
-    check_unseen(
-        [row["image_id"] for row in tested], chain_of(scorer, store=store), labels=labels, store=store
-    )
-    predicted = _score(
+    check_unseen(chain_of(scorer, store=store), labels=labels, store=store, splits=["test"])
+    predicted = score_crops(
         Scorer.load(scorer, store=store, compute=compute),
         [row["crop_sha256"] for row in tested],
         ref=scorer,
@@ -73,6 +71,7 @@ def evaluate(
         predicted,
         groups=[row["group"] for row in tested],
         clusters=[row["cluster"] for row in tested],
+        standard_errors=[row["standard_error"] for row in tested],
         label_facts=store.tables.facts(labels),
         settings=settings,
     )
@@ -138,19 +137,31 @@ def write_report(
         "galleries": galleries_of(faces, crops=store.crops, settings=settings),
     }
     origin = _origin(evaluation, labels, stages=stages, settings=settings)
-    folder = store.home.reports / evaluation.sha256
     page = render_page({**with_figures, "origin": origin, "settings": settings})
     written = json.dumps(
         {"figures": facts, "origin": origin}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
     )
-    _write(folder / FIGURES, written)
-    _write(folder / REPORT, page)
+    path = page_of(evaluation, store=store)
+    replace_file(path.with_name(FIGURES), written.encode())
+    replace_file(path, page.encode())
     logger.info("wrote the report of %d test faces, %d kB", len(faces), len(page) // 1000)
-    return folder / REPORT
+    return path
 
 
-def _score(scorer: Scorer, crops: list[str], *, ref: CheckpointRef, store: Store, batch_size: int) -> Reals:
-    """Scores of stored crops, [n]; crops may differ in size."""
+def page_of(evaluation: TableRef, *, store: Store) -> Path:
+    """Where the page of an evaluation lies, whether it is written or not."""
+    return store.home.reports / evaluation.sha256 / REPORT
+
+
+def score_crops(
+    scorer: Scorer, crops: list[str], *, ref: CheckpointRef, store: Store, batch_size: int
+) -> Reals:
+    """Scores of stored crops, [n]; crops may differ in size.
+
+    Raises:
+        InputError: a score is not finite.
+        MissingVersion, AlteredVersion: a crop is missing or was altered.
+    """
     predicted = np.empty(len(crops), np.float64)
     with scorer.compute.session():
         for start in range(0, len(crops), batch_size):
@@ -190,19 +201,3 @@ def _origin(
         ],
         "evaluation_settings": settings.model_dump(mode="json"),
     }
-
-
-def _write(path: Path, content: str) -> None:
-    """Put `content` in place in one move."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(content, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the permissions."
-        ) from error

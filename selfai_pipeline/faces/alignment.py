@@ -118,13 +118,39 @@ def _corners_in_picture(matrix: Points, *, crop_size: int) -> Points:
 
 
 def _outside(matrix: Points, *, picture_size: tuple[int, int], crop_size: int) -> float:
-    """Share of the crop's area outside the picture, from the intersection of the two quadrilaterals."""
+    """Share of the crop's area outside the picture.
+
+    OpenCV's `intersectConvexConvex` finds no intersection where two corners nearly coincide.
+    """
     height, width = picture_size
-    corners = _corners_in_picture(matrix, crop_size=crop_size)
-    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
-    shared, _ = cv2.intersectConvexConvex(corners.astype(np.float32), frame)
-    scale_squared = float(np.linalg.det(matrix[:, :2]))
-    return float(np.clip(1 - shared * scale_squared / crop_size**2, 0, 1))
+    inside = _corners_in_picture(matrix, crop_size=crop_size)
+    whole = _area(inside)
+    for axis, length in ((0, width), (1, height)):
+        inside = _clipped(inside, inside[:, axis])
+        inside = _clipped(inside, length - inside[:, axis])
+    # Rounded, so that a crop that lies inside to the last bit but one has none.
+    return round(float(np.clip(1 - _area(inside) / whole, 0, 1)), 9)
+
+
+def _clipped(polygon: Points, depths: Points) -> Points:
+    """The part of a polygon whose corners lie at `depths` behind a line, as far as that is 0 or more.
+
+    One step of Sutherland and Hodgman, "Reentrant polygon clipping", CACM 1974.
+    """
+    kept = []
+    for corner, before, depth, depth_before in zip(
+        polygon, np.roll(polygon, 1, axis=0), depths, np.roll(depths, 1), strict=True
+    ):
+        if (depth < 0) != (depth_before < 0):
+            kept.append(before + (corner - before) * depth_before / (depth_before - depth))
+        if depth >= 0:
+            kept.append(corner)
+    return np.array(kept).reshape(-1, 2)
+
+
+def _area(polygon: Points) -> float:
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
 def _shrunk_region(picture: Pixels, matrix: Points, *, scale: float, crop_size: int) -> tuple[Pixels, Points]:

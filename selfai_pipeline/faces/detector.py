@@ -125,9 +125,10 @@ class Detector:
             points = landmarks[picture, chosen].reshape(-1, 5, 2) * _CENTRE_VARIANCE * size[:, None]
             points = (points + centre[:, None]).reshape(-1, 10)
             yield _suppress(
-                torch.cat([middle - half, middle + half], dim=1).double().cpu().numpy(),
-                points.double().cpu().numpy(),
-                score[chosen].double().cpu().numpy(),
+                # Apple's GPU has no doubles.
+                torch.cat([middle - half, middle + half], dim=1).cpu().double().numpy(),
+                points.cpu().double().numpy(),
+                score[chosen].cpu().double().numpy(),
                 max_overlap=max_overlap,
             )
 

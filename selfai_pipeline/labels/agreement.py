@@ -1,11 +1,13 @@
 """How far annotators agree, and from it how far any model can correlate with their scores."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from selfai_pipeline.errors import UndefinedMetric
-from selfai_pipeline.labels.rating_model import Codes, Numbers
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
 
 
 def two_raters_correlation(picture: Codes, rating: Numbers) -> float:
@@ -38,13 +40,16 @@ def split_half_reliability(picture: Codes, rating: Numbers, *, seed: int = 0, re
     """Reliability of the pictures' mean rating: correlation of two random halves, by Spearman-Brown.
 
     Each picture's ratings are dealt to two halves (an odd one over goes to the first), the halves' means are
-    correlated over the pictures that have two ratings or more; their mean r gives
-    2 r / (1 + r).
+    correlated over the pictures that have two ratings or more; their mean r gives 2 r / (1 + r).
 
     Raises:
-        UndefinedMetric: fewer than three pictures have two ratings, or a half has equal means only.
+        UndefinedMetric: fewer than three pictures have two ratings, a half has equal means only, or the
+            halves do not agree at all (mean r of 0 or less).
     """
     generator = np.random.default_rng(seed)
+    # The same ratings in another order are dealt to the same halves.
+    in_order = np.lexsort((rating, picture))
+    picture, rating = picture[in_order], rating[in_order]
     counts = np.bincount(picture)
     enough = counts >= 2
     if enough.sum() < 3:
@@ -65,6 +70,10 @@ def split_half_reliability(picture: Codes, rating: Numbers, *, seed: int = 0, re
             raise UndefinedMetric("all pictures have the same mean rating")
         correlations.append(float(np.corrcoef(means[0], means[1])[0, 1]))
     r = float(np.mean(correlations))
+    if r <= 0:
+        raise UndefinedMetric(
+            f"halves of the ratings do not agree (r = {r:.2f}); the scale of an annotator may be reversed"
+        )
     return 2 * r / (1 + r)
 
 
@@ -72,7 +81,11 @@ def reliability_of_scores(score: Numbers, standard_error: Numbers) -> float:
     """Share of the scores' variance that is not error: rho = var(psi) / (var(psi) + mean SE^2), 0..1.
 
     psi are the true scores. Those that were estimated vary by the error more, so var(psi) is taken as their
-    variance less the mean SE^2 (0 where that is negative).
+    variance less the mean SE^2 (0 where that is negative). Pictures of one annotator share the error of their
+    bias, and what all pictures share does not add to the scores' variance: with errors of covariance S that
+    is the mean of all of S, which the formula counts as noise. The standard errors of the rating model leave
+    out the level that all scores have in common, so that this mean is near 0 (tests hold the ceiling that
+    follows to 0.02 of the correlation that true scores reach).
 
     Args:
         score: float64 [n], estimated scores.
@@ -95,3 +108,41 @@ def noise_ceiling(reliability: float) -> float:
     sqrt(rho): perfect predictions of the true scores correlate that much with scores of reliability rho.
     """
     return math.sqrt(reliability)
+
+
+def ceiling_facts(
+    scores: Sequence[float] | Numbers,
+    standard_errors: Sequence[float | None] | Numbers,
+    *,
+    has_single_ratings: bool,
+) -> dict[str, Any]:
+    """Reliability and noise ceiling over the scores whose standard error is known, or why there is none.
+
+    Args:
+        scores: n of them.
+        standard_errors: theirs; None or NaN where one is not known.
+        has_single_ratings: whether there were any beside means, in this table or the one that it is part of.
+
+    Returns:
+        `reliability` and `noise_ceiling` (0..1, None where not known) and `noise_ceiling_reason`, which says
+        what they stand on or why they are not known.
+    """
+    score, error = np.asarray(scores, dtype=np.float64), np.asarray(standard_errors, dtype=np.float64)
+    known = ~np.isnan(error)
+    unknown: dict[str, Any] = {"reliability": None, "noise_ceiling": None}
+    if not known.any():
+        reason = (
+            "no picture has two ratings"
+            if has_single_ratings
+            else "only means were given, without single ratings that would show how far annotators differ"
+        )
+        return {**unknown, "noise_ceiling_reason": reason}
+    try:
+        reliability = reliability_of_scores(score[known], error[known])
+    except UndefinedMetric as undefined:
+        return {**unknown, "noise_ceiling_reason": str(undefined)}
+    return {
+        "reliability": reliability,
+        "noise_ceiling": noise_ceiling(reliability),
+        "noise_ceiling_reason": f"from the standard errors of {int(known.sum())} of {len(score)} faces",
+    }

@@ -10,8 +10,16 @@ import numpy as np
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
+from selfai_pipeline.labels.left_out import (
+    LeftOut,
+    count_files,
+    count_reasons,
+    list_path,
+    match_names,
+    write_list,
+)
 from selfai_pipeline.labels.picture_names import PictureNames
-from selfai_pipeline.labels.ratings_file import Ratings, read_picture_attributes, read_ratings
+from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -25,11 +33,14 @@ logger = logging.getLogger("selfai.labels")
 def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: Store) -> TableRef:
     """Join the ratings that the sources declare with the pictures that were stored.
 
-    Rows are sorted by picture, annotator and origin. A rating whose picture was not stored, or whose name
-    means more than one picture, is counted in the facts (`unmatched`, of them `ambiguous`) and left out.
+    Rows are sorted by picture, annotator and origin. Rows that cannot be used, or whose picture was not
+    stored, or whose name means more than one picture, are left out. The facts count them by reason
+    (`left_out`; of files about pictures, `left_out_descriptions`) and by file with the first line
+    (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong with each.
 
     Raises:
-        InputError: a file of ratings or of picture attributes cannot be used; see `read_ratings`.
+        InputError: a file of ratings or of picture attributes cannot be used at all; see `read_ratings`.
+        StorageError: the list or the table cannot be written.
     """
     import pyarrow as pa
 
@@ -38,27 +49,30 @@ def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: St
     names = _stored_pictures(raw_crawl, store)
     counts: Counter[str] = Counter()
     parts: list[pa.Table] = []
+    lost: list[LeftOut] = []
+    lost_descriptions: list[LeftOut] = []
     for source in sorted(sources, key=lambda one: one.name):
         known = PictureNames(names.get(source.name, []))
-        attributes: dict[str, dict[str, str]] = {}
-        if source.pictures is not None:
-            for name, values in read_picture_attributes(source.pictures, home=store.home).items():
-                for image_id in known.find(name):
-                    attributes.setdefault(image_id, {}).update(values)
+        attributes, undescribed = _attributes_of(source, known=known, home=store.home)
+        unused: list[LeftOut] = []
         for file in source.ratings:
             ratings = read_ratings(file, home=store.home)
-            part = _matched(
-                ratings, source_name=source.name, known=known, attributes=attributes, counts=counts
-            )
+            pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
+            part = _matched(ratings, pictures, source_name=source.name, attributes=attributes)
             logger.info(
-                "ratings of %s: %d rows, %d of them of stored pictures (%d repeated, %d superseded)",
+                "ratings of %s: %d of %d rows are ratings of stored pictures (%d repeated, %d superseded)",
                 source.name,
-                len(ratings.table),
                 part.num_rows,
+                ratings.read,
                 ratings.repeated,
                 ratings.superseded,
             )
+            counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
+            unused += [*ratings.left_out, *unmatched]
             parts.append(part)
+        write_list([*unused, *undescribed], list_path(store.home, source.name))
+        lost += unused
+        lost_descriptions += undescribed
     table = pa.concat_tables([ANNOTATIONS.empty_table().replace_schema_metadata(None), *parts])
     table = table.sort_by(
         [
@@ -76,8 +90,9 @@ def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: St
             "repeated": counts["repeated"],
             "superseded": counts["superseded"],
         },
-        "unmatched": counts["unmatched"],
-        "ambiguous": counts["ambiguous"],
+        "left_out": count_reasons(lost),
+        "left_out_descriptions": count_reasons(lost_descriptions),
+        "left_out_files": count_files([*lost, *lost_descriptions]),
         "state": "collected" if table.num_rows else "empty",
     }
     return store.tables.write(table, asset="annotations", facts=facts)
@@ -124,30 +139,38 @@ def _stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[
     return names
 
 
+def _attributes_of(
+    source: Source, *, known: PictureNames, home: Home
+) -> tuple[dict[str, dict[str, str]], list[LeftOut]]:
+    """What the file about pictures says, by image_id, and its rows that are left out."""
+    if source.pictures is None:
+        return {}, []
+    rows = read_pictures(source.pictures, home=home)
+    pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=source.pictures.path)
+    attributes: dict[str, dict[str, str]] = {}
+    for image_id, values in zip(pictures, rows.attributes, strict=True):
+        if image_id is not None:
+            attributes.setdefault(image_id, {}).update(json.loads(values))
+    return attributes, [*rows.left_out, *unmatched]
+
+
 def _matched(
     ratings: Ratings,
+    pictures: list[str | None],
     *,
     source_name: str,
-    known: PictureNames,
     attributes: dict[str, dict[str, str]],
-    counts: Counter[str],
 ) -> "pa.Table":
-    """The ratings of stored pictures as an Arrow table; adds to `counts` what was left out."""
+    """The ratings of stored pictures (one each, None: none) as an Arrow table."""
     import pyarrow as pa
 
     from selfai_pipeline.schemas import ANNOTATIONS
 
-    found = {name: known.find(name) for name in set(ratings.names)}
-    hits = np.array([len(found[name]) for name in ratings.names], dtype=np.int64)
-    counts["unmatched"] += int((hits != 1).sum())
-    counts["ambiguous"] += int((hits > 1).sum())
-    counts["repeated"] += ratings.repeated
-    counts["superseded"] += ratings.superseded
-    rows = np.flatnonzero(hits == 1)
-    image_ids = [found[ratings.names[row]][0] for row in rows]
+    matched = [(row, image_id) for row, image_id in enumerate(pictures) if image_id is not None]
+    rows = np.array([row for row, _ in matched], dtype=np.int64)
     merged: dict[tuple[str, str], str] = {}
     texts = []
-    for image_id, row in zip(image_ids, rows, strict=True):
+    for row, image_id in matched:
         own = ratings.attributes[row]
         key = (image_id, own)
         if key not in merged:
@@ -156,7 +179,7 @@ def _matched(
         texts.append(merged[key])
     annotators = ratings.annotators
     columns = {
-        "image_id": image_ids,
+        "image_id": [image_id for _, image_id in matched],
         "annotator": [None if annotators is None else f"{source_name}/{annotators[row]}" for row in rows],
         "score": ratings.scores[rows],
         "ratings": ratings.counts[rows],

@@ -14,21 +14,19 @@ class CsvColumns:
     """The cells of a CSV without the spaces around them; blank lines are left out.
 
     `columns[name][k]` is a cell of the k-th row, `lines[k]` the line on which that row ends (header: 1).
+    `misfits` are rows with more or fewer cells than the header, as (line, number of cells).
     """
 
     path: Path
     columns: dict[str, list[str]]
     lines: list[int]
+    misfits: list[tuple[int, int]]
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def place(self, row: int) -> str:
-        """Where a row stands, for an error message."""
-        return f"{self.path}, line {self.lines[row]}"
-
     def column(self, name: str, *, setting: str) -> list[str]:
-        """The cells of a column that the file has to have; `setting` is the option that names it.
+        """The cells of a column that the file has to have; `setting` says where its name is given.
 
         Raises:
             InputError: there is no such column.
@@ -50,8 +48,8 @@ def read_csv(path: Path) -> CsvColumns:
     """Read a comma-separated file in UTF-8 with a header; byte-order mark and Windows line ends are fine.
 
     Raises:
-        InputError: the file is missing, empty, not UTF-8, has no rows, a header with a repeated or empty
-            name, or a row whose cells do not fit the header.
+        InputError: the file is missing, empty, not UTF-8 or no CSV, has no rows, or a header with a repeated
+            or empty name.
     """
     try:
         content = path.read_bytes()
@@ -66,6 +64,11 @@ def read_csv(path: Path) -> CsvColumns:
         raise InputError(
             "it is not UTF-8", where=f"{path}, line {line}", mend="Save it as CSV in UTF-8."
         ) from None
+    if "\x00" in text:
+        line = text[: text.index("\x00")].count("\n") + 1
+        raise InputError(
+            "it holds a zero byte", where=f"{path}, line {line}", mend="Save it as CSV in UTF-8."
+        )
     rows, lines = _rows(text, path)
     if not rows:
         raise InputError(
@@ -73,23 +76,14 @@ def read_csv(path: Path) -> CsvColumns:
         )
     header = rows[0]
     _check_header(header, where=f"{path}, line {lines[0]}")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} cells where the header has {len(header)}",
-                where=f"{path}, line {line}",
-                mend="Mend that line; a comma inside a cell needs quotes around the cell.",
-            )
     if len(rows) == 1:
         raise InputError(
             "it has a header but no rows", where=str(path), mend="It needs one row a rating or picture."
         )
-    cells = zip(*rows[1:], strict=True)
-    return CsvColumns(
-        path,
-        {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)},
-        lines[1:],
-    )
+    fitting = [(row, line) for row, line in zip(rows, lines, strict=True) if len(row) == len(header)][1:]
+    columns = {name: [row[place].strip() for row, _ in fitting] for place, name in enumerate(header)}
+    misfits = [(line, len(row)) for row, line in zip(rows, lines, strict=True) if len(row) != len(header)]
+    return CsvColumns(path, columns, [line for _, line in fitting], misfits)
 
 
 def _rows(text: str, path: Path) -> tuple[list[list[str]], list[int]]:

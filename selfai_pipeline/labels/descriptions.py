@@ -30,7 +30,8 @@ def describe_pictures(ratings: "pa.Table", settings: LabelSettings) -> dict[str,
     """What is known about each rated picture as a whole, by image_id.
 
     Raises:
-        InputError: a given split is none, or a picture is given on two sides.
+        InputError: a given split is none, or a picture is given on two sides. The message names the files
+            alone: it goes into the event log, where names of pictures have no place.
     """
     distinct = (
         ratings.select(["image_id", "origin", "attributes"])
@@ -39,8 +40,10 @@ def describe_pictures(ratings: "pa.Table", settings: LabelSettings) -> dict[str,
     )
     values: dict[str, dict[str, set[str]]] = {}
     persons: dict[str, set[str]] = {}
+    origins: dict[str, set[str]] = {}
     for row in distinct.to_pylist():
         seen = values.setdefault(row["image_id"], {})
+        origins.setdefault(row["image_id"], set()).add(row["origin"])
         for name, value in json.loads(row["attributes"]).items():
             seen.setdefault(name, set()).add(value)
             if name == settings.person_column:
@@ -48,19 +51,33 @@ def describe_pictures(ratings: "pa.Table", settings: LabelSettings) -> dict[str,
                 persons.setdefault(row["image_id"], set()).add(f"{source}/{value}")
     described = {}
     for image_id, seen in values.items():
-        given = {
-            parse_split(value, column=settings.split_column) for value in seen.get(settings.split_column, ())
-        }
-        if len(given) > 1:
-            raise InputError(
-                f"it is given as {' and as '.join(sorted(given))}",
-                where=f"attribute {settings.split_column!r} of picture {image_id}",
-                mend="A picture can be on one side only: mend the file.",
-            )
+        given = _given(seen.get(settings.split_column, set()), origins[image_id], settings)
         described[image_id] = PictureDescription(
             attributes={name: min(found) for name, found in sorted(seen.items()) if len(found) == 1},
             persons=sorted(persons.get(image_id, ())),
-            given=next(iter(given), None),
+            given=given,
             conflicts=sorted(name for name, found in seen.items() if len(found) > 1),
         )
     return described
+
+
+def _given(texts: set[str], origins: set[str], settings: LabelSettings) -> Split | None:
+    """The one side that the cells of a picture ask for."""
+    where = f"column {settings.split_column!r} of {' and of '.join(sorted(origins))}"
+    sides: set[Split] = set()
+    for text in texts:
+        side = parse_split(text)
+        if side is None:
+            raise InputError(
+                "it holds a value that is no split",
+                where=where,
+                mend="Write train, validation or test, or name another column with split_column.",
+            )
+        sides.add(side)
+    if len(sides) > 1:
+        raise InputError(
+            f"a picture is given as {' and as '.join(sorted(sides))}",
+            where=where,
+            mend="A picture can be on one side only: mend the file; `selfai import` names its lines.",
+        )
+    return next(iter(sides), None)

@@ -2,33 +2,33 @@
 
 import hashlib
 import logging
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
-from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.csv_file import read_csv
+from selfai_pipeline.labels.import_checks import check_splits, refuse_bad_rows
+from selfai_pipeline.labels.left_out import LeftOut, count_reasons, list_path, match_names, write_list
+from selfai_pipeline.labels.picture_folder import check_name_and_day, name_of_folder, pictures_in
 from selfai_pipeline.labels.picture_names import PictureNames
-from selfai_pipeline.labels.ratings_file import read_picture_attributes, read_ratings
+from selfai_pipeline.labels.ratings_file import Rows, read_pictures, read_ratings
+from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.sources.settings import (
-    SOURCE_NAME,
     FolderSource,
     PicturesFile,
     RatingsFile,
-    is_day,
     load_sources,
-    save_sources,
+    text_with_source,
 )
+from selfai_pipeline.storage import replace_file
 
 logger = logging.getLogger("selfai.labels")
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"}
 COUNT_COLUMNS = ("annotators", "ratings", "count")
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class ImportSummary:
     """What an import brought in.
 
     `lowest` and `highest` are on the scale of the files (None without any scores); `unrated` counts pictures
-    that no score or rating names.
+    that no score or rating names. `left_out` counts rows that cannot be used, by reason; `listed` is the file
+    that lists them.
     """
 
     source: str
@@ -50,6 +51,8 @@ class ImportSummary:
     superseded: int
     lowest: float | None
     highest: float | None
+    left_out: dict[str, int]
+    listed: Path
     replaced: bool
 
     def __str__(self) -> str:
@@ -61,6 +64,9 @@ class ImportSummary:
             found.append(f"scores from {self.lowest:g} to {self.highest:g}")
         if self.repeated or self.superseded:
             found.append(f"{self.repeated} repeated and {self.superseded} superseded rows left out")
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            found.append(f"{sum(self.left_out.values())} rows left out ({reasons}), listed in {self.listed}")
         return "; ".join(found)
 
 
@@ -68,8 +74,8 @@ def import_folder(
     folder: Path,
     *,
     home: Home,
-    name: str,
     day: str,
+    name: str | None = None,
     scores: Path | None = None,
     ratings: Path | None = None,
     pictures: Path | None = None,
@@ -81,17 +87,20 @@ def import_folder(
     rated_at_column: str = "",
     minimum: float = 0.0,
     maximum: float = 9.0,
+    strict: bool = False,
 ) -> ImportSummary:
     """Declare a folder of pictures with its scores as a source; the pictures stay where they are.
 
     Everything is validated before anything is written. Then the files of scores, ratings and attributes are
     copied into the home, named by their content, and the source is added to sources.yaml, or replaces the
     folder source of that name; that last step makes the import count, so an interrupted one changes nothing.
+    Rows that cannot be used, or whose name fits no picture or several, are left out and listed.
 
     Args:
         folder: the pictures, subfolders included.
-        name: of the source; lower-case letters, digits and single hyphens.
         day: YYYY-MM-DD on which the pictures fall.
+        name: of the source; lower-case letters, digits and single hyphens. None: made of the folder's name,
+            which replaces a source of this very folder only.
         scores: CSV with one mean score a picture.
         ratings: CSV with one row a rating.
         pictures: CSV with further columns about the pictures (person, group, split ...).
@@ -100,14 +109,17 @@ def import_folder(
         count_column: of `scores`, the number of ratings behind a mean; empty: a column called annotators,
             ratings or count, where there is one.
         minimum, maximum: the scale of scores and ratings, mapped to 0..9.
+        strict: refuse the import at the first row that cannot be used.
 
     Raises:
-        InputError: the folder has no pictures, a file cannot be used, or names a picture that is not there.
+        InputError: the folder has no pictures or cannot be read, a file cannot be used, more than half of its
+            rows cannot, or a given split is none or contradicts another.
         StorageError: the home cannot be written.
     """
-    _check_name_and_day(name, day)
     folder = folder.expanduser().resolve()
-    files = _picture_files(folder)
+    source_name = name_of_folder(folder) if name is None else name
+    check_name_and_day(source_name, day)
+    files = pictures_in(folder)
     known = PictureNames((file, file) for file in files)
     declared = []
     for path, annotator in ((ratings, annotator_column), (scores, "")):
@@ -126,46 +138,54 @@ def import_folder(
     described = None
     if pictures is not None:
         described = PicturesFile(path=str(pictures.expanduser().resolve()), picture_column=picture_column)
-        _pictures_of(list(read_picture_attributes(described, home=home)), known, where=described.path)
 
     read = [read_ratings(file, home=home) for file in declared]
-    rated: set[str] = set()
-    for part in read:
-        rated.update(_pictures_of(part.names, known, where=part.file.path))
-    source = _source(name, folder, day, licence, declared, described)
-    existing = load_sources(home.sources_file) if home.sources_file.exists() else []
-    same = next((one for one in existing if one.name == name), None)
-    if same is not None and not isinstance(same, FolderSource):
-        raise InputError(
-            f"there is a source {name!r} already, and it is no folder",
-            where=str(home.sources_file),
-            mend="Give the import another name.",
-        )
-    changed = [source if one.name == name else one for one in existing]
-    if same is None:
-        changed.append(source)
+    about = [read_pictures(described, home=home)] if described else []
+    parts: list[Rows] = [*read, *about]
+    left_out: list[LeftOut] = []
+    named: list[list[str | None]] = []
+    for part in parts:
+        found, unmatched = match_names(part.names, part.lines, known=known, file=part.file.path)
+        lost = [*part.left_out, *unmatched]
+        refuse_bad_rows(lost, read=part.read, strict=strict)
+        left_out += lost
+        named.append(found)
+    check_splits(parts, named, column=LabelSettings().split_column)
+
+    source = _source(source_name, folder, day, licence, declared, described)
+    replaced = _replaced(source, home=home, named=name is not None)
+    text = text_with_source(home.sources_file, source)
     _copy(source, [*declared, *([described] if described else [])], home=home)
-    save_sources(home.sources_file, changed)
-    if same is not None:
+    write_list(left_out, list_path(home, source_name))
+    replace_file(home.sources_file, text.encode())
+    if replaced:
         _drop_unused(source, home=home)
 
+    used = [
+        (part, [row for row, picture in enumerate(found) if picture is not None])
+        for part, found in zip(read, named, strict=False)
+    ]
+    rated = {picture for found in named[: len(read)] for picture in found if picture is not None}
+    scored = np.concatenate([part.original_scores[rows] for part, rows in used] or [np.zeros(0)])
     summary = ImportSummary(
-        source=name,
+        source=source_name,
         pictures=len(files),
         rated=len(rated),
         unrated=len(files) - len(rated),
-        ratings=sum(len(part) for part in read if part.annotators is not None),
-        means=sum(len(part) for part in read if part.annotators is None),
-        annotators=len({who for part in read for who in part.annotators or ()}),
+        ratings=sum(len(rows) for part, rows in used if part.annotators is not None),
+        means=sum(len(rows) for part, rows in used if part.annotators is None),
+        annotators=len({part.annotators[row] for part, rows in used if part.annotators for row in rows}),
         repeated=sum(part.repeated for part in read),
         superseded=sum(part.superseded for part in read),
-        lowest=min((float(part.original_scores.min()) for part in read), default=None),
-        highest=max((float(part.original_scores.max()) for part in read), default=None),
-        replaced=same is not None,
+        lowest=float(scored.min()) if len(scored) else None,
+        highest=float(scored.max()) if len(scored) else None,
+        left_out=count_reasons(left_out),
+        listed=list_path(home, source_name),
+        replaced=replaced,
     )
     logger.info(
         "imported %s: %d pictures, %d of them rated (%d ratings, %d means, %d annotators)",
-        name,
+        source_name,
         summary.pictures,
         summary.rated,
         summary.ratings,
@@ -173,39 +193,6 @@ def import_folder(
         summary.annotators,
     )
     return summary
-
-
-def _picture_files(folder: Path) -> list[str]:
-    """Pictures in the folder and its subfolders by their ending, as relative paths, sorted."""
-    if not folder.is_dir():
-        raise InputError(
-            "there is no such folder", where=str(folder), mend="Give the folder of the pictures."
-        )
-    files = []
-    for place, inner, names in os.walk(folder):
-        inner[:] = sorted(one for one in inner if not one.startswith("."))
-        for file in sorted(names):
-            path = Path(place, file)
-            if path.suffix.lower() in PICTURE_SUFFIXES and not file.startswith("."):
-                files.append(path.relative_to(folder).as_posix())
-    if not files:
-        raise InputError(
-            f"there are no pictures in it ({', '.join(sorted(PICTURE_SUFFIXES))})",
-            where=str(folder),
-            mend="Give the folder of the pictures; they can be in subfolders.",
-        )
-    return sorted(files)
-
-
-def _check_name_and_day(name: str, day: str) -> None:
-    if not re.fullmatch(SOURCE_NAME, name):
-        raise InputError(
-            f"{name!r} cannot be the name of a source",
-            where="name",
-            mend="Use lower-case letters, digits and single hyphens.",
-        )
-    if not is_day(day):
-        raise InputError(f"{day!r} is not a day", where="day", mend="Write it as 2026-01-31.")
 
 
 def _declare(path: Path, **columns: str | float) -> RatingsFile:
@@ -251,32 +238,28 @@ def _path_in_home(file: RatingsFile | PicturesFile, kind: str, name: str) -> str
     return f"imports/{name}/{kind}-{digest[:12]}.csv"
 
 
-def _pictures_of(names: list[str], known: PictureNames, *, where: str) -> set[str]:
-    """The pictures that names stand for.
+def _replaced(source: FolderSource, *, home: Home, named: bool) -> bool:
+    """Whether a source of this name is there already and may be replaced.
 
     Raises:
-        InputError: names that stand for no picture, or for several.
+        InputError: it may not: it is no folder, or another one and the name was not given on purpose.
     """
-    found = {name: known.find(name) for name in dict.fromkeys(names)}
-    missing = [name for name, files in found.items() if not files]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(found)} names match no picture in the folder: {_first(missing)}",
-            where=where,
-            mend="Mend the names, drop the rows, or give the right folder.",
-        )
-    unclear = [name for name, files in found.items() if len(files) > 1]
-    if unclear:
-        raise InputError(
-            f"{len(unclear)} names match several pictures: {_first(unclear)}",
-            where=where,
-            mend=f"Write the path inside the folder, such as {found[unclear[0]][0]!r}.",
-        )
-    return {files[0] for files in found.values()}
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
+    existing = load_sources(home.sources_file) if home.sources_file.exists() else []
+    same = next((one for one in existing if one.name == source.name), None)
+    if same is None:
+        return False
+    if not isinstance(same, FolderSource):
+        trouble = "and it is no folder"
+    elif not named and same.folder(home) != source.folder(home):
+        trouble = f"for the folder {same.path}"
+    else:
+        return True
+    raise InputError(
+        f"there is a source {source.name!r} already, {trouble}",
+        where=str(home.sources_file),
+        mend="Give the import another name with --name"
+        + (", or the same to replace that source." if isinstance(same, FolderSource) else "."),
+    )
 
 
 def _files_of(source: FolderSource) -> list[RatingsFile | PicturesFile]:
@@ -289,18 +272,7 @@ def _files_of(source: FolderSource) -> list[RatingsFile | PicturesFile]:
 def _copy(source: FolderSource, originals: list[RatingsFile | PicturesFile], *, home: Home) -> None:
     targets = [file.file(home) for file in _files_of(source)]
     for original, target in zip(originals, targets, strict=True):
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(Path(original.path).read_bytes())
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{target}: cannot be written ({error.strerror}). Free some space or mend the permissions."
-            ) from error
+        replace_file(target, Path(original.path).read_bytes())
 
 
 def _drop_unused(source: FolderSource, *, home: Home) -> None:

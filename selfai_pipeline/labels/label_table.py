@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, UndefinedMetric
-from selfai_pipeline.labels.agreement import noise_ceiling, reliability_of_scores
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.labels.agreement import ceiling_facts
 from selfai_pipeline.labels.balance import class_balanced_weights, classes_of
 from selfai_pipeline.labels.descriptions import PictureDescription, describe_pictures
 from selfai_pipeline.labels.scores import score_pictures
@@ -49,11 +49,15 @@ def build_label_table(
             f"no rated picture has an aligned face ({len(described)} pictures rated, {len(faces)} faces with "
             f"a crop, {left_out['too_few_annotators']} pictures with fewer than {settings.least_annotators} "
             "annotators)",
-            where="balanced_label_table",
+            where="annotations and aligned_faces",
             mend="Materialize the days whose pictures are rated, or lower least_annotators.",
         )
-    sides = _split(rows, described, settings)
-    left_out["across_given_splits"] = sum(side is None for _, side in sides.values())
+    # Faces without ratings count too: once they are rated, they find their group where it was.
+    given = {image_id: described[image_id].given for image_id in crowd.pictures}
+    sides = _split(faces, described, given, settings)
+    left_out["across_given_splits"] = sum(
+        sides[image_id][1] is None for image_id in {face["image_id"] for face in rows}
+    )
     rows = [face for face in rows if sides[face["image_id"]][1] is not None]
     counts = Counter(sides[face["image_id"]][1] for face in rows)
 
@@ -67,7 +71,11 @@ def build_label_table(
     weights[train] = class_balanced_weights(classes[train])
     facts = {
         **crowd.facts,
-        **_ceiling(scores, [label.standard_error for label in labels], crowd.facts),
+        **ceiling_facts(
+            scores,
+            [label.standard_error for label in labels],
+            has_single_ratings=crowd.facts["ratings"] > 0,
+        ),
         "counts": {str(side): counts[side] for side in Split},
         "class_counts": _class_counts(classes),
         "train_class_counts": _class_counts(classes[train]),
@@ -78,6 +86,7 @@ def build_label_table(
             }
             for side in Split
         },
+        "duplicate_radius": settings.duplicate_radius,
         "clusters": len({sides[face["image_id"]][0] for face in rows}),
         "left_out": dict(sorted(left_out.items())),
         "differing_attributes": sum(len(one.conflicts) for one in described.values()),
@@ -101,6 +110,7 @@ def build_label_table(
             "attributes": json.dumps(
                 described[face["image_id"]].attributes, sort_keys=True, ensure_ascii=False
             ),
+            "perceptual_hash": face["perceptual_hash"],
         }
         for k, face in enumerate(rows)
     ]
@@ -131,20 +141,25 @@ def _first_crops(aligned_faces: Snapshot, store: Store) -> list[dict[str, Any]]:
 
 
 def _split(
-    rows: list[dict[str, Any]], described: dict[str, PictureDescription], settings: LabelSettings
+    faces: list[dict[str, Any]],
+    described: dict[str, PictureDescription],
+    given: dict[str, Split | None],
+    settings: LabelSettings,
 ) -> dict[str, tuple[str, Split | None]]:
     """image_id -> (cluster, side; None where it is left out)."""
-    hashes = {row["image_id"]: row["perceptual_hash"] for row in rows}
-    image_ids = sorted(hashes)
+    pictures = {face["image_id"]: face for face in faces}
+    image_ids = sorted(pictures)
+    persons = {image_id: one.persons for image_id, one in described.items()}
     clusters = clusters_of(
         image_ids,
-        hashes=[hashes[image_id] for image_id in image_ids],
-        persons=[described[image_id].persons for image_id in image_ids],
+        hashes=[pictures[image_id]["perceptual_hash"] for image_id in image_ids],
+        persons=[persons.get(image_id, []) for image_id in image_ids],
+        days=[pictures[image_id]["partition"] for image_id in image_ids],
         radius=settings.duplicate_radius,
     )
     sides = assign_splits(
         clusters,
-        given=[described[image_id].given for image_id in image_ids],
+        given=[given.get(image_id) for image_id in image_ids],
         test_share=settings.test_share,
         validation_share=settings.validation_share,
         seed=settings.split_seed,
@@ -164,53 +179,26 @@ def _check(
     why = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none"
     if len(set(classes.tolist())) == 1:
         raise InputError(
-            f"all {len(classes)} rated faces are of class {classes[0]}",
-            where="balanced_label_table",
+            f"all {len(classes)} are of class {classes[0]}",
+            where="classes of the rated faces",
             mend="Two classes at least are needed: check the scale of the ratings (minimum, maximum).",
         )
     for side in Split:
         if counts[side] < settings.least_rows:
             raise InputError(
-                f"only {counts[side]} of {len(classes)} rated faces fall to {side}, where "
+                f"only {counts[side]} of {len(classes)} fall to {side}, where "
                 f"{settings.least_rows} are needed (pictures left out: {why})",
-                where="balanced_label_table",
+                where="splits of the rated faces",
                 mend="Add rated pictures, or change the shares of the splits.",
             )
     trained = set(classes[splits == Split.TRAIN].tolist())
     if len(trained) == 1:
         raise InputError(
-            f"all faces of the training split are of class {min(trained)}",
-            where="balanced_label_table",
+            f"all of the training split are of class {min(trained)}",
+            where="classes of the rated faces",
             mend="Add rated pictures of other classes, or change the shares of the splits.",
         )
 
 
 def _class_counts(classes: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, int]:
     return {str(number): int((classes == number).sum()) for number in range(CLASSES)}
-
-
-def _ceiling(
-    scores: "np.ndarray[Any, np.dtype[np.float64]]", errors: list[float | None], crowd: dict[str, Any]
-) -> dict[str, Any]:
-    """Reliability and noise ceiling over the rows whose standard error is known, or why there is none."""
-    known = np.array([error is not None for error in errors])
-    unknown: dict[str, Any] = {"reliability": None, "noise_ceiling": None}
-    if not known.any():
-        reason = (
-            "no picture has two ratings"
-            if crowd["ratings"]
-            else "only means were given, without single ratings that would show how far annotators differ"
-        )
-        return {**unknown, "noise_ceiling_reason": reason}
-    try:
-        reliability = reliability_of_scores(
-            scores[known], np.array([error for error in errors if error is not None])
-        )
-    except UndefinedMetric as error:
-        return {**unknown, "noise_ceiling_reason": str(error)}
-    reason = f"from the standard errors of {int(known.sum())} of {len(scores)} faces"
-    return {
-        "reliability": reliability,
-        "noise_ceiling": noise_ceiling(reliability),
-        "noise_ceiling_reason": reason,
-    }

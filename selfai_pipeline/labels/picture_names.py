@@ -1,5 +1,6 @@
 """Which picture a name in a ratings file means."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -8,7 +9,8 @@ class PictureNames:
     """Pictures by the names that a file may call them by.
 
     A name means the picture with exactly this name; else the one whose path or address ends with it
-    (`001.jpg` means `faces/001.jpg`), as long as there is only one.
+    (`001.jpg` means `faces/001.jpg`), as long as there is only one. Accents may be written composed or
+    decomposed, as macOS does.
 
     Args:
         pictures: pairs (name, path or address; picture), in any order.
@@ -17,13 +19,14 @@ class PictureNames:
     def __init__(self, pictures: Iterable[tuple[str, str]]) -> None:
         self._exact: defaultdict[str, set[str]] = defaultdict(set)
         self._by_last: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        for name, picture in pictures:
+        for spelled, picture in pictures:
+            name = unicodedata.normalize("NFC", spelled)
             self._exact[name].add(picture)
             self._by_last[name.rpartition("/")[2]].add((name, picture))
 
     def find(self, name: str) -> list[str]:
         """The pictures that `name` can mean, sorted: one where it is clear, none where nothing fits."""
-        asked = name.replace("\\", "/").removeprefix("./")
+        asked = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
         found = self._exact.get(asked)
         if not found:
             candidates = self._by_last.get(asked.rpartition("/")[2], set())

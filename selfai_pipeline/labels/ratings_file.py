@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,75 +11,93 @@ import numpy.typing as npt
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.csv_file import CsvColumns, read_csv
+from selfai_pipeline.labels.left_out import BadRows, LeftOut, Reason
+from selfai_pipeline.labels.repeats import Statements, without_repeats
 from selfai_pipeline.schemas import SCORE_MAXIMUM, SCORE_MINIMUM
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
 
 LARGEST_COUNT = 1_000_000_000
+PICTURE_COLUMN = "--picture-column (picture_column in sources.yaml)"
 
 
 @dataclass(frozen=True)
-class Ratings:
-    """The rows of a ratings file, n of them, a column each.
+class Rows:
+    """The rows of a file that can be used, n of them.
 
-    `annotators` is None for means. `scores` are float64 [n] in 0..9, `original_scores` on the scale of the
-    file; `counts` int64 [n] is 1 for a single rating and for a mean whose count is not known. `attributes`
-    holds the further cells of each row as a JSON object of text, empty cells left out. `repeated` rows said
-    once more what a kept row says, `superseded` ones were followed by a later rating; both are left out.
+    `lines` are those on which the rows end. `attributes` holds the further cells of each row as a JSON object
+    of text, empty cells left out. `left_out` rows cannot be used; `read` counts all.
     """
 
-    file: RatingsFile
-    table: CsvColumns
-    rows: npt.NDArray[np.int64]
+    file: RatingsFile | PicturesFile
+    read: int
+    lines: list[int]
     names: list[str]
-    annotators: list[str] | None
-    scores: npt.NDArray[np.float64]
-    original_scores: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
-    rated_at: list[datetime | None]
     attributes: list[str]
-    repeated: int
-    superseded: int
+    left_out: list[LeftOut]
 
     def __len__(self) -> int:
         return len(self.names)
 
 
+@dataclass(frozen=True)
+class Ratings(Rows):
+    """The rows of a ratings file.
+
+    `annotators` is None for means. `scores` are float64 [n] in 0..9, `original_scores` on the scale of the
+    file; `counts` int64 [n] is 1 for a single rating and for a mean whose count is not known. `repeated` rows
+    said once more what a kept row says, `superseded` ones were followed by a later rating.
+    """
+
+    annotators: list[str] | None
+    scores: npt.NDArray[np.float64]
+    original_scores: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    rated_at: list[datetime | None]
+    repeated: int
+    superseded: int
+
+
 def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
-    """Read and validate a ratings file.
+    """Read a ratings file; rows that cannot be used are left out with their reason.
 
     Rows with the same picture and annotator: those that say the same are one rating; of different ones the
-    one with the latest `rated_at` counts.
+    one with the latest `rated_at` counts, and where that is not clear all of them are left out.
 
     Raises:
-        InputError: a column is missing; a name, annotator, score, count or moment cannot be used; or two rows
-            contradict each other. The message names the file and the line.
+        InputError: the file is no CSV, has no such column, or is declared in a way that makes no sense.
     """
     table = read_csv(file.file(home))
-    names = _filled(table, file.picture_column, setting="picture_column")
-    original_scores = _scores(table, file)
-    annotators = None
-    if file.annotator_column:
-        if file.count_column:
-            raise InputError(
-                "it is declared with both an annotator and a count",
-                where=str(table.path),
-                mend="Single ratings have an annotator_column, means a count_column: leave one empty.",
-            )
-        annotators = _filled(table, file.annotator_column, setting="annotator_column")
-    counts = _counts(table, file)
-    rated_at = _moments(table, file)
-    attributes = _attributes(table, file)
-    kept, repeated, superseded = _without_repeats(
-        table, names, annotators or [""] * len(names), original_scores, counts, rated_at
-    )
+    if file.annotator_column and file.count_column:
+        raise InputError(
+            "it is declared with both an annotator and a count",
+            where=str(table.path),
+            mend="Single ratings have an annotator_column, means a count_column: leave one empty.",
+        )
     width = file.maximum - file.minimum
     if not math.isfinite(width):
-        raise InputError("its scale has no end", where=str(table.path), mend="Give minimum and maximum.")
+        raise InputError(
+            "its scale has no end", where=str(table.path), mend="Give --minimum and --maximum as numbers."
+        )
+    names = table.column(file.picture_column, setting=PICTURE_COLUMN)
+    bad = BadRows(file.path, table.lines, names)
+    bad.add_empty(names, file.picture_column, Reason.NO_NAME)
+    annotators = None
+    if file.annotator_column:
+        annotators = table.column(
+            file.annotator_column, setting="--annotator-column (annotator_column in sources.yaml)"
+        )
+        bad.add_empty(annotators, file.annotator_column, Reason.NO_ANNOTATOR)
+    original_scores = _scores(table, file, bad)
+    counts = _counts(table, file, bad)
+    rated_at = _moments(table, file, bad)
+    attributes = _attributes(table, file)
+    said = Statements(names, annotators or [""] * len(names), original_scores, counts, rated_at)
+    kept, repeated, superseded = without_repeats(said, table.lines, bad)
     scores = SCORE_MINIMUM + (original_scores - file.minimum) / width * (SCORE_MAXIMUM - SCORE_MINIMUM)
     return Ratings(
         file=file,
-        table=table,
-        rows=kept,
+        read=len(table) + len(table.misfits),
+        lines=[table.lines[k] for k in kept],
         names=[names[k] for k in kept],
         annotators=None if annotators is None else [annotators[k] for k in kept],
         scores=np.clip(scores[kept], SCORE_MINIMUM, SCORE_MAXIMUM),
@@ -88,109 +105,97 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
         counts=counts[kept],
         rated_at=[rated_at[k] for k in kept],
         attributes=[attributes[k] for k in kept],
+        left_out=bad.all(misfits=table.misfits, width=len(table.columns)),
         repeated=repeated,
         superseded=superseded,
     )
 
 
-def read_picture_attributes(file: PicturesFile, *, home: Home) -> dict[str, dict[str, str]]:
-    """The further columns about each picture, by its name; empty cells are left out.
+def read_pictures(file: PicturesFile, *, home: Home) -> Rows:
+    """Read a file about pictures, one row a name; rows that cannot be used are left out with their reason.
 
     Raises:
-        InputError: the file cannot be read, has no such column, or two rows of one picture differ.
+        InputError: the file is no CSV, or has no such column.
     """
     table = read_csv(file.file(home))
-    names = _filled(table, file.picture_column, setting="picture_column")
+    names = table.column(file.picture_column, setting=PICTURE_COLUMN)
+    bad = BadRows(file.path, table.lines, names)
+    bad.add_empty(names, file.picture_column, Reason.NO_NAME)
     others = [name for name in table.columns if name != file.picture_column]
-    attributes: dict[str, dict[str, str]] = {}
-    first: dict[str, int] = {}
-    for row, name in enumerate(names):
-        values = {column: table.columns[column][row] for column in others if table.columns[column][row]}
-        if name in attributes and attributes[name] != values:
-            raise InputError(
-                f"{name!r} is described differently than on line {table.lines[first[name]]}",
-                where=table.place(row),
-                mend="Keep one of the two rows.",
-            )
-        attributes[name] = values
-        first.setdefault(name, row)
-    return attributes
+    attributes = [
+        {column: table.columns[column][row] for column in others if table.columns[column][row]}
+        for row in range(len(names))
+    ]
+    rows_of: dict[str, list[int]] = {}
+    for row in bad.good():
+        rows_of.setdefault(names[row], []).append(int(row))
+    for name, rows in rows_of.items():
+        for row in rows:
+            other = next((one for one in rows if attributes[one] != attributes[row]), None)
+            if other is not None:
+                detail = f"{name!r} is described differently on line {table.lines[other]}"
+                bad.add(row, Reason.CONTRADICTS, detail)
+    good = set(bad.good().tolist())
+    kept = [rows[0] for rows in rows_of.values() if rows[0] in good]
+    return Rows(
+        file=file,
+        read=len(table) + len(table.misfits),
+        lines=[table.lines[row] for row in kept],
+        names=[names[row] for row in kept],
+        attributes=[_to_json(attributes[row]) for row in kept],
+        left_out=bad.all(misfits=table.misfits, width=len(table.columns)),
+    )
 
 
-def _filled(table: CsvColumns, name: str, *, setting: str) -> list[str]:
-    cells = table.column(name, setting=setting)
-    if "" in cells:
-        raise InputError(
-            f"{name!r} is empty", where=table.place(cells.index("")), mend="Fill it in, or drop the row."
-        )
-    return cells
-
-
-def _scores(table: CsvColumns, file: RatingsFile) -> npt.NDArray[np.float64]:
-    cells = table.column(file.score_column, setting="score_column")
-    try:
-        scores = np.array([float(cell) for cell in cells], dtype=np.float64)
-    except ValueError:
-        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
-        raise InputError(
-            f"the score {cells[row]!r} is not a number",
-            where=table.place(row),
-            mend="Write it with a decimal point, or drop the row.",
-        ) from None
+def _scores(table: CsvColumns, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.float64]:
+    cells = table.column(file.score_column, setting="--score-column (score_column in sources.yaml)")
+    scores = np.array([_number(cell) for cell in cells], dtype=np.float64)
     outside = ~((scores >= file.minimum) & (scores <= file.maximum))
-    if outside.any():
-        row = int(outside.argmax())
-        raise InputError(
-            f"the score {cells[row]} is outside of {file.minimum:g}..{file.maximum:g} "
-            f"({int(outside.sum())} such rows in all)",
-            where=table.place(row),
-            mend="Mend the score, or give the scale of the file with minimum and maximum.",
-        )
+    for row in np.flatnonzero(outside).tolist():
+        if np.isfinite(scores[row]):
+            detail = f"the score {cells[row]} is outside of {file.minimum:g}..{file.maximum:g}"
+            bad.add(row, Reason.OUT_OF_RANGE, detail)
+        else:
+            bad.add(row, Reason.NOT_A_NUMBER, f"the score {cells[row]!r} is not a number")
     return scores
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> float:
+    """The number that a cell holds; NaN where it holds none."""
     try:
-        float(cell)
+        return float(cell)
     except ValueError:
-        return False
-    return True
+        return math.nan
 
 
-def _counts(table: CsvColumns, file: RatingsFile) -> npt.NDArray[np.int64]:
+def _counts(table: CsvColumns, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.int64]:
+    counts = np.ones(len(table), dtype=np.int64)
     if not file.count_column:
-        return np.ones(len(table), dtype=np.int64)
-    cells = table.column(file.count_column, setting="count_column")
-    counts = np.ones(len(cells), dtype=np.int64)
+        return counts
+    cells = table.column(file.count_column, setting="--count-column (count_column in sources.yaml)")
     for row, cell in enumerate(cells):
-        value = float(cell) if _is_number(cell) else math.nan
-        if not (1 <= value <= LARGEST_COUNT and value == int(value)):
-            raise InputError(
-                f"the count {cell!r} is not a whole number of 1 or more",
-                where=table.place(row),
-                mend="Mend it, or drop the row.",
-            )
-        counts[row] = int(value)
+        value = _number(cell)
+        if 1 <= value <= LARGEST_COUNT and value == int(value):
+            counts[row] = int(value)
+        else:
+            bad.add(row, Reason.NO_COUNT, f"the count {cell!r} is not a whole number of 1 or more")
     return counts
 
 
-def _moments(table: CsvColumns, file: RatingsFile) -> list[datetime | None]:
+def _moments(table: CsvColumns, file: RatingsFile, bad: BadRows) -> list[datetime | None]:
+    moments: list[datetime | None] = [None] * len(table)
     if not file.rated_at_column:
-        return [None] * len(table)
-    moments: list[datetime | None] = []
-    for row, cell in enumerate(table.column(file.rated_at_column, setting="rated_at_column")):
+        return moments
+    cells = table.column(file.rated_at_column, setting="--rated-at-column (rated_at_column in sources.yaml)")
+    for row, cell in enumerate(cells):
+        if not cell:
+            continue
         try:
-            moment = datetime.fromisoformat(cell) if cell else None
+            moment = datetime.fromisoformat(cell)
             # A moment without an offset is taken as UTC.
-            if moment is not None:
-                moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+            moments[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
-            raise InputError(
-                f"{cell!r} is not a moment",
-                where=table.place(row),
-                mend="Write it as 2026-01-31T12:00:00Z, or leave it empty.",
-            ) from None
-        moments.append(moment)
+            bad.add(row, Reason.NO_MOMENT, f"{cell!r} is not a moment")
     return moments
 
 
@@ -205,57 +210,15 @@ def _attributes(table: CsvColumns, file: RatingsFile) -> list[str]:
     names = file.attribute_columns
     if names is None:
         names = [name for name in table.columns if name not in taken]
-    columns = [table.column(name, setting="attribute_columns") for name in names]
+    columns = [table.column(name, setting="attribute_columns in sources.yaml") for name in names]
     if not columns:
         return ["{}"] * len(table)
     known: dict[tuple[str, ...], str] = {}
     for cells in set(zip(*columns, strict=True)):
         values = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
-        known[cells] = json.dumps(values, sort_keys=True, ensure_ascii=False)
+        known[cells] = _to_json(values)
     return [known[cells] for cells in zip(*columns, strict=True)]
 
 
-def _codes(values: Sequence[str]) -> npt.NDArray[np.int64]:
-    """A number for each different text."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
-
-
-def _without_repeats(
-    table: CsvColumns,
-    names: list[str],
-    annotators: list[str],
-    scores: npt.NDArray[np.float64],
-    counts: npt.NDArray[np.int64],
-    rated_at: list[datetime | None],
-) -> tuple[npt.NDArray[np.int64], int, int]:
-    """Rows to keep, in their order, and how many were repeated and superseded."""
-    annotator = _codes(annotators)
-    key = _codes(names) * (int(annotator.max()) + 1) + annotator
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    sizes = np.diff(starts, append=len(order))
-    keep = np.ones(len(names), dtype=bool)
-    repeated = superseded = 0
-    for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
-        group = [int(row) for row in order[start : start + size]]
-        moments = [moment.timestamp() if moment else -math.inf for moment in map(rated_at.__getitem__, group)]
-        latest = [row for row, moment in zip(group, moments, strict=True) if moment == max(moments)]
-        kept = latest[0]
-        for row in latest[1:]:
-            if (scores[row], counts[row]) != (scores[kept], counts[kept]):
-                who = f" by {annotators[row]!r}" if annotators[row] else ""
-                raise InputError(
-                    f"{names[row]!r} is scored {scores[row]:g}{who}, but {scores[kept]:g} "
-                    f"on line {table.lines[kept]}",
-                    where=table.place(row),
-                    mend="Keep one of the two rows, or name the column with their moments (rated_at).",
-                )
-        keep[group] = False
-        keep[kept] = True
-        for row in group:
-            if row != kept:
-                same = (scores[row], counts[row]) == (scores[kept], counts[kept])
-                repeated += same
-                superseded += not same
-    return np.flatnonzero(keep), repeated, superseded
+def _to_json(values: dict[str, str]) -> str:
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.labels.agreement import split_half_reliability, two_raters_correlation
-from selfai_pipeline.labels.rating_model import Codes, Numbers, RatingModel, fit_rating_model
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
+from selfai_pipeline.labels.rating_model import RatingModel, fit_rating_model
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.signal import annotators_without_signal
 
@@ -217,17 +218,18 @@ def _mean_scores(means: _Rows, *, spread: dict[int, float]) -> dict[int, Picture
     }
 
 
-def _agreement(rows: _Rows) -> dict[str, float | None]:
-    """Figures of agreement among single ratings; None where one has no value."""
-    figures: dict[str, float | None] = {"split_half_reliability": None, "two_raters_correlation": None}
-    if len(rows):
-        _, picture = _dense(rows.picture)
-        for name, measure in (
-            ("split_half_reliability", split_half_reliability),
-            ("two_raters_correlation", two_raters_correlation),
-        ):
+def _agreement(rows: _Rows) -> dict[str, float | str | None]:
+    """Figures of agreement among single ratings; None where one has no value, and `..._reason` says why."""
+    figures: dict[str, float | str | None] = {}
+    _, picture = _dense(rows.picture)
+    for name, measure in (
+        ("split_half_reliability", split_half_reliability),
+        ("two_raters_correlation", two_raters_correlation),
+    ):
+        figures[name], figures[f"{name}_reason"] = None, "there are no single ratings"
+        if len(rows):
             try:
-                figures[name] = measure(picture, rows.score)
-            except UndefinedMetric:
-                figures[name] = None
+                figures[name], figures[f"{name}_reason"] = measure(picture, rows.score), None
+            except UndefinedMetric as error:
+                figures[f"{name}_reason"] = str(error)
     return figures

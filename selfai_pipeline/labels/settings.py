@@ -21,7 +21,7 @@ class LabelSettings(Settings):
         "the others of a source share one.",
     )
     inconsistency_prior: float = Field(
-        4.0,
+        8.0,
         gt=0,
         description="How many ratings of pooled inconsistency are added to each annotator's own; "
         "keeps an annotator with few ratings from looking perfectly consistent.",

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.labels.rating_model import Codes, Numbers, RatingModel
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
+from selfai_pipeline.labels.rating_model import RatingModel
 
 ONE_SIDED_5_PERCENT = 1.645
 

@@ -1,6 +1,11 @@
 """Train, validation and test: by group of near-duplicates or of one person, drawn by hash.
 
-A group's side depends on its name and the seed alone, so that further data does not move it.
+A group's side depends on the seed and on its name alone, which is its earliest picture. So pictures and
+ratings that come in later (of days after it) do not move a group, with these exceptions: a picture that links
+two groups, which then follow the earlier one's name; a picture or row that brings a given split with it; and
+the first given validation picture, after which none are drawn from the given training pictures. What a
+backfill adds to a group's own day or to one before it can move it, as can the removal of its earliest
+picture, other shares, or another radius.
 """
 
 import hashlib
@@ -9,7 +14,6 @@ from enum import StrEnum
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError
 from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
 
 
@@ -31,20 +35,9 @@ SPELLINGS = {
 }
 
 
-def parse_split(text: str, *, column: str) -> Split:
-    """A split as files spell it.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return SPELLINGS[text.strip().lower()]
-    except KeyError:
-        raise InputError(
-            f"{text!r} is no split",
-            where=f"attribute {column!r} of the ratings",
-            mend="Write train, validation or test, or name another attribute with split_column.",
-        ) from None
+def parse_split(text: str) -> Split | None:
+    """A split as files spell it; None where it is none."""
+    return SPELLINGS.get(text.strip().lower())
 
 
 def clusters_of(
@@ -52,14 +45,17 @@ def clusters_of(
     *,
     hashes: Sequence[bytes | None],
     persons: Sequence[Sequence[str]],
+    days: Sequence[str],
     radius: int,
 ) -> list[str]:
-    """The smallest image_id of each picture's group: near-duplicates, one person, and what these link.
+    """The earliest image_id of each picture's group: near-duplicates, one person, and what these link.
 
     Args:
         image_ids: n different ids.
         hashes: a perceptual hash each, all of one length; a picture without one has no near-duplicates.
         persons: the persons that each picture shows, by name.
+        days: the partition that each picture is first of; among pictures of one day the smallest id is the
+            earliest.
         radius: near-duplicates differ in this many bits of 256 at most.
     """
     from scipy.sparse import coo_array
@@ -79,10 +75,10 @@ def clusters_of(
     shape = (len(image_ids), len(image_ids))
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape)
     _, component = connected_components(graph, directed=False)
-    smallest: dict[int, str] = {}
-    for image_id, group in zip(image_ids, component, strict=True):
-        smallest[group] = min(image_id, smallest.get(group, image_id))
-    return [smallest[group] for group in component]
+    earliest: dict[int, tuple[str, str]] = {}
+    for image_id, day, group in zip(image_ids, days, component, strict=True):
+        earliest[group] = min((day, image_id), earliest.get(group, (day, image_id)))
+    return [earliest[group][1] for group in component]
 
 
 def draw_split(cluster: str, *, test_share: float, validation_share: float, seed: int = 0) -> Split:

@@ -7,6 +7,7 @@ Both are exact for the weights as they are stored, float32 included: see `split`
 function does.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -165,8 +166,11 @@ def split(values: Tensor, *, axis: int, sources: Tensor, shares: Tensor) -> Tens
     """
     moved = values.detach().double().movedim(axis, 0)
     copies = moved[sources.to(values.device)]
-    bits = 24 if values.dtype == torch.float32 else 53
-    exponents = torch.frexp(copies).exponent.clamp(min=-125 if bits == 24 else -1000)
+    limits = torch.finfo(values.dtype)
+    bits = 1 - round(math.log2(limits.eps))
+    smallest = round(math.log2(limits.tiny))
+    # below the smallest normal number the last bit no longer shrinks with the value
+    exponents = torch.frexp(copies).exponent.clamp(min=smallest + 1)
     last_bit = torch.ldexp(torch.ones_like(copies), exponents - bits)
     scale = shares.to(values.device).reshape(-1, *[1] * (copies.ndim - 1))
     parts = torch.round(copies * scale / last_bit) * last_bit

@@ -3,12 +3,18 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 
 from selfai_pipeline.networks.net2net import Growth, deepen, deepened_stages, widen, widened_stages
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import Stage, UnfitStages, check_stages, convolutions
+
+
+def scaled_up(channels: int, factor: float) -> int:
+    """`channels * factor`, rounded up; 100 * 1.1 is 110, though in binary 1.1 is a little more."""
+    return math.ceil(channels * Fraction(str(factor)))
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Wider:
 
     def channels(self, stages: Iterable[Stage]) -> int:
         (before,) = [stage.channels for stage in convolutions(stages) if stage.name == self.layer] or [0]
-        return math.ceil(before * self.factor)
+        return scaled_up(before, self.factor)
 
     def rewrite(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         return widened_stages(stages, self.layer, self.channels(stages))

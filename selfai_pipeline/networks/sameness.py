@@ -12,14 +12,20 @@ from selfai_pipeline.networks.siamese import pair_distances
 
 @dataclass(frozen=True)
 class Deviation:
-    """Largest absolute difference over largest absolute value, of distances and (with a head) of scores."""
+    """Largest absolute difference over largest absolute value, of three things that Net2Net keeps.
+
+    `distance` is of the embedding distances. `embedding` is of sum_k w_k e_k and sum_k w_k e_k^2 of each
+    picture, with w the distance weights: whatever moves an embedding by a constant leaves distances as they
+    are. `output` is of the scores, None where one of the two has no head.
+    """
 
     distance: float
+    embedding: float
     output: float | None
 
     @property
     def largest(self) -> float:
-        return max(self.distance, self.output or 0.0)
+        return max(self.distance, self.embedding, self.output or 0.0)
 
 
 def deviation(before: Network, after: Network, pictures: Tensor, *, dtype: torch.dtype) -> Deviation:
@@ -27,22 +33,31 @@ def deviation(before: Network, after: Network, pictures: Tensor, *, dtype: torch
 
     Weights are converted as they are stored, so float64 shows what the stored weights mean, without rounding.
     """
-    (old_distances, old_scores), (new_distances, new_scores) = (
-        _outputs(network, pictures, dtype) for network in (before, after)
-    )
+    old, new = (_outputs(network, pictures, dtype) for network in (before, after))
     return Deviation(
-        distance=_relative(old_distances, new_distances),
-        output=None if old_scores is None or new_scores is None else _relative(old_scores, new_scores),
+        distance=_relative(old.distances, new.distances),
+        embedding=_relative(old.moments, new.moments),
+        output=None if old.scores is None or new.scores is None else _relative(old.scores, new.scores),
     )
 
 
-def _outputs(network: Network, pictures: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+@dataclass(frozen=True)
+class _Outputs:
+    """`distances` [n, n], `moments` [2, n] and `scores` [n] of n pictures, float64."""
+
+    distances: Tensor
+    moments: Tensor
+    scores: Tensor | None
+
+
+def _outputs(network: Network, pictures: Tensor, dtype: torch.dtype) -> _Outputs:
     twin = copy.deepcopy(network).cpu().to(dtype).eval()
     with torch.no_grad():
         embeddings = twin.embed(pictures.cpu().to(dtype))
-        distances = pair_distances(embeddings.double(), twin.distance_weights.double())
         scores = twin.score(embeddings).double() if twin.head is not None else None
-    return distances, scores
+        exact, weights = embeddings.double(), twin.distance_weights.double()
+        moments = torch.stack([exact @ weights, exact.square() @ weights])
+        return _Outputs(pair_distances(exact, weights), moments, scores)
 
 
 def _relative(before: Tensor, after: Tensor) -> float:

@@ -48,3 +48,16 @@ def near_duplicate_clusters(hashes: npt.NDArray[np.uint8], *, radius: int) -> np
     smallest = np.full(labels.max() + 1, len(hashes), dtype=np.int64)
     np.minimum.at(smallest, labels, np.arange(len(hashes), dtype=np.int64))
     return np.asarray(smallest[labels], dtype=np.int64)
+
+
+def nearest_distances(hashes: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Bits, int64 [n], by which each of `hashes` [n, bytes] differs from the nearest of `others` [m, bytes].
+
+    An exact search; m is 1 or more.
+    """
+    import faiss
+
+    search = faiss.IndexBinaryFlat(8 * others.shape[1])
+    search.add(np.ascontiguousarray(others))
+    distances, _ = search.search(np.ascontiguousarray(hashes), 1)
+    return np.asarray(distances[:, 0], dtype=np.int64)

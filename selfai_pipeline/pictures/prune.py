@@ -46,10 +46,14 @@ class Examined:
 def prune_day(crawl: TableRef, *, store: Store, settings: PruneSettings) -> TableRef:
     """The pruned set of a day: one row a stored picture of `crawl` (a version of `raw_crawl`).
 
-    A picture is decoded once. The first rule that it breaks is its reason, in the order of `first_reason`.
-    Of the pictures that break none, each group of near-duplicates keeps one: that with the most pixels, of
-    equal ones that with the smallest image_id. Where one picture was stored from several addresses, the
-    first row in the order of (source, url) stands for it and the others are exact_duplicate.
+    A picture is decoded once (in two orientations twice). The first rule that it breaks is its reason, in
+    the order of `first_reason`. Of the pictures that break none, each group of near-duplicates keeps one:
+    that with the most pixels, of equal ones that with the smallest image_id.
+
+    Where one picture was stored from several addresses, one row stands for it and the others are
+    exact_duplicate: the first in the order of (source, url), of those with an orientation other than 1 where
+    there are any. Such a row comes from a file that carried its orientation; the same bytes without one are
+    a copy that lost it and lies on its side.
 
     Rows are sorted by (image_id, source, url). Facts: `counts` by outcome, `state` pruned or empty.
 
@@ -58,23 +62,23 @@ def prune_day(crawl: TableRef, *, store: Store, settings: PruneSettings) -> Tabl
     """
     stored = [row for row in store.tables.read(crawl, _COLUMNS).to_pylist() if row["status"] == "stored"]
     stored.sort(key=lambda row: (row["image_id"], row["source"], row["url"]))
-    orientations = {row["image_id"]: row["orientation"] or 1 for row in reversed(stored)}
-    examined = _examine_all(sorted(orientations.items()), store=store, settings=settings)
-    reasons = {one.image_id: one.reason or first_reason(one, settings) for one in examined}
-    good = [one for one in examined if reasons[one.image_id] is None]
+    standing: dict[str, dict[str, Any]] = {}
+    for row in sorted(stored, key=lambda row: _as_shown(row)[1] == 1):
+        standing.setdefault(row["image_id"], row)
+    examined = _examine_all({_as_shown(row) for row in stored}, store=store, settings=settings)
+    pictures = [examined[_as_shown(row)] for row in standing.values()]
+    reasons = {one.image_id: one.reason or first_reason(one, settings) for one in pictures}
+    good = [one for one in pictures if reasons[one.image_id] is None]
     kept_instead = near_duplicates(good, radius=settings.duplicate_radius)
-    facts_of = {one.image_id: one for one in examined}
-    seen: set[str] = set()
     rows = []
     for row in stored:
         image_id = row["image_id"]
         reason, duplicate_of = reasons[image_id], kept_instead.get(image_id)
-        if reason is None and image_id in seen:
+        if reason is None and row is not standing[image_id]:
             reason, duplicate_of = "exact_duplicate", duplicate_of or image_id
         elif duplicate_of is not None:
             reason = "near_duplicate"
-        seen.add(image_id)
-        rows.append(_row(row, facts_of[image_id], reason=reason, duplicate_of=duplicate_of))
+        rows.append(_row(row, examined[_as_shown(row)], reason=reason, duplicate_of=duplicate_of))
     counts = Counter(row["reason"] or "kept" for row in rows)
     state = "pruned" if rows else "empty"
     ref = store.tables.write(
@@ -148,17 +152,27 @@ def summary(counts: Mapping[str, int], *, good: str) -> str:
     return f"{text} ({others})" if others else text
 
 
+def _as_shown(row: Mapping[str, Any]) -> tuple[str, int]:
+    """(image_id, orientation) of a crawled row: what it takes to show the picture upright."""
+    return row["image_id"], row["orientation"] or 1
+
+
 def _examine_all(
     pictures: Iterable[tuple[str, int]], *, store: Store, settings: PruneSettings
-) -> list[Examined]:
+) -> dict[tuple[str, int], Examined]:
     def one(picture: tuple[str, int]) -> Examined:
         image_id, orientation = picture
         content = store.pictures.get(image_id)
         return examine(content, image_id=image_id, orientation=orientation, max_pixels=settings.max_pixels)
 
-    workers = settings.workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(workers, thread_name_prefix="prune") as pool:
-        return list(pool.map(one, pictures))
+    ordered = sorted(pictures)
+    with ThreadPoolExecutor(settings.workers or _usable_cores(), thread_name_prefix="prune") as pool:
+        return dict(zip(ordered, pool.map(one, ordered), strict=True))
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use; only Linux tells them from those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _row(

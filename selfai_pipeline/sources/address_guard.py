@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from selfai_pipeline.sources.settings import host_and_port
+from selfai_pipeline.sources.settings import bare_host, host_and_port
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -78,14 +78,14 @@ def literal_address(host: str) -> Address | None:
 
 
 def is_within(host: str, domains: Iterable[str]) -> bool:
-    """Whether `host` is one of `domains` or a subdomain of one."""
-    bare = host.lower().strip("[]").rstrip(".")
+    """Whether `host` is one of `domains`, as `bare_host` writes them, or a subdomain of one."""
+    bare = bare_host(host)
     return any(bare == domain or bare.endswith(f".{domain}") for domain in domains)
 
 
 @dataclass(frozen=True)
 class AddressRules:
-    """Which addresses a crawl may ask.
+    """Which addresses a crawl may ask; hosts are written as `bare_host` does.
 
     Args:
         domains: hosts that may be asked, with their subdomains.
@@ -102,8 +102,8 @@ class AddressRules:
         cls, *, domains: list[str], denied_hosts: list[str], allowed_addresses: list[str]
     ) -> "AddressRules":
         return cls(
-            domains=tuple(domains),
-            denied_hosts=tuple(host.lower() for host in denied_hosts),
+            domains=tuple(map(bare_host, domains)),
+            denied_hosts=tuple(map(bare_host, denied_hosts)),
             allowed=frozenset(host_and_port(address) for address in allowed_addresses),
         )
 
@@ -115,12 +115,13 @@ class AddressRules:
             return False
         if is_public(resolved):
             return True
-        return (str(resolved), port) in self.allowed or (host.lower().strip("[]"), port) in self.allowed
+        return (str(resolved), port) in self.allowed or (bare_host(host), port) in self.allowed
 
     def refusal(self, url: str, *, any_domain: bool = False) -> str | None:
         """Why `url` may not be asked, as far as that can be seen without resolving its host; else None.
 
-        The reasons are malformed_address, unsupported_scheme, private_address, denied_host, foreign_domain.
+        The reasons are malformed_address, unsupported_scheme, private_address, denied_host, foreign_domain,
+        password_in_address (a user name counts too: what is behind a login was not published).
         `any_domain` leaves the domains out (a host's robots.txt may be kept by another one).
         """
         try:
@@ -140,4 +141,4 @@ class AddressRules:
             return "denied_host"
         if not any_domain and not is_within(host, self.domains):
             return "foreign_domain"
-        return None
+        return "password_in_address" if "@" in parts.netloc else None

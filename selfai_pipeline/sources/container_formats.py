@@ -60,12 +60,14 @@ def exif_orientation(tiff: bytes) -> int:
 # Inside the compressed data an FF is followed by 00, and D0 to D7 restart it. Any other marker ends a scan.
 JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 JPEG_FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MOST_JPEG_SCANS = 100
+"""A few bytes of a scan make a decoder go over every pixel once more; encoders write about ten scans."""
 
 
 def parse_jpeg(content: bytes) -> ParsedPicture:
     """Walk over the segments (ITU-T T.81, annex B); ends with the first end-of-image marker."""
     parsed = ParsedPicture(kept=[b"\xff\xd8"])
-    position, has_exif, has_scan = 2, False, False
+    position, has_exif, scans = 2, False, 0
     while True:
         found = JPEG_MARKER.search(content, position)
         if found is None:
@@ -95,13 +97,15 @@ def parse_jpeg(content: bytes) -> ParsedPicture:
         elif _keeps_jpeg_segment(marker, payload):
             parsed.kept.append(content[start:end])
         if marker == 0xDA:
-            has_scan = True
+            scans += 1
+            if scans > MOST_JPEG_SCANS:
+                raise PictureFileError("malformed")
             following = JPEG_MARKER.search(content, end)
             if following is None:
                 raise PictureFileError("truncated")
             position = following.start()
             parsed.kept.append(content[end:position])
-    if not parsed.width or not has_scan:
+    if not parsed.width or not scans:
         raise PictureFileError("malformed")
     return parsed
 
@@ -248,16 +252,28 @@ def _webp_frame_size(name: bytes, payload: bytes) -> tuple[int, int]:
 
 
 def parse_bmp(content: bytes) -> ParsedPicture:
-    """Read the headers (BITMAPCOREHEADER, BITMAPINFOHEADER and its extensions); BMP carries no metadata."""
+    """Read the headers (BITMAPCOREHEADER, BITMAPINFOHEADER and its extensions); BMP carries no metadata.
+
+    The file ends with its pixels, or with the colour profile behind them.
+    """
     offset, header = struct.unpack_from("<II", content, 10)
     if header == 12:
         width, height, _, depth = struct.unpack_from("<HHHH", content, 18)
-        compression = 0
+        compression = size = 0
     else:
-        width, height, _, depth, compression = struct.unpack_from("<iiHHI", content, 18)
+        width, height, _, depth, compression, size = struct.unpack_from("<iiHHIi", content, 18)
     height = abs(height)
-    if compression in (0, 3):
-        row = (width * depth + 31) // 32 * 4
-        if offset + row * height > len(content):
-            raise PictureFileError("truncated")
-    return ParsedPicture(width=width, height=height, kept=[content])
+    if compression in (0, 3, 6):
+        size = (width * depth + 31) // 32 * 4 * height
+    if width < 1 or size < 1 or offset < 14 + header:
+        raise PictureFileError("malformed")
+    end = offset + size
+    if header == 124:
+        profile, length = struct.unpack_from("<II", content, 126)
+        # "MBED"; a linked profile is a path on the machine of whoever made the file.
+        if content[70:74] == b"DEBM":
+            end = max(end, 14 + profile + length)
+    if end > len(content):
+        raise PictureFileError("truncated")
+    start = content[:2] + struct.pack("<I", end)
+    return ParsedPicture(width=width, height=height, kept=[start, content[6:end]])

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from selfai_pipeline.errors import InputError, SelfaiError, StorageError
 from selfai_pipeline.sources.crawl_job import CrawlJob, rules_fingerprint
 from selfai_pipeline.sources.folder import is_from, read_folder
-from selfai_pipeline.sources.journal import READ, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import FAILED, READ, Found, Journal, Outcome
 from selfai_pipeline.sources.settings import (
     SAMPLE_GALLERY,
     CrawlSettings,
@@ -47,35 +47,39 @@ def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlS
     the pictures of today only: asked for another day for which the journal has nothing, it gives one row
     `not_crawled`.
 
+    A source that cannot be crawled (unreachable, its folder or the contact missing) does not hold up the
+    others. Facts: `counts` by outcome, `unavailable` with such sources and what is wrong with each, where
+    there are any, `state` crawled or empty.
+
     Args:
         day: the partition, YYYY-MM-DD.
 
     Raises:
-        InputError: `day` is no day, a source cannot be reached at all, a folder does not exist, or a contact
-            is missing. The other sources are crawled before it is raised.
+        InputError: `day` is no day; or a source cannot be crawled, and no other gave a row.
         StorageError: the store or the journal cannot be written.
         CrawlInterrupted: a crawl ended early; run again to go on.
     """
     if not is_day(day):
         raise InputError(f"{day!r} is not a day", where="partition", mend="Write it as YYYY-MM-DD.")
-    troubles: list[InputError] = []
+    troubles: dict[str, InputError] = {}
     rows: list[dict[str, Any]] = []
     with Journal(store.home.journal_url) as journal:
         for source in sorted(sources, key=lambda one: one.name):
             try:
                 _bring_in(source, day, store=store, journal=journal, settings=settings)
             except InputError as trouble:
-                troubles.append(trouble)
+                troubles[source.name] = trouble
+                logger.error("%s", trouble)
             rows += _rows(source, day, store=store, journal=journal)
-    if troubles:
-        for other in troubles[1:]:
-            logger.error("%s", other)
-        raise troubles[0]
+    if troubles and all(row["source"] in troubles and row["status"] == FAILED for row in rows):
+        raise next(iter(troubles.values()))
     rows.sort(key=lambda row: (row["source"], row["url"]))
     counts = Counter(row["reason"] or row["status"] for row in rows)
     facts: dict[str, Any] = {"state": "empty"}
     if rows:
         facts = {"state": "crawled", "counts": dict(sorted(counts.items()))}
+    if troubles:
+        facts["unavailable"] = {name: str(trouble) for name, trouble in troubles.items()}
     logger.info("crawled %s: %s", day, _in_words(counts))
     return store.tables.write(rows, asset="raw_crawl", partition=day, facts=facts)
 

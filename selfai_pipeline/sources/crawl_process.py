@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -17,7 +18,6 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import scrapy
-from parsel import Selector
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Request, Response, TextResponse
@@ -32,6 +32,7 @@ STANDARD_INPUT = 0
 SECONDS_BETWEEN_REPORTS = 2.0
 LONGEST_URL = 2048
 TRANSIENT_STATUSES = (408, 425, 429)
+USER_AND_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#]*@", re.IGNORECASE)
 
 
 class PagesSpider(scrapy.Spider):
@@ -141,13 +142,12 @@ class PagesSpider(scrapy.Spider):
             self.refuse(found, "not_a_page")
 
     def read_page(self, response: TextResponse, found: Found) -> None:
-        document = Selector(text=response.text, type="html")
         try:
             base_url = get_base_url(response)
         except ValueError:
             # The page names a malformed base.
             base_url = response.url
-        links = page_links(document, base_url=base_url)
+        links = page_links(response.text, base_url=base_url)
         discovered = [Found(url, "picture", found.depth + 1) for url in map(recorded_url, links.pictures)]
         if found.depth < self.job.source.depth:
             discovered += [
@@ -179,7 +179,11 @@ class PagesSpider(scrapy.Spider):
 
 
 def recorded_url(url: str) -> str:
-    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash."""
+    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash.
+
+    Of a user name and a password the bare @ is left, by which the address is refused.
+    """
+    url = USER_AND_PASSWORD.sub(r"\1//@", url)
     if len(url) <= LONGEST_URL and not url.startswith("data:"):
         return url
     return f"data:sha256={hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -16,43 +16,19 @@ def line_of(lines: dict[Place, int], place: Place) -> int:
 
 
 def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int]]:
-    """The list under `sources:` as plain values, and the line of every key and item."""
-    import yaml
+    """The list under `sources:` as plain values, and the line of every key and item.
 
+    Raises:
+        InputError: the text is no YAML, or uses what is not taken here: aliases, a key twice, another key.
+    """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        content, lines = _plain_values(text, path)
+    except RecursionError:
         raise InputError(
-            f"it is no YAML: {error.problem}", where=f"{path}, line {line}", mend="Mend that line."
+            "its values lie within each other too deeply",
+            where=str(path),
+            mend="docs/sources.md shows how a source is declared.",
         ) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"it is no YAML: {error}", where=str(path), mend="Mend the file.") from None
-    lines: dict[Place, int] = {}
-
-    def plain(node: Any, place: Place) -> Any:
-        lines.setdefault(place, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            mapping: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key, line = str(key_node.value), key_node.start_mark.line + 1
-                if key in mapping:
-                    raise InputError(
-                        f"the key {key!r} stands twice",
-                        where=f"{path}, line {line}",
-                        mend="Leave one of them.",
-                    )
-                lines[(*place, key)] = line
-                mapping[key] = plain(value_node, (*place, key))
-            return mapping
-        if isinstance(node, yaml.SequenceNode):
-            return [plain(item, (*place, index)) for index, item in enumerate(node.value)]
-        # Days stay text: YAML would make dates of them.
-        if node.tag.rpartition(":")[2] in ("int", "float", "bool", "null"):
-            return yaml.safe_load(node.value) if node.value else None
-        return node.value
-
-    content = {} if root is None else plain(root, ())
     if not isinstance(content, dict):
         content = {"sources": ()}
     unknown = sorted(set(content) - {"sources"})
@@ -72,3 +48,56 @@ def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int
             mend="Write `sources:` and below it one entry a source, each with a leading hyphen.",
         )
     return declarations, lines
+
+
+def _plain_values(text: str, path: Path) -> tuple[Any, dict[Place, int]]:
+    """The whole document as plain values, and the line of every key and item."""
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(
+            f"it is no YAML: {error.problem}", where=f"{path}, line {line}", mend="Mend that line."
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"it is no YAML: {error}", where=str(path), mend="Mend the file.") from None
+    lines: dict[Place, int] = {}
+    seen: set[int] = set()
+
+    def plain(node: Any, place: Place) -> Any:
+        lines.setdefault(place, node.start_mark.line + 1)
+        # An alias is its anchor's node again. A few of them can stand for more values than memory holds.
+        if id(node) in seen:
+            raise InputError(
+                "the value that is anchored here (&) is used again by an alias (*)",
+                where=f"{path}, line {node.start_mark.line + 1}",
+                mend="Write the value out where the alias stands.",
+            )
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            mapping: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key, line = str(key_node.value), key_node.start_mark.line + 1
+                if key in mapping:
+                    raise InputError(
+                        f"the key {key!r} stands twice",
+                        where=f"{path}, line {line}",
+                        mend="Leave one of them.",
+                    )
+                lines[(*place, key)] = line
+                mapping[key] = plain(value_node, (*place, key))
+            return mapping
+        if isinstance(node, yaml.SequenceNode):
+            return [plain(item, (*place, index)) for index, item in enumerate(node.value)]
+        # Days stay text: YAML would make dates of them.
+        if node.tag.rpartition(":")[2] in ("int", "float", "bool", "null"):
+            try:
+                return yaml.safe_load(node.value) if node.value else None
+            except (yaml.YAMLError, ValueError):
+                # The tag is written by hand; whoever checks the value names what is wrong with it.
+                return node.value
+        return node.value
+
+    return {} if root is None else plain(root, ()), lines

@@ -24,6 +24,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.journal import FAILED, NEVER_CONNECTED, REFUSED
+from selfai_pipeline.sources.settings import bare_host
 
 AGENT = "selfai"
 RULES_SETTING = "SELFAI_ADDRESS_RULES"
@@ -146,7 +147,7 @@ class _PermittedAddresses:
             self.refused += 1
 
     def resolutionComplete(self) -> None:  # noqa: N802
-        place = (ascii_host(self.host), self.port)
+        place = (bare_host(self.host), self.port)
         if self.refused and not self.permitted:
             self.resolver.refused.add(place)
         else:
@@ -211,7 +212,7 @@ class PrivateAddresses:
         if isinstance(exception, CannotResolveHostError):
             parts = urlsplit(request.url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            if (ascii_host(parts.hostname or ""), port) in reactor.nameResolver.refused:
+            if (bare_host(parts.hostname or ""), port) in reactor.nameResolver.refused:
                 raise NotFetched(REFUSED, "private_address") from exception
 
 
@@ -259,14 +260,6 @@ class GuardedRedirects(RedirectMiddleware):
             return super()._redirect(redirected, request, reason)
         except IgnoreRequest as error:
             raise NotFetched(REFUSED, "too_many_redirects") from error
-
-
-def ascii_host(host: str) -> str:
-    """A host name in the form in which it goes over the wire: Twisted resolves the readable form."""
-    try:
-        return host.lower().encode("idna").decode()
-    except UnicodeError:
-        return host.lower()
 
 
 def _is_for_robots(request: Request) -> bool:

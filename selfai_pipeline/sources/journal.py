@@ -220,25 +220,35 @@ class _Transaction:
         try:
             self.context = self.engine.begin()
             return self.context.__enter__()
-        except sa.exc.OperationalError as error:
-            raise self._trouble(error) from error
+        except sa.exc.DatabaseError as error:
+            self._raise_trouble(error)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             self.context.__exit__(kind, error, trace)
-        except sa.exc.OperationalError as failure:
-            raise self._trouble(failure) from failure
-        if isinstance(error, sa.exc.OperationalError):
-            raise self._trouble(error) from error
+        except sa.exc.DatabaseError as failure:
+            self._raise_trouble(failure)
+            raise
+        if isinstance(error, sa.exc.DatabaseError):
+            self._raise_trouble(error)
 
-    def _trouble(self, error: sa.exc.OperationalError) -> StorageError:
+    def _raise_trouble(self, error: sa.exc.DatabaseError) -> None:
+        """Raise StorageError for a trouble of the database, nothing for a statement that it refuses."""
         place = sa.make_url(self.url).render_as_string(hide_password=True)
-        return StorageError(
-            f"the journal {place} cannot be used ({error.orig}). Free some space, mend the permissions, or "
-            "start its database, then run again: what was stored before is kept."
-        )
+        if isinstance(error, sa.exc.OperationalError):
+            raise StorageError(
+                f"the journal {place} cannot be used ({error.orig}). Free some space, mend the permissions, "
+                "or start its database, then run again: what was stored before is kept."
+            ) from error
+        # SQLite raises the bare class for a damaged file, PostgreSQL an internal error.
+        if type(error) is sa.exc.DatabaseError or isinstance(error, sa.exc.InternalError):
+            raise StorageError(
+                f"the journal {place} is damaged ({error.orig}). Put a copy of it back, or move it away: "
+                "then each day that is materialized again is crawled anew. Stored pictures are kept."
+            ) from error
 
 
 def _use_write_ahead_log(connection: Any, _: Any) -> None:

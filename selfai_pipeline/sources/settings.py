@@ -1,26 +1,26 @@
 """What is crawled (`sources.yaml`) and within which limits (the knobs of a crawl)."""
 
 import datetime
-import hashlib
 import ipaddress
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from selfai_pipeline.environment import Settings
-from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.declarations import line_of, read_declarations
+from selfai_pipeline.storage import replace_file
 
 SAMPLE_GALLERY = "sample-gallery"
 """Name of the source that `selfai init` declares for the rendered sample gallery."""
 
 SOURCE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DAY_PLACEHOLDER = "{day}"
+HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def is_day(text: str) -> bool:
@@ -31,15 +31,56 @@ def is_day(text: str) -> bool:
         return False
 
 
+def bare_host(host: str) -> str:
+    """A host name or literal address in the one form in which hosts are compared.
+
+    It is the form that goes over the wire: lower case, international names in ASCII (IDNA 2008), without
+    brackets and without a dot at the end. What is no host name stays as it is, in lower case.
+    """
+    bare = host.strip("[]").lower()
+    if not bare.isascii():
+        # Its tables would slow down every start of Dagster, and few hosts need them.
+        import idna
+
+        try:
+            bare = idna.encode(bare, uts46=True).decode()
+        except UnicodeError:
+            return bare
+    return bare.rstrip(".")
+
+
+def host_names(names: list[str]) -> list[str]:
+    """`names` as `bare_host` writes them.
+
+    Raises:
+        ValueError: one of them is neither a host name nor a literal address.
+    """
+    hosts = [bare_host(name) for name in names]
+    for name, host in zip(names, hosts, strict=True):
+        if not HOST_NAME.fullmatch(host) and not _is_address(host):
+            raise ValueError(
+                f"{name!r} is not a host name; write it without http://, without a port and without a path"
+            )
+    return hosts
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def host_and_port(address: str) -> tuple[str, int]:
-    """Split `host:port` or `[IPv6]:port`; the host in lower case and without brackets.
+    """Split `host:port` or `[IPv6]:port`; the host as `bare_host` writes it.
 
     Raises:
         ValueError: there is no host, or no port of 1..65535.
     """
     host, _, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    host = host.removeprefix("[").removesuffix("]").lower()
+    host = bare_host(host)
     if not host or (":" in host) != bracketed or not re.fullmatch(r"[0-9]{1,5}", port):
         raise ValueError(f"{address!r} is not host:port")
     if not 1 <= int(port) <= 65535:
@@ -49,18 +90,28 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 def is_loopback_host(host: str) -> bool:
     """Whether a host name or a literal address means this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
+    bare = bare_host(host)
+    return bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
+
+
+def _local_path(path: str) -> str:
+    """Raises ValueError where `path` can name no file."""
+    if "\0" in path:
+        raise ValueError("a path has no null characters")
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path!r}") from None
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_local_path)]
 
 
 class RatingsFile(Settings):
     """A CSV with ratings of a source's pictures: one row a rating, or one row a mean over several."""
 
-    path: str = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
+    path: LocalPath = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
     picture_column: str = Field("image", min_length=1, description="Column with the picture's name.")
     score_column: str = Field("score", min_length=1, description="Column with the score.")
     annotator_column: str = Field(
@@ -87,7 +138,7 @@ class RatingsFile(Settings):
 class PicturesFile(Settings):
     """A CSV with further columns about a source's pictures (person, age, group ...), one row a picture."""
 
-    path: str = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
+    path: LocalPath = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
     picture_column: str = Field("image", min_length=1, description="Column with the picture's name.")
 
     def file(self, home: Home) -> Path:
@@ -130,19 +181,16 @@ class PagesSource(_DeclaredSource):
             parts = urlsplit(url.replace(DAY_PLACEHOLDER, "2026-01-01"))
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError(f"{url!r} is not an http or https address")
+            if "@" in parts.netloc:
+                raise ValueError("an address with a user name or a password is not crawled")
         if len({DAY_PLACEHOLDER in url for url in urls}) > 1:
             raise ValueError(f"either every start URL has {DAY_PLACEHOLDER} or none: make two sources of it")
         return urls
 
     @field_validator("allowed_domains")
     @classmethod
-    def _domains_are_bare(cls, domains: list[str]) -> list[str]:
-        for domain in domains:
-            if not domain or "/" in domain or "@" in domain or domain != domain.strip():
-                raise ValueError(
-                    f"{domain!r} is not a host name; write it without http:// and without a path"
-                )
-        return [domain.lower().strip("[]") for domain in domains]
+    def _domains_are_host_names(cls, domains: list[str]) -> list[str]:
+        return host_names(domains)
 
     @field_validator("allowed_addresses")
     @classmethod
@@ -161,18 +209,18 @@ class PagesSource(_DeclaredSource):
 
     @property
     def domains(self) -> list[str]:
-        """The hosts that may be asked, in lower case."""
+        """The hosts that may be asked, as `bare_host` writes them."""
         if self.allowed_domains:
             return self.allowed_domains
         hosts = [urlsplit(url).hostname or "" for url in self.start_urls_of("2026-01-01")]
-        return sorted(set(hosts))
+        return sorted(set(map(bare_host, hosts)))
 
 
 class FolderSource(_DeclaredSource):
     """A folder of pictures on this machine; all of them fall on one day."""
 
     kind: Literal["folder"] = "folder"
-    path: str = Field(min_length=1, description="The folder; absolute, or relative to SELFAI_HOME.")
+    path: LocalPath = Field(min_length=1, description="The folder; absolute, or relative to SELFAI_HOME.")
     day: str = Field(description="YYYY-MM-DD, the day on which its pictures fall.")
 
     @field_validator("day")
@@ -213,6 +261,11 @@ class CrawlSettings(Settings):
     deny_hosts: list[str] = Field(
         default=[], description="Hosts that are never asked, with their subdomains."
     )
+
+    @field_validator("deny_hosts")
+    @classmethod
+    def _denied_are_host_names(cls, hosts: list[str]) -> list[str]:
+        return host_names(hosts)
 
 
 def load_sources(path: Path) -> list[Source]:
@@ -262,38 +315,36 @@ def load_sources(path: Path) -> list[Source]:
 
 
 def save_sources(path: Path, sources: list[Source]) -> None:
-    """Write `sources` as a `sources.yaml`; a reader sees the old file or the new one, never a part.
+    """Write `sources` as a new `sources.yaml`; a reader sees the old file or the new one, never a part.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    import os
-
     import yaml
 
-    declarations = [
-        {"name": source.name, "kind": source.kind, **source.model_dump(mode="json", exclude_defaults=True)}
-        for source in sources
-    ]
+    from selfai_pipeline.sources.source_text import HEAD
+
+    declarations = [_declaration(source) for source in sources]
     text = yaml.safe_dump({"sources": declarations}, sort_keys=False, allow_unicode=True, width=110)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(f"# Where pictures come from.\n{text}", encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or mend the permissions."
-        ) from error
+    replace_file(path, f"{HEAD}{text}".encode())
 
 
-def sources_fingerprint(sources: list[Source]) -> str:
-    """SHA-256 of the declarations; it does not depend on their order."""
-    declarations = [source.model_dump(mode="json") for source in sorted(sources, key=lambda one: one.name)]
-    return hashlib.sha256(json.dumps(declarations, sort_keys=True).encode()).hexdigest()
+def text_with_source(path: Path, source: Source) -> str:
+    """`sources.yaml` with a source in place of the one of its name, or added; all else in the text stays.
+
+    Raises:
+        InputError: the file is no valid one, or is written so that one source cannot be changed alone.
+    """
+    from selfai_pipeline.sources.source_text import with_source
+
+    text = path.read_text(encoding="utf-8-sig") if path.exists() else ""
+    return with_source(text, _declaration(source), path=path)
+
+
+def _declaration(source: Source) -> dict[str, Any]:
+    """The source as plain values, without those that are the default."""
+    values = source.model_dump(mode="json", exclude_defaults=True)
+    return {"name": source.name, "kind": source.kind, **values}
 
 
 def _problem(error: Any) -> str:

@@ -32,7 +32,7 @@ class Compute:
         native = settings.precision is Precision.BFLOAT16 or (
             settings.precision is Precision.AUTO and _multiplies_bfloat16(device)
         )
-        threads = settings.threads or len(os.sched_getaffinity(0))
+        threads = settings.threads or _cores()
         return cls(device, torch.bfloat16 if native else torch.float32, threads, settings.deterministic)
 
     @property
@@ -43,6 +43,8 @@ class Compute:
             "device": self.device.type,
             "precision": str(self.autocast).removeprefix("torch."),
             "threads": self.threads,
+            "deterministic": self.deterministic,
+            "processor": torch.backends.cpu.get_cpu_capability(),
         }
 
     @contextmanager
@@ -72,6 +74,11 @@ class Compute:
     def reduced(self) -> torch.autocast:
         """The context in which a training step runs forward."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast is torch.bfloat16)
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS cannot say, it has all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device_name(wanted: Device) -> str:

@@ -16,8 +16,9 @@ from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_under_dropout, pearson
+from selfai_pipeline.training.provenance import chain_of, check_unseen
 from selfai_pipeline.training.recovery import RecoveryPoint
-from selfai_pipeline.training.settings import ComputeSettings, FinetuneSettings, HeadStart
+from selfai_pipeline.training.settings import FINETUNE_CODE, ComputeSettings, FinetuneSettings, HeadStart
 from selfai_pipeline.training.trainer import EpochReport, Trainer, TrainingState
 
 ASSET = "finetuned_scorer"
@@ -79,8 +80,12 @@ class FinetuneStage:
             network.head.bias.fill_(self.data.train_mean)
             if self.settings.head_start is HeadStart.RIDGE:
                 embeddings = as_vectors(embed_rows(network, self.data.train, feed=self.feed))
-                scores = self.data.scores[self.data.train]
-                probe = fit_under_dropout(embeddings, scores, dropout=self.settings.dropout)
+                probe = fit_under_dropout(
+                    embeddings,
+                    self.data.scores[self.data.train],
+                    weights=self.data.weights[self.data.train],
+                    dropout=self.settings.dropout,
+                )
                 network.head.weight.copy_(torch.from_numpy(probe.coefficients)[None])
                 network.head.bias.fill_(probe.intercept)
 
@@ -99,18 +104,21 @@ def finetune_scorer(
     The kept weights are those of the epoch with the highest validation Pearson.
 
     Raises:
-        InputError: the checkpoint does not fit, or the table has too few rows or constant scores.
+        InputError: the checkpoint does not fit, it has learnt from faces that are now held out, or the
+            table has too few rows or constant scores.
         TrainingDiverged: the loss stopped being finite.
     """
     machine = Compute.from_settings(compute)
     parent = load_checkpoint(widened, store=store)
+    check_unseen(chain_of(widened, store=store), labels=labels, store=store)
     data = LabelledPixels.load(labels, store=store, size=parent.input_size)
     run = {
         "asset": ASSET,
         "inputs": {"labels": labels.sha256, "parent": widened.sha256},
         "settings": settings.model_dump(mode="json"),
     }
-    recovery = RecoveryPoint.of({**run, "environment": machine.environment}, store=store)
+    made_by = {"code": FINETUNE_CODE, "environment": machine.environment}
+    recovery = RecoveryPoint.of({**run, **made_by}, store=store)
     stage = FinetuneStage(data, settings, machine)
 
     def start() -> Network:
@@ -126,7 +134,7 @@ def finetune_scorer(
         )
         state = trainer.fit(start)
         figures = stage.validate(state.judged)
-    ref = save_checkpoint(
+    return save_checkpoint(
         state.judged,
         asset=ASSET,
         record={
@@ -143,5 +151,3 @@ def finetune_scorer(
         rows=len(data.train),
         store=store,
     )
-    recovery.clear()
-    return ref

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfai_pipeline.networks.net2net import map_optimizer
+from selfai_pipeline.networks.net2net import Growth, map_optimizer
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.operators import parse_operator
 from selfai_pipeline.networks.sameness import deviation
@@ -46,6 +46,12 @@ class Grown:
     event: dict[str, Any]
 
 
+def apply(operator: str, network: Network, *, imbalance: float, seed: int) -> Growth:
+    """The operator on one network; the same seed copies the same channels of another of its shape."""
+    generator = torch.Generator().manual_seed(seed)
+    return parse_operator(operator).apply(network, imbalance=imbalance, generator=generator)
+
+
 def grow(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -59,16 +65,15 @@ def grow(
 ) -> Grown:
     """Apply `operator` and measure what it did to the function on `probe` [n, 3, h, w].
 
-    The event has `operator`, `parameters_before` and `_after`, and the relative deviation of the
-    embedding distances in float64, float32 and bfloat16.
+    The event has `operator`, `parameters_before` and `_after`, and the largest relative deviation (see
+    `Deviation`) in float64, float32 and bfloat16.
     """
-    generator = torch.Generator().manual_seed(seed)
-    growth = parse_operator(operator).apply(network, imbalance=imbalance, generator=generator)
+    growth = apply(operator, network, imbalance=imbalance, seed=seed)
     place(growth.network)
     after = new_optimizer(growth.network)
     map_optimizer(optimizer, after, network=network, growth=growth)
     moved = {
-        str(dtype).removeprefix("torch."): deviation(network, growth.network, probe, dtype=dtype).distance
+        str(dtype).removeprefix("torch."): deviation(network, growth.network, probe, dtype=dtype).largest
         for dtype in (torch.float64, torch.float32, torch.bfloat16)
     }
     event = {
@@ -78,7 +83,7 @@ def grow(
         **{f"deviation_{name}": value for name, value in moved.items()},
     }
     logger.info(
-        "Net2Net `%s`: %d -> %d parameters, distances moved by %.1e (float64)",
+        "Net2Net `%s`: %d -> %d parameters, function moved by %.1e (float64)",
         operator,
         event["parameters_before"],
         event["parameters_after"],

@@ -21,4 +21,5 @@ def embed_rows(network: Network, rows: NDArray[np.int64], *, feed: PixelFeed) ->
 
 
 def as_vectors(values: Tensor) -> NDArray[np.float64]:
-    return values.detach().double().cpu().numpy()
+    """Float64 on the CPU; Apple's GPU has no float64, so the move comes first."""
+    return values.detach().cpu().double().numpy()

@@ -64,19 +64,21 @@ def fit_probe(embeddings: Vector, scores: Vector) -> LinearProbe:
     return LinearProbe(coefficients, float(scores.mean() - middle @ coefficients))
 
 
-def fit_under_dropout(embeddings: Vector, scores: Vector, *, dropout: float) -> LinearProbe:
-    """The linear layer that has the least expected squared error while `dropout` acts on its inputs.
+def fit_under_dropout(embeddings: Vector, scores: Vector, *, weights: Vector, dropout: float) -> LinearProbe:
+    """The linear layer with the least expected squared error while `dropout` acts on its inputs [n, d].
 
-    Dropout at rate p adds n p / (1 - p) E[x_k^2] w_k^2 to the squared error, so this is a ridge regression on
-    inputs scaled to unit mean square (Srivastava et al. 2014, JMLR 15, section 9.1).
+    The expectation is over rows drawn in proportion to `weights` [n]. Dropout at rate p adds
+    p / (1 - p) E[x_k^2] c_k^2 to it for a coefficient c_k, so this is a ridge regression on inputs scaled to
+    unit mean square (Srivastava et al. 2014, JMLR 15, section 9.1).
     """
-    n = len(scores)
-    scale = np.sqrt(np.mean(embeddings**2, axis=0))
-    scaled = embeddings / np.where(scale > 1e-12, scale, 1.0)
-    middle = scaled.mean(axis=0)
-    penalty = n * dropout / (1.0 - dropout) + PENALTIES[0]
-    gram = (scaled - middle).T @ (scaled - middle) + penalty * np.eye(scaled.shape[1])
-    weights = np.linalg.solve(gram, (scaled - middle).T @ (scores - scores.mean()))
+    share = weights / weights.sum()
+    scale = np.sqrt(share @ embeddings**2)
     unit = np.where(scale > 1e-12, scale, 1.0)
-    coefficients = weights / unit
-    return LinearProbe(coefficients, float(scores.mean() - (middle * unit) @ coefficients))
+    scaled = embeddings / unit
+    middle, mean_score = share @ scaled, float(share @ scores)
+    centred = scaled - middle
+    # the least penalty, that of PENALTIES, keeps the system solvable without dropout
+    penalty = dropout / (1.0 - dropout) + PENALTIES[0] / len(scores)
+    gram = centred.T @ (share[:, None] * centred) + penalty * np.eye(scaled.shape[1])
+    coefficients = np.linalg.solve(gram, centred.T @ (share * (scores - mean_score))) / unit
+    return LinearProbe(coefficients, float(mean_score - (middle * unit) @ coefficients))

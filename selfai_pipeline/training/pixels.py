@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from selfai_pipeline.tables import TableRef
 logger = logging.getLogger("selfai.training")
 
 Pixels = NDArray[np.uint8]
+
+SECONDS_KEPT = 14 * 86400.0
+SECONDS_OF_A_PART = 3600.0
 
 
 def resize_crop(crop: Pixels, size: int) -> Pixels:
@@ -76,16 +80,27 @@ def load_pixels(labels: TableRef, *, store: Store, size: int) -> Pixels:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the permissions."
         ) from error
+    _sweep(path)
     written = _open(path)
     if written is None:
         raise StorageError(f"{path}: cannot be read right after it was written. Check the disk.")
     return written
 
 
+def _sweep(written: Path) -> None:
+    """Delete caches that nothing has opened for two weeks, and what killed processes left half-written."""
+    longest = {".npy": SECONDS_KEPT, ".part": SECONDS_OF_A_PART}
+    for path in written.parent.iterdir():
+        age = time.time() - path.stat().st_mtime
+        if path != written and age > longest.get(path.suffix, SECONDS_KEPT):
+            path.unlink(missing_ok=True)
+
+
 def _open(path: Path) -> Pixels | None:
-    """The cached array, or None where the file is no whole array of numbers."""
+    """The cached array, or None where the file is no whole array of numbers; notes that it was used."""
     try:
         array: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        path.touch()
     except (ValueError, EOFError):
         return None
     return array

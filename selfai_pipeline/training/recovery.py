@@ -1,8 +1,9 @@
-"""The recovery point of an unfinished run: all that the next epoch depends on, replaced after every epoch.
+"""The recovery point of a run: all that its next epoch depends on, replaced after every epoch.
 
 It is the pipeline's own file under `home.cache`, is read with `weights_only=True`, and is apart from
-checkpoints: a finished run deletes it. Its name covers the inputs, the settings and the environment that
-decides about the last bit, so that a run never goes on from something that would give other weights.
+checkpoints. Its name covers the inputs, the settings, the version of the code and the environment that
+decides about the last bit, so that a run never goes on from something that would give other weights. It
+stays after the last epoch: whatever fails behind training (a full disk, the registry) costs no epoch.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +26,10 @@ from selfai_pipeline.store import Store
 VERSION = 1
 HEXADECIMALS = 64
 """The file starts with the SHA-256 of the rest."""
+KEPT = 3
+"""Recovery points of an asset that stay: the run's own and those of the settings used before."""
+SECONDS_OF_A_PART = 3600.0
+"""Age at which a half-written file is what a killed process left behind."""
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -40,7 +46,8 @@ class RecoveryPoint:
     @classmethod
     def of(cls, run: Mapping[str, Any], *, store: Store) -> "RecoveryPoint":
         """The recovery point of the run that `run` (asset, inputs, settings, environment) describes."""
-        return cls(store.home.cache / "recovery" / f"{fingerprint({**run, 'version': VERSION})}.pt")
+        name = f"{run['asset']}-{fingerprint({**run, 'version': VERSION})}.pt"
+        return cls(store.home.cache / "recovery" / name)
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Replace the file in one move; a kill at any moment leaves the old one or the new one.
@@ -62,6 +69,7 @@ class RecoveryPoint:
                 part.replace(self.path)
             finally:
                 part.unlink(missing_ok=True)
+            self._sweep()
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot be written ({error.strerror or error}). Free some space or mend the "
@@ -93,5 +101,12 @@ class RecoveryPoint:
             f"{self.path}: the recovery point cannot be used, {why}. Delete it to train from the beginning."
         )
 
-    def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        """Delete the asset's oldest recovery points, and parts that no process writes any more."""
+        asset = self.path.name.rsplit("-", 1)[0]
+        written = {path: path.stat().st_mtime for path in self.path.parent.glob(f"{asset}-*")}
+        points = sorted((path for path in written if path.suffix == ".pt"), key=written.__getitem__)
+        left = time.time() - SECONDS_OF_A_PART
+        parts = [path for path in written if path.suffix == ".part" and written[path] < left]
+        for path in [*points[:-KEPT], *parts]:
+            path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint
 from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.inference import as_vectors
 from selfai_pipeline.training.pixels import Pixels, resize_crop
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -74,5 +75,5 @@ class Scorer:
         with self.compute.session(), torch.inference_mode():
             for start in range(0, len(crops), BATCH):
                 batch = self.prepare(crops[start : start + BATCH])
-                scores[start : start + BATCH] = self.network(batch).double().cpu().numpy()
+                scores[start : start + BATCH] = as_vectors(self.network(batch))
         return scores

@@ -7,6 +7,12 @@ from pydantic import Field
 
 from selfai_pipeline.environment import Settings
 
+SIAMESE_CODE = "1"
+WIDEN_CODE = "1"
+FINETUNE_CODE = "1"
+"""Code versions of the training assets: raised by whoever changes what a stage computes. A recovery point of
+another version is not gone on from."""
+
 
 class Device(StrEnum):
     """`auto` takes a CUDA device where there is one, then Apple's GPU, then the processor."""

@@ -11,20 +11,25 @@ from torch import Tensor
 from selfai_pipeline.errors import InputError, UndefinedMetric
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.operators import parse_plan
-from selfai_pipeline.networks.siamese import hinge_embedding_loss, pair_distances, pair_kinds
+from selfai_pipeline.networks.siamese import (
+    has_both_kinds,
+    hinge_embedding_loss,
+    pair_distances,
+    pair_figures,
+)
 from selfai_pipeline.networks.stages import UnfitStages, tiny_darknet
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.compute import Compute
-from selfai_pipeline.training.growth import StallRule, grow
+from selfai_pipeline.training.growth import StallRule, apply, grow
 from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_probe, pearson
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import derived_seed
-from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings
+from selfai_pipeline.training.settings import SIAMESE_CODE, ComputeSettings, SiameseSettings
 from selfai_pipeline.training.trainer import EpochReport, Trainer, TrainingState
 
 logger = logging.getLogger("selfai.training")
@@ -61,16 +66,25 @@ class SiameseStage:
         )
 
     def loss(self, network: Network, pictures: Tensor, rows: Tensor) -> Tensor:
-        return self._pair_loss(network.embed(pictures).float(), rows, network)
+        embeddings = network.embed(pictures).float()
+        return hinge_embedding_loss(
+            pair_distances(embeddings, network.distance_weights),
+            self.classes[rows].to(embeddings.device),
+            margin=self.settings.margin,
+            negative_from=self.negative_from,
+        )
 
     def validate(self, network: Network) -> dict[str, float]:
         """The loss over all validation pairs, their mean distance, and what a linear probe reads."""
         validation = embed_rows(network, self.data.validation, feed=self.feed)
-        rows = torch.from_numpy(self.data.validation)
-        figures = {
-            "validation_loss": float(self._pair_loss(validation, rows, network)),
-            "mean_distance": float(_mean_off_diagonal(pair_distances(validation, network.distance_weights))),
-        }
+        pairs = pair_figures(
+            validation,
+            network.distance_weights,
+            self.classes[torch.from_numpy(self.data.validation)].to(validation.device),
+            margin=self.settings.margin,
+            negative_from=self.negative_from,
+        )
+        figures = {"validation_loss": pairs.loss, "mean_distance": pairs.mean_distance}
         train = as_vectors(embed_rows(network, self.probed, feed=self.feed))
         probe = fit_probe(train, self.data.scores[self.probed])
         try:
@@ -88,28 +102,25 @@ class SiameseStage:
         done = len(state.growth)
         if not stalled or done == len(self.settings.growth_plan) or state.epoch == self.settings.epochs:
             return
+        operator, imbalance = self.settings.growth_plan[done], self.settings.growth_imbalance
+        seed = derived_seed(self.settings.seed, "growth", done)
         grown = grow(
             state.network,
             state.optimizer,
-            operator=self.settings.growth_plan[done],
-            imbalance=self.settings.growth_imbalance,
-            seed=derived_seed(self.settings.seed, "growth", done),
+            operator=operator,
+            imbalance=imbalance,
+            seed=seed,
             probe=normalise(self.feed(torch.from_numpy(self.data.validation[:PICTURES_COMPARED]))),
             new_optimizer=self.optimizer,
             place=self.compute.place,
         )
-        after = self.validate(grown.network)["validation_loss"]
-        state.growth.append({**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after})
         state.network, state.optimizer = grown.network, grown.optimizer
+        if state.average is not None:
+            larger = apply(operator, state.average, imbalance=imbalance, seed=seed).network
+            state.average = self.compute.place(larger)
+        after = self.validate(state.judged)["validation_loss"]
+        state.growth.append({**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after})
         state.memory.update(lowest=after, waited=0)
-
-    def _pair_loss(self, embeddings: Tensor, rows: Tensor, network: Network) -> Tensor:
-        return hinge_embedding_loss(
-            pair_distances(embeddings, network.distance_weights),
-            self.classes[rows].to(embeddings.device),
-            margin=self.settings.margin,
-            negative_from=self.negative_from,
-        )
 
 
 def pretrain_siamese(
@@ -145,14 +156,15 @@ def pretrain_siamese(
         "inputs": {"labels": labels.sha256},
         "settings": settings.model_dump(mode="json"),
     }
-    recovery = RecoveryPoint.of({**run, "environment": machine.environment}, store=store)
+    made_by = {"code": SIAMESE_CODE, "environment": machine.environment}
+    recovery = RecoveryPoint.of({**run, **made_by}, store=store)
     stage = SiameseStage(data, settings, machine, negative_from=negative_from)
     with machine.session():
         state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
             lambda: Network(stages, seed=derived_seed(settings.seed, "weights"))
         )
         figures = stage.validate(state.network)
-    ref = save_checkpoint(
+    return save_checkpoint(
         state.network,
         asset=ASSET,
         record={
@@ -171,8 +183,6 @@ def pretrain_siamese(
         rows=len(data.train),
         store=store,
     )
-    recovery.clear()
-    return ref
 
 
 def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, where: str) -> int:
@@ -185,7 +195,7 @@ def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, w
     """
     for apart in range(wanted, 0, -1):
         kinds = {
-            name: [bool(pairs.any()) for pairs in pair_kinds(torch.from_numpy(split), negative_from=apart)]
+            name: has_both_kinds(torch.from_numpy(split), negative_from=apart)
             for name, split in classes.items()
         }
         if all(all(both) for both in kinds.values()):
@@ -201,8 +211,3 @@ def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, w
         where=where,
         mend="Rate more pictures, over more of the scale.",
     )
-
-
-def _mean_off_diagonal(distances: Tensor) -> Tensor:
-    n = len(distances)
-    return distances.sum() / (n * (n - 1))

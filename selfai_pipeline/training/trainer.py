@@ -30,7 +30,10 @@ from selfai_pipeline.training.settings import AugmentationSettings
 logger = logging.getLogger("selfai.training")
 
 EpochReport = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its figures, all finite."""
+"""Called after each epoch with its number, from 1, and its figures, all finite.
+
+A run that goes on reports the epochs before it again, without their speed, so that a curve is whole.
+"""
 
 FINAL_RATE = 0.02
 
@@ -134,14 +137,19 @@ class Trainer:
             TrainingDiverged: the loss stopped being finite.
         """
         state = self._resume() or self._begin(start())
+        for figures in state.history:
+            self.report(int(figures["epoch"]), {name: figures[name] for name in figures if name != "epoch"})
         while state.epoch < self.settings.epochs:
-            self._epoch(state)
+            figures = self._epoch(state)
+            # first what the next epoch needs: a report that fails then costs nothing
             self.recovery.write(self._pack(state))
+            self.report(state.epoch, figures)
         if state.best:
             state.judged.load_state_dict(state.best)
         return state
 
-    def _epoch(self, state: TrainingState) -> None:
+    def _epoch(self, state: TrainingState) -> dict[str, float]:
+        """One epoch; returns its figures, its speed among them, which is no part of the state."""
         started, epoch, settings = time.perf_counter(), state.epoch + 1, self.settings
         rows = torch.from_numpy(self.data.train)
         weights = torch.from_numpy(self.data.weights[self.data.train])
@@ -180,7 +188,7 @@ class Trainer:
         logger.info(
             "%s epoch %d of %d: %s, %.0f pictures/s", self.stage.name, epoch, settings.epochs, summary, speed
         )
-        self.report(epoch, {**figures, "pictures_per_second": speed})
+        return {**figures, "pictures_per_second": speed}
 
     def _step(self, state: TrainingState, pictures: Tensor, rows: Tensor, *, step: int) -> float:
         """One batch, one step of the optimizer; returns the loss."""
@@ -200,9 +208,10 @@ class Trainer:
         return value
 
     def _diverged(self, what: str, state: TrainingState, *, step: int) -> TrainingDiverged:
-        kept = f"epoch {state.epoch} is kept in {self.recovery.path}" if state.epoch else "no epoch ended yet"
+        best = f" (the best epoch so far was {state.best_epoch})" if state.best_epoch else ""
         return TrainingDiverged(
-            f"{self.stage.name}: {what} at step {step}; {kept}. Lower the learning rate and run again."
+            f"{self.stage.name}: {what} at step {step}{best}. Lower learning_rate and materialize again: "
+            "with other settings training starts from the beginning."
         )
 
     def _note_best(self, state: TrainingState, figures: Mapping[str, float], epoch: int) -> None:

@@ -26,9 +26,8 @@ class InexactWidening(SelfaiError):
 def widen_checkpoint(siamese: CheckpointRef, *, store: Store, settings: WidenSettings) -> CheckpointRef:
     """Every layer of the trunk `factor` times as wide, embedding distances (and scores, with a head) kept.
 
-    The record's metrics have `deviation_float64`, `deviation_float32` and `deviation_bfloat16` of the
-    distances, and with a head `output_deviation_...`: largest difference over largest value, on random
-    pictures.
+    The record's metrics have `deviation_float64`, `deviation_float32` and `deviation_bfloat16`: the largest
+    of the three deviations of `Deviation`, on random pictures.
 
     Raises:
         InexactWidening: the deviation in float64 is above the tolerance; nothing is stored.
@@ -44,9 +43,7 @@ def widen_checkpoint(siamese: CheckpointRef, *, store: Store, settings: WidenSet
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         moved = deviation(parent.network, wide, pictures, dtype=dtype)
         name = str(dtype).removeprefix("torch.")
-        metrics[f"deviation_{name}"] = moved.distance
-        if moved.output is not None:
-            metrics[f"output_deviation_{name}"] = moved.output
+        metrics[f"deviation_{name}"] = moved.largest
         if dtype is torch.float64 and not moved.largest < settings.tolerance:
             raise InexactWidening(
                 f"{ASSET}: widening moved the function by {moved.largest:.1e} in float64, "
@@ -55,7 +52,7 @@ def widen_checkpoint(siamese: CheckpointRef, *, store: Store, settings: WidenSet
     metrics["parameters_before"] = parent.network.parameter_count
     metrics["parameters"] = wide.parameter_count
     logger.info(
-        "widened %d -> %d parameters, distances moved by %.1e (float64), %.1e (float32)",
+        "widened %d -> %d parameters, function moved by %.1e (float64), %.1e (float32)",
         metrics["parameters_before"],
         metrics["parameters"],
         metrics["deviation_float64"],

@@ -1,202 +1,297 @@
 """The data stages, each materialized for real in a temporary folder, on pictures good and bad."""
 
-import io
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-import numpy as np
+import cv2
 import pytest
 from PIL import Image
 
-from assets.aligned_faces import aligned_faces, aligned_faces_checks
-from assets.annotations import annotations, annotations_checks
-from assets.pruned_set import pruned_set, pruned_set_checks
-from assets.raw_crawl import raw_crawl, raw_crawl_checks
-from resources.environments import resources_for
-from selfai_pipeline.environment import Environment
-from selfai_pipeline.home import Home
-from selfai_pipeline.sources.settings import FolderSource, RatingsFile, save_sources
-from selfai_pipeline.store import Store
+from assets.aligned_faces import aligned_faces
+from assets.graph import is_current
+from assets.pruned_set import pruned_set
+from assets.raw_crawl import raw_crawl
+from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
+from selfai_pipeline.sources.gallery.portraits import render_portrait
+from selfai_pipeline.sources.gallery.settings import GallerySettings
+from selfai_pipeline.sources.journal import STORED, Found, Journal, Outcome
+from selfai_pipeline.sources.settings import PagesSource
 
-DAY = "2026-02-03"
-Materialize = Callable[..., dg.ExecuteInProcessResult]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "pictures"
-    place.mkdir()
-    return place
+Rows = list[dict[str, Any]]
 
 
-@pytest.fixture
-def materialize(home: Home, folder: Path) -> Materialize:
-    ratings = RatingsFile(path=str(folder.parent / "ratings.csv"))
-    save_sources(
-        home.sources_file,
-        [FolderSource(kind="folder", name="mine", path=str(folder), day=DAY, ratings=[ratings])],
-    )
-
-    def run(asset: dg.AssetsDefinition, checks: dg.AssetChecksDefinition, **more: Any) -> Any:
-        return dg.materialize(
-            [raw_crawl, pruned_set, aligned_faces, annotations, checks],
-            selection=dg.AssetSelection.assets(asset),
-            resources=resources_for(Environment.SAMPLE, home),
-            raise_on_error=False,
-            **more,
-        )
-
-    return run
+def changed(rows: Rows, **values: Any) -> Rows:
+    """The rows, the first of them with other values."""
+    return [{**rows[0], **values}, *rows[1:]]
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (300, 300), **options: Any) -> bytes:
-    rng = np.random.default_rng(7)
-    coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-    sharp = np.asarray(coarse.resize(size, Image.Resampling.NEAREST)) // 2 + rng.integers(
-        0, 90, (*size[::-1], 3)
-    )
-    sink = io.BytesIO()
-    Image.fromarray(sharp.astype(np.uint8)).convert(mode).save(sink, **{"format": "PNG", **options})
-    return sink.getvalue()
+def without_first(rows: Rows) -> Rows:
+    return rows[1:]
 
 
-def rows_of(store: Store, asset: str, partition: str = DAY) -> dict[str, dict[str, Any]]:
-    table = store.tables.read_all(store.tables.snapshot(asset, [partition])).to_pylist()
-    return {row.get("url", "").removeprefix("file:"): row for row in table}
+@pytest.fixture(scope="module")
+def portraits() -> list[bytes]:
+    """Three rendered portraits, as PNG files."""
+    items = plan_gallery(GallerySettings(days=["2026-02-03"], portraits_per_day=12))["2026-02-03"]
+    shown = [item.portrait for item in items if item.kind is Kind.PORTRAIT and item.portrait is not None]
+    pictures = [render_portrait(portrait, typical_side=300).pixels for portrait in shown[:3]]
+    return [cv2.imencode(".png", pixels[..., ::-1])[1].tobytes() for pixels in pictures]
 
 
-def test_a_day_without_pictures_is_an_explicit_empty_table(
-    materialize: Materialize, folder: Path, store: Store
-) -> None:
-    for asset, checks in (
-        (raw_crawl, raw_crawl_checks),
-        (pruned_set, pruned_set_checks),
-        (aligned_faces, aligned_faces_checks),
-    ):
-        result = materialize(asset, checks, partition_key=DAY)
-        assert result.success
-        assert all(one.passed for one in result.get_asset_check_evaluations())
-        record = store.tables.current(asset.key.to_user_string(), DAY)
-        assert record is not None
+def test_a_day_without_pictures_is_an_explicit_empty_table(work: Any, verdicts: Any, errors: Any) -> None:
+    for asset in (raw_crawl, pruned_set, aligned_faces):
+        result = work.materialize(asset, days=[work.day])
+        assert result.success, errors(result)
+        assert set(verdicts(result).values()) == {True}
+        record = work.record(asset.key.to_user_string(), work.day)
         assert record.ref.rows == 0
-        assert store.tables.facts(record.ref)["state"] == "empty"  # type: ignore[arg-type]
+        assert work.store.tables.facts(record.ref)["state"] == "empty"
 
 
 def test_bad_pictures_become_rows_with_a_reason_and_good_ones_go_on(
-    materialize: Materialize, folder: Path, store: Store
+    work: Any, picture: Callable[..., bytes]
 ) -> None:
     jpeg = picture(format="JPEG", quality=90)
     orientation = Image.Exif()
     orientation[0x0112] = 6
     files = {
-        "good.png": picture(),
+        "good.png": picture(seed=1),
         "zero.jpg": b"",
         "text.jpg": b"<html>no picture</html>",
         "truncated.jpg": jpeg[: len(jpeg) // 2],
-        "grey.png": picture("L"),
-        "alpha.png": picture("RGBA"),
-        "print.jpg": picture("CMYK", format="JPEG", quality=91),
-        "turned.jpg": picture(size=(320, 240), format="JPEG", quality=92, exif=orientation),
+        "grey.png": picture("L", seed=2),
+        "alpha.png": picture("RGBA", seed=3),
+        "print.jpg": picture("CMYK", seed=4, format="JPEG", quality=91),
+        "turned.jpg": picture(size=(320, 240), seed=5, format="JPEG", quality=92, exif=orientation),
+        "again.png": picture(seed=1, size=(280, 280)),
+        "same.png": picture(seed=1),
         "tiny.png": picture(size=(20, 20)),
+        "huge.png": huge_png(),
     }
     for name, content in files.items():
-        (folder / name).write_bytes(content)
-    (folder / "huge.png").write_bytes(huge_png())
+        (work.folder / name).write_bytes(content)
 
-    assert materialize(raw_crawl, raw_crawl_checks, partition_key=DAY).success
-    assert materialize(pruned_set, pruned_set_checks, partition_key=DAY).success
+    assert work.materialize(raw_crawl, pruned_set, days=[work.day]).success
 
-    crawled = {name: row["reason"] for name, row in rows_of(store, "raw_crawl").items() if row["reason"]}
-    assert crawled == {
+    crawled = {name: row["reason"] for name, row in work.by_name("raw_crawl", work.day).items()}
+    refused = {name: reason for name, reason in crawled.items() if reason}
+    assert refused == {
         "zero.jpg": "empty_file",
         "text.jpg": "not_a_picture",
         "truncated.jpg": "truncated",
         "huge.png": "too_many_pixels",
     }
-    pruned = rows_of(store, "pruned_set")
-    assert set(pruned) == set(files) - set(crawled)
-    assert pruned["tiny.png"]["reason"] == "too_small"
+    pruned = work.by_name("pruned_set", work.day)
+    assert {name: row["reason"] for name, row in pruned.items() if not row["kept"]} == {
+        "tiny.png": "too_small",
+        "same.png": "exact_duplicate",
+        "again.png": "near_duplicate",
+    }
+    kept = {"good.png", "grey.png", "alpha.png", "print.jpg", "turned.jpg"}
+    assert {name for name, row in pruned.items() if row["kept"]} == kept
     assert (pruned["turned.jpg"]["width"], pruned["turned.jpg"]["height"]) == (240, 320)
-    assert all(row["reason"] in (None, "near_duplicate", "too_small") for row in pruned.values())
 
 
 def huge_png() -> bytes:
     """The header of a picture of 100 megapixels; no pixel of it is ever decoded."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
 
     header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
     parts = [chunk(b"IHDR", header), chunk(b"IDAT", b""), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_metadata_counts_rows_and_names_the_hash(
-    materialize: Materialize, folder: Path, store: Store
-) -> None:
-    (folder / "good.png").write_bytes(picture())
-    result = materialize(raw_crawl, raw_crawl_checks, partition_key=DAY)
+def test_metadata_counts_rows_and_names_the_hash(work: Any, picture: Callable[..., bytes]) -> None:
+    (work.folder / "good.png").write_bytes(picture())
+    result = work.materialize(raw_crawl, days=[work.day])
     (event,) = result.get_asset_materialization_events()
-    record = store.tables.current("raw_crawl", DAY)
-    assert record is not None
-    metadata = event.materialization.metadata
-    assert metadata["sha256"].value == record.ref.sha256
-    assert metadata["dagster/row_count"].value == 1
-    assert event.materialization.tags["dagster/data_version"] == record.ref.sha256
+    ref = work.record("raw_crawl", work.day).ref
+    assert event.materialization.metadata["sha256"].value == ref.sha256
+    assert event.materialization.metadata["dagster/row_count"].value == 1
+    assert event.materialization.tags["dagster/data_version"] == ref.sha256
 
 
-def test_a_stage_without_its_input_says_what_to_materialize_first(materialize: Materialize) -> None:
-    result = materialize(pruned_set, pruned_set_checks, partition_key=DAY)
+def test_a_stage_without_its_input_says_what_to_materialize_first(work: Any, errors: Any) -> None:
+    result = work.materialize(pruned_set, days=[work.day])
     assert not result.success
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    text = str(failure.step_failure_data.error)
-    assert f"raw_crawl, {DAY}: nothing has been materialized here yet. Materialize raw_crawl first." in text
+    message = f"raw_crawl, {work.day}: nothing has been materialized here yet. Materialize raw_crawl first."
+    assert message in errors(result)
 
 
-def test_a_lost_picture_fails_the_check_of_completeness(
-    materialize: Materialize, folder: Path, store: Store
+@pytest.fixture
+def crawled(work: Any, portraits: list[bytes]) -> Any:
+    """The workplace after a crawl of three portraits."""
+    for number, content in enumerate(portraits):
+        (work.folder / f"{number}.png").write_bytes(content)
+    assert work.materialize(raw_crawl, days=[work.day]).success
+    return work
+
+
+def test_a_lost_picture_fails_the_completeness_of_the_crawl(crawled: Any, verdicts: Any) -> None:
+    crawled.store.pictures.delete(crawled.rows("raw_crawl", crawled.day)[0]["image_id"])
+    result = crawled.materialize(raw_crawl, days=[crawled.day])
+    assert not result.success
+    assert verdicts(result) == {"completeness": False, "sanity": True, "quality_floor": True}
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_a_source_that_cannot_be_reached_is_named_and_stops_nothing_behind_it(
+    work: Any, portraits: list[bytes], verdicts: Any, errors: Any, days: int
 ) -> None:
-    (folder / "good.png").write_bytes(picture())
-    assert materialize(raw_crawl, raw_crawl_checks, partition_key=DAY).success
-    (row,) = rows_of(store, "raw_crawl").values()
-    store.pictures.delete(row["image_id"])
-    results = raw_crawl_checks(store.tables.snapshot("raw_crawl"), store=store)
-    passed = {result.check_name: result.passed for result in results}
-    assert passed == {"completeness": False, "sanity": True, "quality_floor": True}
+    start = "http://127.0.0.1:1"
+    down = PagesSource(
+        name="down",
+        start_urls=[f"{start}/a/{{day}}", f"{start}/b/{{day}}", f"{start}/c/{{day}}"],
+        allowed_addresses=["127.0.0.1:1"],
+    )
+    both = [work.day, work.next_day][:days]
+    for day in both:
+        (work.folder / day).mkdir()
+        (work.folder / day / "0.png").write_bytes(portraits[0])
+    here = [work.source(name=f"mine-{day}", path=str(work.folder / day), day=day) for day in both]
+    work.declare(down, *here)
+    result = work.materialize(raw_crawl, pruned_set, days=both)
+    assert result.success, errors(result)
+    assert [row["kept"] for day in both for row in work.rows("pruned_set", day)] == [True] * days
+    failed = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert {one.check_name for one in failed} == {"completeness"}
+    assert f"source down, {both[-1]}: it cannot be reached" in failed[-1].description
+    assert verdicts(result)["quality_floor"]
+    assert not is_current(raw_crawl, work.day, store=work.store)
 
 
-def test_ratings_come_in_on_the_common_scale(materialize: Materialize, folder: Path, store: Store) -> None:
-    (folder / "good.png").write_bytes(picture())
-    (folder.parent / "ratings.csv").write_text("image,annotator,score\ngood.png,ann,7\ngood.png,ben,5\n")
-    assert materialize(raw_crawl, raw_crawl_checks, partition_key=DAY).success
-    result = materialize(annotations, annotations_checks)
-    assert result.success, [str(e.step_failure_data.error) for e in result.all_events if e.is_step_failure]
-    table = store.tables.read_all(store.tables.snapshot("annotations"))
-    assert table.column("score").to_pylist() == [7.0, 5.0]
+def test_a_stored_row_without_its_facts_fails_the_sanity_of_the_crawl(crawled: Any, verdicts: Any) -> None:
+    image_id = crawled.rows("raw_crawl", crawled.day)[0]["image_id"]
+    with Journal(crawled.home.journal_url) as journal:
+        found = Found((crawled.folder / "vanished.png").as_uri(), "file")
+        journal.record("mine", crawled.day, Outcome(found, STORED, "", image_id=image_id))
+    result = crawled.materialize(raw_crawl, days=[crawled.day])
+    assert verdicts(result) == {"completeness": True, "sanity": False, "quality_floor": True}
+
+
+def test_a_crawl_of_which_half_failed_is_below_the_floor(crawled: Any, verdicts: Any) -> None:
+    for number in range(3):
+        (crawled.folder / f"link-{number}.png").symlink_to(crawled.folder / "nowhere")
+    result = crawled.materialize(raw_crawl, days=[crawled.day])
+    assert verdicts(result) == {"completeness": True, "sanity": True, "quality_floor": False}
+
+
+PRUNING = ("selfai_pipeline.pictures.prune", "prune_day")
+ALIGNING = ("selfai_pipeline.faces.align", "align_day")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("change", "failing"),
     [
-        ("image,score\ngood.png,7\n", "annotator"),
-        ("image,annotator,score\ngood.png,ann,70\n", "70"),
-        ("", "empty"),
+        (without_first, "completeness"),
+        (lambda rows: [rows[1], *rows[1:]], "completeness"),
+        (lambda rows: changed(rows, perceptual_hash=None), "sanity"),
+        (lambda rows: changed(rows, kept=False), "sanity"),
     ],
+    ids=["a row lost", "one row lost, another twice", "kept without values", "dropped without a reason"],
 )
-def test_a_bad_ratings_file_fails_with_the_file_and_the_mend(
-    materialize: Materialize, folder: Path, content: str, message: str
+def test_a_wrong_pruned_set_fails_its_check(
+    crawled: Any, verdicts: Any, spoil: Any, change: Callable[[Rows], Rows], failing: str
 ) -> None:
-    (folder / "good.png").write_bytes(picture())
-    (folder.parent / "ratings.csv").write_text(content)
-    assert materialize(raw_crawl, raw_crawl_checks, partition_key=DAY).success
-    result = materialize(annotations, annotations_checks)
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    text = str(failure.step_failure_data.error)
-    assert "ratings.csv" in text
-    assert message in text
+    spoil(*PRUNING, change)
+    result = crawled.materialize(pruned_set, days=[crawled.day])
+    assert not result.success
+    assert [name for name, passed in verdicts(result).items() if not passed] == [failing]
+
+
+def test_a_day_of_junk_is_below_the_floor_of_pruning(work: Any, verdicts: Any, picture: Any) -> None:
+    for number in range(11):
+        (work.folder / f"{number}.png").write_bytes(picture(size=(20, 20), seed=number))
+    (work.folder / "good.png").write_bytes(picture())
+    result = work.materialize(raw_crawl, pruned_set, days=[work.day])
+    assert not result.success
+    evaluations = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    (failed,) = evaluations
+    assert failed.check_name == "quality_floor"
+    assert failed.description == "1 of 12 pictures kept, where a tenth is needed"
+
+
+@pytest.fixture
+def pruned(crawled: Any) -> Any:
+    """The workplace after three portraits were kept."""
+    assert crawled.materialize(pruned_set, days=[crawled.day]).success
+    return crawled
+
+
+def test_portraits_give_a_face_each_with_its_crop(pruned: Any, verdicts: Any, errors: Any) -> None:
+    result = pruned.materialize(aligned_faces, days=[pruned.day])
+    assert result.success, errors(result)
+    assert set(verdicts(result).values()) == {True}
+    rows = pruned.rows("aligned_faces", pruned.day)
+    assert len(rows) == 3
+    for row in rows:
+        crop = pruned.store.crops.get(row["crop_sha256"])
+        assert struct.unpack(">II", crop[16:24]) == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        (without_first, "completeness"),
+        (lambda rows: [*rows, rows[0]], "completeness"),
+        (lambda rows: changed(rows, residual_px=57.0), "sanity"),
+        (lambda rows: changed(rows, residual_px=float("nan")), "sanity"),
+        (lambda rows: changed(rows, border_fraction=1.5), "sanity"),
+    ],
+    ids=["a row lost", "a row too many", "large residual", "no residual", "border above 1"],
+)
+def test_a_wrong_table_of_faces_fails_its_check(
+    pruned: Any, verdicts: Any, spoil: Any, change: Callable[[Rows], Rows], failing: str
+) -> None:
+    spoil(*ALIGNING, change)
+    result = pruned.materialize(aligned_faces, days=[pruned.day])
+    assert not result.success
+    assert [name for name, passed in verdicts(result).items() if not passed] == [failing]
+
+
+def test_a_lost_crop_fails_the_completeness_of_the_faces(pruned: Any, verdicts: Any) -> None:
+    assert pruned.materialize(aligned_faces, days=[pruned.day]).success
+    pruned.store.crops.delete(pruned.rows("aligned_faces", pruned.day)[0]["crop_sha256"])
+    result = pruned.check(aligned_faces, days=[pruned.day])
+    assert not result.success
+    assert verdicts(result) == {"completeness": False, "sanity": True, "quality_floor": True}
+
+
+@pytest.mark.parametrize(("crop_size", "passes"), [(128, False), (256, True)])
+def test_the_bound_of_the_residual_follows_the_size_of_the_crop(
+    pruned: Any, verdicts: Any, spoil: Any, crop_size: int, passes: bool
+) -> None:
+    spoil(*ALIGNING, lambda rows: changed(rows, residual_px=40.0))
+    result = pruned.materialize(aligned_faces, days=[pruned.day], config={"crop_size": crop_size})
+    assert verdicts(result)["sanity"] is passes
+
+
+def test_pictures_without_faces_are_below_the_floor(work: Any, verdicts: Any, picture: Any) -> None:
+    for number in range(2):
+        (work.folder / f"{number}.png").write_bytes(picture(seed=number))
+    result = work.materialize(raw_crawl, pruned_set, aligned_faces, days=[work.day])
+    assert not result.success
+    (failed,) = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert failed.asset_key == aligned_faces.key
+    assert failed.check_name == "quality_floor"
+    assert failed.description == "0 of 2 pictures give a face, where half is needed"
+
+
+def test_a_changed_file_is_read_again(work: Any, picture: Callable[..., bytes], tmp_path: Path) -> None:
+    file = work.folder / "one.png"
+    file.write_bytes(picture(seed=1))
+    assert work.materialize(raw_crawl, days=[work.day]).success
+    (before,) = work.rows("raw_crawl", work.day)
+    stat = file.stat()
+    file.write_bytes(picture(seed=2))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert work.materialize(raw_crawl, days=[work.day]).success
+    (after,) = work.rows("raw_crawl", work.day)
+    assert after["image_id"] != before["image_id"]

@@ -1,5 +1,6 @@
 """The whole asset graph as data: a change of lineage shows in review."""
 
+import ast
 import json
 import os
 import subprocess
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import BaseModel
 
 from assets.graph import ALL_ASSETS, CONFIGS, DAILY
+from resources.compute import Compute
+from resources.detector import FaceDetector
 from selfai_pipeline.definitions import defs
+from selfai_pipeline.sources.gallery.settings import GallerySettings
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 HEAVY = ("torch", "mlflow", "cv2", "scrapy", "pandas", "faiss", "ray", "matplotlib")
@@ -58,7 +63,7 @@ def test_every_asset_declares_what_the_house_asks_for(asset: dg.AssetsDefinition
     assert spec.owners
     assert spec.code_version
     assert len(spec.description or "") > 60
-    if spec.group_name == "training":
+    if "pytorch" in spec.kinds:
         assert asset.op.pool == "gpu"
         assert "dagster-k8s/config" in asset.op.tags
 
@@ -68,12 +73,54 @@ def test_the_data_stages_share_one_policy_and_one_set_of_days() -> None:
     assert {asset.backfill_policy for asset in DAILY} == {dg.BackfillPolicy.single_run()}
 
 
-@pytest.mark.parametrize("name", sorted(set(CONFIGS) - {"annotations"}))
-def test_every_setting_is_described_and_read_by_code(name: str) -> None:
-    library = Path(__file__).parents[2] / "selfai_pipeline"
-    code = "\n".join(
-        file.read_text() for file in library.rglob("*.py") if file.name not in ("settings.py", "cli.py")
-    )
-    for field, info in CONFIGS[name].model_fields.items():
+ROOT = Path(__file__).parents[2]
+READERS: dict[str, tuple[type[BaseModel], str]] = {
+    "raw_crawl": (CONFIGS["raw_crawl"], "selfai_pipeline/sources"),
+    "pruned_set": (CONFIGS["pruned_set"], "selfai_pipeline/pictures"),
+    "aligned_faces": (CONFIGS["aligned_faces"], "selfai_pipeline/faces"),
+    "balanced_label_table": (CONFIGS["balanced_label_table"], "selfai_pipeline/labels"),
+    "siamese_checkpoint": (CONFIGS["siamese_checkpoint"], "selfai_pipeline/training"),
+    "widened_checkpoint": (CONFIGS["widened_checkpoint"], "selfai_pipeline/training"),
+    "finetuned_scorer": (CONFIGS["finetuned_scorer"], "selfai_pipeline/training"),
+    "evaluation_report": (CONFIGS["evaluation_report"], "selfai_pipeline/evaluation"),
+    "compute": (Compute, "selfai_pipeline/training"),
+    "detector": (FaceDetector, "resources/detector.py"),
+    "gallery": (GallerySettings, "selfai_pipeline/sources/gallery"),
+}
+"""Settings, and the code that they are there for."""
+
+
+def fields_read(code: str, *, holders: set[str]) -> set[str]:
+    """Names that a module reads as attributes of one of `holders`: of `settings`, of `self.settings`."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            holder = node.value
+            name = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
+            if name in holders:
+                found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_every_setting_is_described_and_read_by_its_code(name: str) -> None:
+    settings, place = READERS[name]
+    files = [ROOT / place] if place.endswith(".py") else list((ROOT / place).rglob("*.py"))
+    holders = {"self"} if place.endswith(".py") else {"settings"}
+    read: set[str] = set()
+    for file in files:
+        if file.name != "settings.py":
+            read |= fields_read(file.read_text(), holders=holders)
+    for field, info in settings.model_fields.items():
         assert info.description, f"{name}.{field} has no description"
-        assert f".{field}" in code, f"nothing reads {name}.{field}"
+    assert set(settings.model_fields) - read == set(), f"nothing reads these settings of {name}"
+
+
+def test_every_configuration_of_an_asset_is_held_to_that() -> None:
+    with_settings = {name for name, settings in CONFIGS.items() if settings.model_fields}
+    assert with_settings <= set(READERS)
+
+
+def test_a_field_counts_as_read_only_where_the_settings_are_asked_for_it() -> None:
+    code = "other.margin\nsettings.seed_of\nsettings.factor = 1\nself.settings.width + settings.seed"
+    assert fields_read(code, holders={"settings"}) == {"seed_of", "width", "seed"}

@@ -1,14 +1,18 @@
 """A file is whole or absent, and nothing is written outside of the storage."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from selfai_pipeline.errors import AlteredVersion, MissingVersion, StorageError
+from selfai_pipeline.environment import Environment
+from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
 from selfai_pipeline.home import Home
 from selfai_pipeline.picture_store import PictureStore
-from selfai_pipeline.storage import Storage
-from selfai_pipeline.store import Store
+from selfai_pipeline.storage import Storage, replace_file
+from selfai_pipeline.store import Store, open_store
 
 
 def test_what_is_written_is_read_back_and_listed(tmp_path: Path) -> None:
@@ -33,17 +37,70 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_no_part(
 ) -> None:
     storage = Storage(tmp_path)
     storage.write("file", b"old")
-    write_bytes = Path.write_bytes
 
-    def half_then_full(path: Path, content: bytes) -> int:
-        write_bytes(path, content[: len(content) // 2])
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half_then_full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         storage.write("file", b"new content")
     assert storage.read("file") == b"old"
     assert list(storage.list()) == ["file"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave the name with nothing behind it."""
+    there_when_synced = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        there_when_synced.append((tmp_path / "a" / "file").exists())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    replace_file(tmp_path / "a" / "file", b"content")
+    assert there_when_synced == [False]
+    assert (tmp_path / "a" / "file").read_bytes() == b"content"
+
+
+def test_in_production_everything_opens_the_store_that_the_setting_names(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setenv("SELFAI_STORAGE_URL", str(elsewhere))
+    assert open_store(home).files.root == str(home.root)
+    monkeypatch.setenv("SELFAI_ENV", Environment.PRODUCTION)
+    assert open_store(home).files.root == str(elsewhere)
+    assert open_store(home).home == home
+    monkeypatch.delenv("SELFAI_STORAGE_URL")
+    with pytest.raises(InputError, match=r"SELFAI_STORAGE_URL: .*Set it to an address such as s3://"):
+        open_store(home)
+
+
+def test_a_bucket_opens_without_asking_it_and_remembers_no_listing() -> None:
+    storage = Storage("s3://bucket/selfai")
+    assert storage.path("tables/a") == "bucket/selfai/tables/a"
+    assert not storage.filesystem.dircache.use_listings_cache
+
+
+def test_without_the_package_for_buckets_the_mend_is_named() -> None:
+    """In a process of its own: fsspec remembers what it has imported."""
+    code = (
+        "import sys; sys.modules['s3fs'] = None\n"
+        "from selfai_pipeline.storage import Storage, InputError\n"
+        "try: Storage('s3://bucket/selfai')\n"
+        "except InputError as error: print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "s3://bucket/selfai: files cannot be kept there" in result.stdout
+    assert "pip install --constraint constraints.txt --editable '.[s3]'" in result.stdout
+
+
+def test_an_address_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="nowhere://x: files cannot be kept there"):
+        Storage("nowhere://x")
 
 
 def test_an_object_store_holds_the_same_tables(tmp_path: Path) -> None:
@@ -74,6 +131,25 @@ def test_bytes_that_changed_under_their_name_are_refused(tmp_path: Path) -> None
     (tmp_path / pictures.relative_path(sha256)).write_bytes(b"mask")
     with pytest.raises(AlteredVersion, match=sha256):
         pictures.get(sha256)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"fa", b"mask"])
+def test_storing_bytes_again_heals_their_file(tmp_path: Path, damaged: bytes) -> None:
+    pictures = PictureStore(Storage(tmp_path), "pictures")
+    sha256 = pictures.put(b"face")
+    file = tmp_path / pictures.relative_path(sha256)
+    file.write_bytes(damaged)
+    assert (sha256 in pictures) == bool(damaged)
+    assert pictures.put(b"face") == sha256
+    assert file.read_bytes() == b"face"
+    assert sha256 in pictures
+
+
+def test_storing_the_same_bytes_again_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = PictureStore(Storage(tmp_path), "pictures")
+    pictures.put(b"face")
+    monkeypatch.setattr(Storage, "write", lambda *_: pytest.fail("written again"))
+    pictures.put(b"face")
 
 
 def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:

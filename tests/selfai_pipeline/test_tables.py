@@ -29,7 +29,6 @@ def test_a_version_is_named_by_the_sha256_of_its_file(store: Store) -> None:
     ref = store.tables.write([prediction("a", 4.5)], asset="evaluation_report")
     file = store.files.local_path(store.tables.path(ref))
     assert file.name == f"{hashlib.sha256(file.read_bytes()).hexdigest()}.parquet"
-    store.tables.verify(ref)
 
 
 def test_the_same_rows_give_the_same_hash_and_other_rows_another(store: Store) -> None:
@@ -67,8 +66,75 @@ def test_a_changed_byte_is_found(store: Store) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+    for use in (store.tables.read, store.tables.facts):
+        with pytest.raises(AlteredVersion, match=rf"{ref.sha256}.*Materialize evaluation_report again"):
+            use(ref)
+
+
+def test_writing_a_version_again_heals_its_file(store: Store) -> None:
+    ref = store.tables.write([prediction("a", 4.5)], asset="evaluation_report")
+    file = store.files.local_path(store.tables.path(ref))
+    content = file.read_bytes()
+    for damaged in (b"", content[:-1], content[:-1] + b"x"):
+        file.write_bytes(damaged)
+        with pytest.raises(AlteredVersion, match="put the file back from a copy"):
+            store.tables.read(ref)
+        assert store.tables.write([prediction("a", 4.5)], asset="evaluation_report") == ref
+        assert store.tables.read(ref).num_rows == 1
+
+
+def test_columns_come_in_the_order_they_were_asked_for_and_unknown_ones_are_refused(store: Store) -> None:
+    ref = store.tables.write([prediction("a", 4.5)], asset="evaluation_report")
+    assert store.tables.read(ref, ["predicted", "image_id"]).column_names == ["predicted", "image_id"]
+    with pytest.raises(KeyError, match="nothing"):
+        store.tables.read(ref, ["nothing"])
+
+
+def test_a_version_is_found_by_its_hash_with_its_rows(store: Store) -> None:
+    ref = store.tables.write([prediction("a", 4.5), prediction("b", 1.5)], asset="evaluation_report")
+    assert store.tables.find("evaluation_report", "all", ref.sha256) == ref
+    with pytest.raises(MissingVersion, match="not in the store"):
+        store.tables.find("evaluation_report", "all", "0" * 64)
+    store.files.local_path(store.tables.path(ref)).write_bytes(b"PAR1")
     with pytest.raises(AlteredVersion, match=ref.sha256):
-        store.tables.verify(ref)
+        store.tables.find("evaluation_report", "all", ref.sha256)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"kind": "TableRef"}', b'{"kind": "Other", "ref": {}}']
+)
+def test_a_damaged_pointer_or_record_is_named_with_the_mend(store: Store, content: bytes) -> None:
+    ref = store.tables.write([], asset="raw_crawl", partition="2026-01-02")
+    store.tables.point(Record(ref, code_version="1", settings={}, inputs={}))
+    folder = store.files.local_path("tables/raw_crawl/2026-01-02")
+    for file in (folder / "current.json", *(folder / "records").iterdir()):
+        file.write_bytes(content)
+    mend = r"Delete it\. Materialize raw_crawl for 2026-01-02 again"
+    with pytest.raises(AlteredVersion, match=rf"current\.json: .*{mend}"):
+        store.tables.current("raw_crawl", "2026-01-02")
+    with pytest.raises(AlteredVersion, match=rf"records/[0-9a-f]*\.json: .*{mend}"):
+        store.tables.records("raw_crawl", "2026-01-02")
+
+
+@pytest.mark.parametrize("kind", [TableRef, CheckpointRef])
+def test_verdicts_of_a_version_are_kept_together_and_the_later_one_counts(
+    store: Store, kind: type[TableRef | CheckpointRef]
+) -> None:
+    one, other = kind("a", "all", "1" * 64, 3), kind("a", "all", "2" * 64, 3)
+    assert store.tables.verdicts(one) == {}
+    store.tables.judge(one, {"completeness": True, "sanity": False})
+    store.tables.judge(one, {"sanity": True, "quality_floor": False})
+    assert store.tables.verdicts(one) == {"completeness": True, "sanity": True, "quality_floor": False}
+    assert store.tables.verdicts(other) == {}
+    assert store.files.exists(f"tables/a/all/verdicts/{'1' * 64}.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"sanity": "yes"}'])
+def test_damaged_verdicts_are_named_with_the_mend(store: Store, content: bytes) -> None:
+    ref = TableRef("raw_crawl", "2026-01-02", "1" * 64, 3)
+    store.files.write(f"tables/raw_crawl/2026-01-02/verdicts/{'1' * 64}.json", content)
+    with pytest.raises(AlteredVersion, match=r"verdicts/1{64}\.json: .*Delete it\. Materialize raw"):
+        store.tables.verdicts(ref)
 
 
 def test_a_missing_version_says_so(store: Store) -> None:

@@ -5,6 +5,7 @@ import datetime
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,11 +22,13 @@ from selfai_pipeline.sources.gallery.plan import PRIVATE_ADDRESS, Item, Kind, pl
 from selfai_pipeline.sources.gallery.server import GALLERY_HOST, REDIRECTS_FILE, SERVED_FOLDER, gallery_folder
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 from selfai_pipeline.sources.settings import SAMPLE_GALLERY
+from selfai_pipeline.storage import replace_file
 
 logger = logging.getLogger("selfai.sources")
 
 ATTRIBUTES_FILE = "portraits.json"
 STAMP_FILE = "gallery.json"
+ADDRESS = re.compile(rf"{re.escape(GALLERY_HOST)}:\d+")
 PROGRESS_EVERY = 50
 LEFTOVER_AGE_S = 3600
 
@@ -80,11 +83,13 @@ sources:
 
 
 def _declare(home: Home, settings: GallerySettings) -> None:
-    address = f"{GALLERY_HOST}:{settings.port}"
-    if not home.sources_file.exists():
-        _write_whole(home.sources_file, sources_text(settings.port).encode())
+    """Write `sources.yaml`; one that is as it was written, but for the port, gets the port of `settings`."""
+    address, declaration = f"{GALLERY_HOST}:{settings.port}", sources_text(settings.port)
+    text = home.sources_file.read_text(encoding="utf-8") if home.sources_file.exists() else None
+    if text is None or (text != declaration and ADDRESS.sub(address, text) == declaration):
+        replace_file(home.sources_file, declaration.encode())
         logger.info("declared the sample gallery in %s", home.sources_file)
-    elif SAMPLE_GALLERY in (text := home.sources_file.read_text(encoding="utf-8")) and address not in text:
+    elif SAMPLE_GALLERY in text and address not in text:
         logger.warning(
             "%s names the sample gallery at another address than %s, where it is served now: "
             "mend the file, or delete it to have it written again.",
@@ -102,8 +107,8 @@ def _write_ratings(home: Home, plan: dict[str, list[Item]], settings: GallerySet
         return
     ratings = simulate_ratings(plan, seed=settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(target, ratings_csv(ratings).encode())
-    _write_whole(stamp, content.encode())
+    replace_file(target, ratings_csv(ratings).encode())
+    replace_file(stamp, content.encode())
     logger.info("simulated %d ratings of %d pictures", len(ratings), len({one.image for one in ratings}))
 
 
@@ -182,15 +187,6 @@ def _attributes(plan: dict[str, list[Item]]) -> dict[str, object]:
         for item in items
         if item.portrait is not None
     }
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

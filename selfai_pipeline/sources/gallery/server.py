@@ -155,7 +155,7 @@ def is_served(home: Home, settings: GallerySettings) -> bool:
     try:
         connection.request("GET", f"/{settings.days[0]}/index.html")
         return connection.getresponse().read() == page.read_bytes()
-    except (ConnectionError, TimeoutError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
@@ -188,7 +188,7 @@ class GalleryServer:
             raise InputError(
                 "the port is in use" if error.errno == errno.EADDRINUSE else "the port may not be used",
                 where=f"{GALLERY_HOST}:{settings.port}",
-                mend="Stop the program that holds it, or choose another port for the gallery.",
+                mend="Stop the program that holds it, or set SELFAI_GALLERY_PORT to another port.",
             ) from error
         self._thread: threading.Thread | None = None
 

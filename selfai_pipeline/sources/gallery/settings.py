@@ -4,7 +4,7 @@ from datetime import date
 
 from pydantic import Field, field_validator
 
-from selfai_pipeline.environment import Settings
+from selfai_pipeline.environment import Settings, port_of
 
 
 class GallerySettings(Settings):
@@ -20,7 +20,10 @@ class GallerySettings(Settings):
         100, ge=1, le=5000, description="Portraits a day, before the junk among them."
     )
     port: int = Field(
-        8650, ge=0, le=65535, description="Port on 127.0.0.1; 0 lets the system choose a free one."
+        default_factory=lambda: port_of("SELFAI_GALLERY_PORT", 8650),
+        ge=0,
+        le=65535,
+        description="Port on 127.0.0.1, by default SELFAI_GALLERY_PORT; 0 lets the system choose a free one.",
     )
     picture_size: int = Field(
         480,

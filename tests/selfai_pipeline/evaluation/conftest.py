@@ -98,6 +98,7 @@ def label_rows(store: Store) -> Callable[..., list[dict[str, Any]]]:
                     "weight": 0.0,
                     "group": groups[number] if groups else None,
                     "attributes": "{}",
+                    "perceptual_hash": None,
                 }
             )
         trained = [row for row in rows if row["split"] == "train"]

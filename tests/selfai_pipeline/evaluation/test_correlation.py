@@ -1,6 +1,7 @@
 """Figures against scipy, their properties, and the cases in which they have no value."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -9,19 +10,25 @@ from scipy import stats
 
 from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.evaluation.correlation import (
-    bias,
-    mean_absolute_error,
-    pearson,
-    root_mean_square_error,
-    spearman,
+    plain,
+    weighted_bias,
     weighted_mean_absolute_error,
     weighted_pearson,
+    weighted_root_mean_square_error,
     weighted_spearman,
 )
 
 QUICK = hypothesis_settings(max_examples=40, deadline=None)
 scores = st.integers(0, 900).map(lambda hundredths: hundredths / 100)
 pairs = st.lists(st.tuples(scores, scores), min_size=3, max_size=25)
+
+
+def pearson(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    return plain(weighted_pearson, annotated, predicted, correlation=True)
+
+
+def spearman(annotated: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    return plain(weighted_spearman, annotated, predicted, correlation=True)
 
 
 def two_sides(listed: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +55,9 @@ def test_correlations_equal_scipys_ties_included(listed: list[tuple[float, float
 def test_errors_on_figures_worked_by_hand() -> None:
     annotated, predicted = [1.0, 2.0, 3.0], [2.0, 2.0, 1.0]
 
-    assert mean_absolute_error(annotated, predicted) == pytest.approx(1.0)
-    assert root_mean_square_error(annotated, predicted) == pytest.approx(np.sqrt(5 / 3))
-    assert bias(annotated, predicted) == pytest.approx(-1 / 3)
+    assert plain(weighted_mean_absolute_error, annotated, predicted) == pytest.approx(1.0)
+    assert plain(weighted_root_mean_square_error, annotated, predicted) == pytest.approx(np.sqrt(5 / 3))
+    assert plain(weighted_bias, annotated, predicted) == pytest.approx(-1 / 3)
 
 
 @QUICK
@@ -67,14 +74,14 @@ def test_a_weight_counts_a_face_as_often_as_writing_it_again(
     weights = counts[None].astype(float)
 
     assert weighted_mean_absolute_error(annotated, predicted, weights)[0] == pytest.approx(
-        mean_absolute_error(again, guessed)
+        plain(weighted_mean_absolute_error, again, guessed)
     )
-    for weighted, plain in ((weighted_pearson, pearson), (weighted_spearman, spearman)):
+    for weighted, repeated in ((weighted_pearson, pearson), (weighted_spearman, spearman)):
         found = weighted(annotated, predicted, weights)[0]
         if np.ptp(again) == 0 or np.ptp(guessed) == 0:
             assert np.isnan(found)
         else:
-            assert found == pytest.approx(plain(again, guessed), abs=1e-9)
+            assert found == pytest.approx(repeated(again, guessed), abs=1e-9)
 
 
 @pytest.mark.parametrize(

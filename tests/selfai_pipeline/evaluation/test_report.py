@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
-from selfai_pipeline.evaluation.correlation import pearson
 from selfai_pipeline.evaluation.report import evaluate, write_report
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.tables import TableRef
@@ -69,11 +68,14 @@ def test_the_table_holds_the_test_faces_and_its_facts_the_figures(
     assert [row["image_id"] for row in rows] == [row["image_id"] for row in labels if row["split"] == "test"]
     assert facts["faces"] == ref.rows == 20
     assert facts["pearson"]["value"] == pytest.approx(
-        pearson([row["score"] for row in rows], [row["predicted"] for row in rows])
+        np.corrcoef([row["score"] for row in rows], [row["predicted"] for row in rows])[0, 1]
     )
     assert facts["pearson"]["value"] > 0.9
     assert facts["pearson"]["low"] < facts["pearson"]["value"] < facts["pearson"]["high"]
-    assert facts["share_of_ceiling"]["value"] == pytest.approx(facts["pearson"]["value"] / 0.95)
+    ceiling = np.sqrt(1 - 0.4**2 / np.var([row["score"] for row in rows], ddof=1))
+    assert facts["noise_ceiling"] == pytest.approx(ceiling), "of the test faces, not of the table"
+    assert facts["noise_ceiling_of_all"] == 0.95
+    assert facts["share_of_ceiling"]["value"] == pytest.approx(facts["pearson"]["value"] / ceiling)
     assert (facts["scorer"], facts["labels"]) == (world.scorer.sha256, world.labels.sha256)
     assert facts["split_counts"] == {"test": 20, "train": 40, "validation": 20}
     assert facts["headline"].startswith("Pearson 0.9")
@@ -246,7 +248,7 @@ def test_a_scorer_that_has_seen_the_test_faces_is_refused(
     earlier = make_world(scores, splits=["train", "train", "train", "test"])
     now = make_world(scores, splits=["test", "train", "train", "test"])
 
-    with pytest.raises(InputError, match="has seen 1 of 2 test pictures"):
+    with pytest.raises(InputError, match="has seen 1 of 2 faces"):
         evaluate(earlier.scorer, now.labels, store=now.store, settings=settings, compute=compute)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from selfai_pipeline.evaluation.correlation import pearson
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.evaluation.subgroups import subgroups
+from selfai_pipeline.training.metrics import pearson
 
 SETTINGS = EvaluationSettings(bootstrap_draws=200, subgroup_least_faces=10)
 

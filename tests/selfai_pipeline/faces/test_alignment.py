@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -114,6 +114,33 @@ def test_border_of_a_turned_crop_agrees_with_a_warped_mask() -> None:
     mask = np.full((260, 330), 255, dtype=np.uint8)
     warped = cv2.warpAffine(mask, alignment.matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     assert alignment.border == pytest.approx(1 - np.asarray(warped).mean() / 255, abs=0.01)
+
+
+def covered(alignment: Alignment, *, height: int, width: int) -> float:
+    """Share of a crop outside the picture by a grid of its points."""
+    x, y = np.meshgrid(*[(np.arange(200) + 0.5) / 200 * SIZE] * 2)
+    points = np.column_stack([x.ravel(), y.ravel()]) - alignment.matrix[:, 2]
+    x, y = np.linalg.solve(alignment.matrix[:, :2], points.T)
+    return float(1 - ((x >= 0) & (x <= width) & (y >= 0) & (y <= height)).mean())
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    angle=st.sampled_from([0.0, 1e-9, math.pi / 2]) | st.floats(-3, 3),
+    scale=st.just(1.0) | st.floats(0.3, 5),
+    shift=st.tuples(st.integers(-300, 300), st.integers(-300, 300)),
+    nudge=st.sampled_from([0.0, 1e-6, -1e-6, 1e-4]),
+    height=st.integers(50, 600),
+    width=st.integers(50, 600),
+)
+@example(angle=1e-9, scale=0.5, shift=(0, 0), nudge=0.0, height=50, width=50)
+def test_border_agrees_with_a_count_of_points(
+    angle: float, scale: float, shift: tuple[int, int], nudge: float, height: int, width: int
+) -> None:
+    """Corners and edges that coincide with the picture's, or nearly do, included."""
+    landmarks = pictured(angle=angle, scale=scale, shift=(shift[0] + nudge, shift[1] + nudge))
+    alignment = fitted(landmarks, height=height, width=width)
+    assert alignment.border == pytest.approx(covered(alignment, height=height, width=width), abs=0.02)
 
 
 def smooth(height: int, width: int, *, scale: float = 1) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,7 @@
 """Agreement of annotators, and the noise ceiling that follows from it."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,12 +9,13 @@ from hypothesis import strategies as st
 
 from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.labels.agreement import (
+    ceiling_facts,
     noise_ceiling,
     reliability_of_scores,
     split_half_reliability,
     two_raters_correlation,
 )
-from selfai_pipeline.labels.rating_model import Codes, Numbers
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
 
 
 def rated(pictures: int, ratings: int, noise: float, seed: int = 0) -> tuple[Codes, Numbers, Numbers]:
@@ -45,9 +48,46 @@ def test_split_halves_give_the_reliability_of_the_mean(ratings: int) -> None:
     assert np.corrcoef(means, truth)[0, 1] == pytest.approx(np.sqrt(expected), abs=0.02)
 
 
-def test_split_halves_do_not_depend_on_the_order_of_the_run() -> None:
+def test_split_halves_do_not_depend_on_the_order_of_the_ratings() -> None:
     picture, rating, _ = rated(50, 4, 1.0)
-    assert split_half_reliability(picture, rating, seed=3) == split_half_reliability(picture, rating, seed=3)
+    once = split_half_reliability(picture, rating, seed=3)
+    order = np.random.default_rng(1).permutation(len(rating))
+    assert split_half_reliability(picture[order], rating[order], seed=3) == pytest.approx(once, abs=1e-12)
+    assert split_half_reliability(picture, rating, seed=4) != pytest.approx(once, abs=1e-6)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_annotators_who_contradict_each_other_have_no_reliability(noise: float) -> None:
+    first = np.linspace(0, 9, 20)
+    ratings = np.column_stack([first, 9 - first + noise * np.random.default_rng(2).normal(size=20)])
+    with pytest.raises(UndefinedMetric, match=r"do not agree \(r = -\d.*an annotator may be reversed"):
+        split_half_reliability(np.repeat(np.arange(20), 2), ratings.ravel())
+
+
+def test_the_ceiling_of_some_faces_is_that_of_their_scores_alone() -> None:
+    score = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    facts = ceiling_facts(score, [0.5, None, 0.5, math.nan, 0.5], has_single_ratings=True)
+    assert facts["reliability"] == pytest.approx(1 - 0.25 / 4)
+    assert facts["noise_ceiling"] == pytest.approx(facts["reliability"] ** 0.5)
+    assert facts["noise_ceiling_reason"] == "from the standard errors of 3 of 5 faces"
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "single", "reason"),
+    [
+        ([1.0, 2.0], [None, None], True, "no picture has two ratings"),
+        ([1.0, 2.0], [math.nan] * 2, False, "only means were given"),
+        ([1.0, 2.0], [0.5, None], True, "fewer than two scores"),
+        ([2.0, 2.0], [0.5, 0.5], True, "all scores are equal"),
+        ([], [], True, "no picture has two ratings"),
+    ],
+)
+def test_a_ceiling_that_cannot_be_known_says_why(
+    score: list[float], error: list[float | None], single: bool, reason: str
+) -> None:
+    facts = ceiling_facts(score, error, has_single_ratings=single)
+    assert (facts["reliability"], facts["noise_ceiling"]) == (None, None)
+    assert facts["noise_ceiling_reason"].startswith(reason)
 
 
 def test_the_ceiling_is_what_the_truth_itself_reaches() -> None:

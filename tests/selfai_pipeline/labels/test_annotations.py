@@ -9,6 +9,7 @@ import pytest
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.annotations import collect_annotations, ratings_fingerprint
+from selfai_pipeline.labels.left_out import describe_files, list_path
 from selfai_pipeline.sources.settings import FolderSource, PagesSource, PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -63,10 +64,11 @@ def test_every_rating_of_a_stored_picture_becomes_a_row(
         "repeated": 0,
         "superseded": 0,
     }
-    assert (facts["unmatched"], facts["ambiguous"], facts["state"]) == (0, 0, "collected")
+    assert (facts["left_out"], facts["left_out_files"], facts["state"]) == ({}, [], "collected")
+    assert not list_path(home, "faces").exists()
 
 
-def test_ratings_of_pictures_that_were_not_stored_are_counted(
+def test_ratings_of_pictures_that_were_not_stored_are_counted_and_listed(
     home: Home, store: Store, crawled: Callable[..., TableRef]
 ) -> None:
     source = folder(home, ratings="image,annotator,score\n1.jpg,ann,3\n2.jpg,ann,4\n9.jpg,ann,4\n")
@@ -74,7 +76,18 @@ def test_ratings_of_pictures_that_were_not_stored_are_counted(
     crawl = Snapshot({"2026-01-01": crawled(["1.jpg"]), "2026-01-02": refused})
     ref = collect_annotations(crawl, sources=[source], store=store)
     assert ref.rows == 1
-    assert store.tables.facts(ref)["unmatched"] == 2
+    facts = store.tables.facts(ref)
+    assert facts["left_out"] == {"unmatched": 2}
+    assert facts["left_out_files"] == [
+        {"file": "imports/faces/ratings.csv", "rows": 2, "first_line": 3, "first_reason": "unmatched"}
+    ]
+    assert list_path(home, "faces").read_text().splitlines() == [
+        "file,line,picture,reason,detail",
+        "imports/faces/ratings.csv,3,2.jpg,unmatched,'2.jpg' names no picture",
+        "imports/faces/ratings.csv,4,9.jpg,unmatched,'9.jpg' names no picture",
+    ]
+    # Names of pictures may be those of people: the facts go into Dagster's metadata.
+    assert "jpg" not in json.dumps(facts)
 
 
 def test_a_name_that_means_two_pictures_is_counted_and_not_guessed(
@@ -84,7 +97,48 @@ def test_a_name_that_means_two_pictures_is_counted_and_not_guessed(
     ref = collect_annotations(one_day(crawled(["a/1.jpg", "b/1.jpg"])), sources=[source], store=store)
     assert ref.rows == 0
     facts = store.tables.facts(ref)
-    assert (facts["unmatched"], facts["ambiguous"], facts["state"]) == (1, 1, "empty")
+    assert (facts["left_out"], facts["state"]) == ({"ambiguous": 1}, "empty")
+
+
+def test_what_is_said_about_a_picture_goes_to_no_other(
+    home: Home, store: Store, crawled: Callable[..., TableRef], image_id: Callable[[str], str]
+) -> None:
+    source = folder(
+        home,
+        ratings="image,annotator,score\na/1.jpg,ann,3\nb/1.jpg,ann,4\n2.jpg,ann,5\n",
+        pictures="image,person\n1.jpg,X1\n2.jpg,X2\nghost.jpg,X3\n",
+    )
+    crawl = one_day(crawled(["a/1.jpg", "b/1.jpg", "2.jpg"]))
+    ref = collect_annotations(crawl, sources=[source], store=store)
+    about = {row["image_id"]: row["attributes"] for row in store.tables.read(ref).to_pylist()}
+    assert about == {
+        image_id("a/1.jpg"): "{}",
+        image_id("b/1.jpg"): "{}",
+        image_id("2.jpg"): '{"person": "X2"}',
+    }
+    facts = store.tables.facts(ref)
+    assert facts["left_out"] == {}
+    assert facts["left_out_descriptions"] == {"ambiguous": 1, "unmatched": 1}
+    assert facts["left_out_files"][0]["first_line"] == 2
+    assert "ghost.jpg,unmatched" in list_path(home, "faces").read_text()
+
+
+def test_the_list_goes_when_everything_is_mended(
+    home: Home, store: Store, crawled: Callable[..., TableRef]
+) -> None:
+    crawl = one_day(crawled(["1.jpg"]))
+    head = "image,annotator,score\n"
+    for ratings, listed in ((f"{head}1.jpg,ann,3\n2.jpg,ann,3\n", True), (f"{head}1.jpg,ann,3\n", False)):
+        collect_annotations(crawl, sources=[folder(home, ratings=ratings)], store=store)
+        assert list_path(home, "faces").exists() is listed
+
+
+def test_the_quality_floor_says_what_is_wrong_and_how_to_mend_it() -> None:
+    files = [{"file": "imports/faces/ratings.csv", "rows": 2, "first_line": 3, "first_reason": "unmatched"}]
+    assert describe_files(files).startswith(
+        "2 rows of imports/faces/ratings.csv, first line 3 (unmatched). Mend the names"
+    )
+    assert describe_files([]) == ""
 
 
 def test_a_source_does_not_rate_the_pictures_of_another(
@@ -92,7 +146,7 @@ def test_a_source_does_not_rate_the_pictures_of_another(
 ) -> None:
     source = folder(home, ratings="image,annotator,score\n1.jpg,ann,3\n", name="others")
     ref = collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
-    assert (ref.rows, store.tables.facts(ref)["unmatched"]) == (0, 1)
+    assert (ref.rows, store.tables.facts(ref)["left_out"]) == (0, {"unmatched": 1})
 
 
 def test_annotators_of_two_sources_are_different_people(
@@ -139,11 +193,19 @@ def test_nothing_crawled_and_nothing_rated_is_an_empty_table(home: Home, store: 
     assert store.tables.facts(ref)["state"] == "empty"
 
 
-def test_a_file_that_cannot_be_used_stops_the_collection(
+def test_a_row_that_cannot_be_used_does_not_stop_the_others(
     home: Home, store: Store, crawled: Callable[..., TableRef]
 ) -> None:
-    source = folder(home, ratings="image,annotator,score\n1.jpg,ann,33\n")
-    with pytest.raises(InputError, match="line 2: the score 33 is outside"):
+    source = folder(home, ratings="image,annotator,score\n1.jpg,ann,33\n1.jpg,bob,3\n")
+    ref = collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
+    assert (ref.rows, store.tables.facts(ref)["left_out"]) == (1, {"out_of_range": 1})
+
+
+def test_a_file_that_cannot_be_used_at_all_stops_the_collection(
+    home: Home, store: Store, crawled: Callable[..., TableRef]
+) -> None:
+    source = folder(home, ratings="image,who,score\n1.jpg,ann,3\n")
+    with pytest.raises(InputError, match=r"ratings\.csv, line 1: there is no column 'annotator'"):
         collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
 
 

@@ -1,5 +1,6 @@
 """A folder of rated pictures becomes a source, or nothing changes at all."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +116,28 @@ def test_the_name_of_a_source_that_is_no_folder_is_not_taken(photos: Path, home:
     ("options", "message"),
     [
         (
-            {"content": RATINGS + "8.jpg,ann,3\n9.jpg,ann,3\n"},
-            r"2 of 4 names match no picture.*: '8\.jpg', '9\.jpg'\.",
+            {"content": RATINGS + "".join(f"x{k},a,3\n" for k in range(4))},
+            "line 5: 'x0' names no picture; 3 of 7 rows can be used, 4 are like this one: a wrong column, "
+            r"scale or folder is likely\. Mend the names",
         ),
         (
-            {"content": RATINGS + "".join(f"x{k},a,3\n" for k in range(9))},
-            r"'x0', 'x1', 'x2', 'x3', 'x4' \.\.\.",
+            {"content": "image,annotator,score\n8.jpg,ann,3\n1.jpg,ann,99\n2.jpg,ann,99\n"},
+            "line 3: the score 99 is outside of 1..7; 0 of 3 rows can be used, 2 are .*--minimum",
         ),
         ({"content": ""}, "ratings.csv: the file is empty"),
-        ({"content": "image,score\n1.jpg,3\n"}, "there is no column 'annotator'"),
-        ({"maximum": 6}, "line 3: the score 7 is outside of 1..6"),
+        ({"content": "image,score\n1.jpg,3\n"}, "there is no column 'annotator'.*with --annotator-column"),
+        (
+            {"content": "image,annotator,score,split\n1.jpg,a,3,train\n2.jpg,a,3,foo\n"},
+            r"ratings\.csv, line 3: 'foo' is no split. Write train, validation or test",
+        ),
+        (
+            {"content": "image,annotator,score,split\n1.jpg,a,3,train\n1.jpg,b,3,val\n"},
+            r"ratings\.csv, line 3: '1.jpg' is given as validation, but as train in .*ratings\.csv, line 2",
+        ),
+        ({"maximum": 6, "strict": True}, "line 3: the score 7 is outside of 1..6. Mend the score"),
+        ({"content": RATINGS + "8.jpg,a,3\n", "strict": True}, r"line 5: '8\.jpg' names no picture"),
         ({"minimum": 7}, "minimum .7. has to be below maximum .7."),
-        ({"name": "My Photos"}, "'My Photos' cannot be the name of a source"),
+        ({"name": "My Photos"}, "--name: 'My Photos' cannot be the name of a source"),
         ({"name": "../up"}, "cannot be the name of a source"),
         ({"day": "1 May"}, "'1 May' is not a day"),
         ({"day": "2026-02-30"}, "'2026-02-30' is not a day"),
@@ -143,13 +154,108 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     assert everything_in(home) == before
 
 
-def test_a_name_that_means_two_pictures_is_refused(photos: Path, home: Home) -> None:
+def test_rows_that_cannot_be_used_are_left_out_counted_and_listed(photos: Path, home: Home) -> None:
+    about = photos.parent / "about.csv"
+    about.write_text("image,person\n1.jpg,X1\n7.jpg,X7\n")
+    summary = bring_in(photos, home, content=RATINGS + "8.jpg,ann,3\n2.jpg,bob,99\n", pictures=about)
+    assert summary.left_out == {"unmatched": 2, "out_of_range": 1}
+    assert (summary.rated, summary.ratings, summary.annotators, summary.highest) == (2, 3, 2, 7)
+    assert f"3 rows left out (2 unmatched, 1 out_of_range), listed in {summary.listed}" in str(summary)
+    assert summary.listed.read_text().splitlines()[1:] == [
+        f"{about},3,7.jpg,unmatched,'7.jpg' names no picture",
+        f"{photos.parent / 'ratings.csv'},5,8.jpg,unmatched,'8.jpg' names no picture",
+        f"{photos.parent / 'ratings.csv'},6,2.jpg,out_of_range,the score 99 is outside of 1..7",
+    ]
+    assert bring_in(photos, home).left_out == {}
+    assert not summary.listed.exists()
+
+
+def test_a_split_in_two_files_is_on_one_side(photos: Path, home: Home) -> None:
+    about = photos.parent / "about.csv"
+    about.write_text("image,split\n1.jpg,train\n2.jpg,test\n")
+    content = "image,annotator,score,split\n2.jpg,ann,4,training\n1.jpg,bob,7,train\n"
+    with pytest.raises(InputError, match=r"about\.csv, line 3: '2\.jpg' is given as test, but as train in"):
+        bring_in(photos, home, content=content, pictures=about)
+    bring_in(photos, home, content=content.replace("training", "TEST"), pictures=about)
+
+
+def test_a_name_that_means_two_pictures_is_left_out(photos: Path, home: Home) -> None:
     (photos / "inner" / "a").mkdir()
     for place in ("inner", "inner/a"):
         (photos / place / "5.jpg").write_bytes(b"bytes")
-    with pytest.raises(InputError, match=r"several pictures: '5\.jpg'\. Write the path .*'inner/5"):
-        bring_in(photos, home, content="image,annotator,score\n5.jpg,ann,3\n")
-    bring_in(photos, home, content="image,annotator,score\ninner/5.jpg,ann,3\n")
+    content = "image,annotator,score\n5.jpg,ann,3\n"
+    with pytest.raises(InputError, match=r"'5\.jpg' means 2 pictures, 'inner/5.jpg' for .*Write the path"):
+        bring_in(photos, home, content=content)
+    summary = bring_in(photos, home, content=content + "inner/5.jpg,ann,3\n")
+    assert (summary.left_out, summary.ratings) == ({"ambiguous": 1}, 1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My Photos", "my-photos"), ("Été--2025!", "ete-2025"), ("faces", "faces")]
+)
+def test_the_name_of_a_source_is_made_of_the_folders(
+    photos: Path, home: Home, folder: str, name: str
+) -> None:
+    place = photos.rename(photos.with_name(folder))
+    assert bring_in(place, home, name=None).source == name
+    assert bring_in(place, home, name=None).replaced
+
+
+def test_a_folder_that_makes_no_name_or_a_taken_one_needs_a_name(photos: Path, home: Home) -> None:
+    other = photos.with_name("elsewhere") / "photos"
+    other.mkdir(parents=True)
+    (other / "1.jpg").write_bytes(b"bytes")
+    import_folder(other, home=home, day="2026-02-01")
+    with pytest.raises(
+        InputError, match=r"a source 'photos' already, for the folder .*elsewhere.*--name, or"
+    ):
+        bring_in(photos, home, name=None)
+    assert bring_in(photos, home, name="photos").replaced
+    with pytest.raises(InputError, match=r"no name of a source can be made of '写真'.*--name"):
+        bring_in(photos.rename(photos.with_name("写真")), home, name=None)
+
+
+def test_a_subfolder_that_cannot_be_read_is_named(
+    photos: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if Path(path).name == "inner":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"photos/inner: it cannot be read \(Permission denied\)"):
+        bring_in(photos, home)
+
+
+def test_what_stands_around_the_source_in_sources_yaml_stays(photos: Path, home: Home) -> None:
+    theirs = """\
+# My sources.
+sources:
+  # Nightly.
+  - name: nightly   # from the archive
+    start_urls: ["http://127.0.0.1:1/"]
+
+  # The faces of last year.
+  - kind: folder
+    name: faces
+    path: /elsewhere
+    day: 2025-01-01
+  # Not yet:
+  # - name: later
+"""
+    home.sources_file.write_text(theirs)
+    bring_in(photos, home)
+    text = home.sources_file.read_text()
+    before, after = theirs.split("  - kind: folder")[0], "  # Not yet:\n  # - name: later\n"
+    assert text.startswith(before)
+    assert text.endswith(after)
+    assert [source.name for source in load_sources(home.sources_file)] == ["nightly", "faces"]
+    bring_in(photos, home, name="third")
+    assert [source.name for source in load_sources(home.sources_file)] == ["nightly", "faces", "third"]
+    assert home.sources_file.read_text().startswith(text.removesuffix(after))
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path, home: Home) -> None:
@@ -172,10 +278,10 @@ def test_an_import_that_cannot_be_written_leaves_the_sources_as_they_were(
     bring_in(photos, home, name="earlier")
     before = everything_in(home)
 
-    def full(path: Path, content: bytes) -> int:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\)"):
         bring_in(photos, home)
     assert everything_in(home) == before

@@ -184,6 +184,40 @@ def test_near_duplicates_of_two_days_are_on_one_side(
     assert len({row["cluster"] for row in table}) == 60
     assert len({(row["cluster"], row["split"]) for row in table}) == 60
     assert store.tables.facts(ref)["clusters"] == 60
+    # Near-duplicates of these faces can be found in the table alone.
+    assert Counter(row["perceptual_hash"] for row in table) == dict.fromkeys(originals, 2)
+    assert store.tables.facts(ref)["duplicate_radius"] == 8
+
+
+def test_a_later_day_and_later_ratings_move_nobody(
+    store: Store,
+    annotated: Callable[..., TableRef],
+    aligned: Callable[..., TableRef],
+    crowd: Callable[..., list[Rating]],
+) -> None:
+    rows = crowd(pictures=200)
+    names = names_of(rows)
+    generator = np.random.default_rng(0)
+    width = ALIGNED_FACES.field("perceptual_hash").type.byte_width
+    originals = [generator.bytes(width) for _ in range(100)]
+    hashes = {name: originals[k // 2] for k, name in enumerate(names)}
+    first = aligned(names[::2], hashes=hashes)
+    second = aligned(names[1::2], day="2026-01-02", hashes=hashes)
+
+    def sides(ratings: list[Rating], *days: TableRef) -> dict[str, str]:
+        faces = Snapshot({day.partition: day for day in days})
+        ref = build_label_table(
+            annotated(ratings), faces, store=store, settings=LabelSettings(duplicate_radius=8)
+        )
+        return {row["image_id"]: row["split"] for row in store.tables.read(ref).to_pylist()}
+
+    before = sides([row for row in rows if row[0] in set(names[::2])], first)
+    after = sides(rows, first, second)
+    assert len(before) == 100
+    assert {one: after[one] for one in before} == before
+    # The later near-duplicate was rated first.
+    early = sides([row for row in rows if row[0] in set(names[1::2])], first, second)
+    assert {one: after[one] for one in early} == early
 
 
 def test_pictures_of_one_person_are_on_one_side(
@@ -262,13 +296,15 @@ def test_scores_stay_on_the_scale(
 
 def test_ratings_of_one_class_make_no_table(build: Build, crowd: Callable[..., list[Rating]]) -> None:
     rows = [(name, who, 5.0) for name, who, _ in crowd()]
-    with pytest.raises(InputError, match="balanced_label_table: all 60 rated faces are of class 5") as caught:
+    with pytest.raises(InputError, match=r"^classes of the rated faces: all 60 are of class 5") as caught:
         build(rows)
     assert "\n" not in str(caught.value)
 
 
 def test_too_few_rows_to_split_make_no_table(build: Build, crowd: Callable[..., list[Rating]]) -> None:
-    with pytest.raises(InputError, match=r"only \d of 8 rated faces fall to \w+, where 3 are needed"):
+    with pytest.raises(
+        InputError, match=r"^splits of the rated faces: only \d of 8 fall to \w+, where 3 are needed"
+    ):
         build(crowd(pictures=8))
 
 
@@ -280,7 +316,7 @@ def test_a_training_split_of_one_class_makes_no_table(
         (name, who, 5.0 if int(name[1:]) % 3 == 0 else 7.0) for name, who, _ in crowd(pictures=30)
     ]
     given = {name: {"split": sides[int(name[1:]) % 3]} for name in names_of(rows)}
-    with pytest.raises(InputError, match="all faces of the training split are of class 5"):
+    with pytest.raises(InputError, match="all of the training split are of class 5"):
         build(rows, attributes=given)
 
 
@@ -297,22 +333,33 @@ def test_no_rated_face_makes_no_table(
         build_label_table(annotated([]), Snapshot({}), store=store, settings=LabelSettings())
 
 
-def test_a_split_that_contradicts_itself_is_an_error(
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (("train", "test"), "a picture is given as test and as train"),
+        (("train", "foo"), "it holds a value that is no split"),
+    ],
+)
+def test_a_split_that_cannot_be_kept_is_an_error_that_names_no_picture(
     store: Store,
     annotated: Callable[..., TableRef],
     aligned: Callable[..., TableRef],
     crowd: Callable[..., list[Rating]],
+    cells: tuple[str, str],
+    message: str,
 ) -> None:
     rows = crowd()
     table = store.tables.read(annotated(rows)).to_pylist()
-    table[0]["attributes"], table[1]["attributes"] = '{"split": "train"}', '{"split": "test"}'
-    with pytest.raises(InputError, match="it is given as test and as train"):
+    table[0]["attributes"], table[1]["attributes"] = (f'{{"split": "{cell}"}}' for cell in cells)
+    with pytest.raises(InputError, match=f"^column 'split' of faces:ratings.csv: {message}") as caught:
         build_label_table(
             store.tables.write(table, asset="annotations"),
             Snapshot({"d": aligned(names_of(rows))}),
             store=store,
             settings=LabelSettings(),
         )
+    # The message goes into the event log.
+    assert table[0]["image_id"] not in str(caught.value)
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:

@@ -33,3 +33,9 @@ def test_a_part_of_a_name_is_no_name() -> None:
 
 def test_two_names_of_one_picture_are_one_picture() -> None:
     assert PictureNames([("a/1.jpg", "A"), ("b/1.jpg", "A")]).find("1.jpg") == ["A"]
+
+
+def test_accents_are_the_same_composed_and_decomposed() -> None:
+    composed, decomposed = "Ren\u00e9e.jpg", "Rene\u0301e.jpg"
+    assert PictureNames([(f"faces/{decomposed}", "A")]).find(composed) == ["A"]
+    assert PictureNames([(f"faces/{composed}", "A")]).find(f"faces/{decomposed}") == ["A"]

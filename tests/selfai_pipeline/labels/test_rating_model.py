@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from selfai_pipeline.labels import bias_equations
+from selfai_pipeline.labels.agreement import noise_ceiling, reliability_of_scores
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
 from selfai_pipeline.labels.rating_model import (
     SMALLEST_INCONSISTENCY,
-    Codes,
-    Numbers,
     RatingModel,
     fit_rating_model,
 )
@@ -46,11 +47,107 @@ def test_planted_scores_biases_and_inconsistencies_are_recovered() -> None:
     assert np.mean((model.score - score) ** 2) < 0.6 * np.mean((plain - score) ** 2)
 
 
-@pytest.mark.parametrize("a_picture", [2, 5])
-def test_standard_errors_cover_the_truth(a_picture: int) -> None:
-    ratings, score, _, _ = planted(pictures=3000, annotators=30, a_picture=a_picture, seed=2)
-    model = fit_rating_model(*ratings)
-    assert np.std((model.score - score) / model.standard_error) == pytest.approx(1, abs=0.08)
+def figures(
+    annotators: int, pictures: int, a_picture: int, *, bias: float, inconsistency: tuple[float, float]
+) -> dict[str, float]:
+    """Means over simulated crowds: errors of scores and means, and what is said about them."""
+    found: list[dict[str, float]] = []
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        truth = generator.normal(4.5, 1.2, pictures)
+        biases = generator.normal(0, bias, annotators)
+        spread = generator.uniform(*inconsistency, annotators)
+        picture = np.repeat(np.arange(pictures), a_picture)
+        who = [generator.choice(annotators, a_picture, replace=False) for _ in range(pictures)]
+        _, annotator = np.unique(np.concatenate(who), return_inverse=True)
+        raters = np.concatenate(who)
+        rating = truth[picture] + biases[raters] + spread[raters] * generator.normal(size=len(picture))
+        model = fit_rating_model(picture, annotator, rating)
+        mean = np.bincount(picture, rating) / a_picture
+        error = model.score - truth
+        # A level that all scores share is not theirs to know.
+        error -= error.mean()
+        found.append(
+            {
+                "error": float(np.sqrt(np.mean(error**2))),
+                "error_of_means": float(np.std(mean - truth)),
+                "errors_in_standard_errors": float(np.std(error / model.standard_error)),
+                "within_two": float(np.mean(np.abs(error) < 1.96 * model.standard_error)),
+                "ceiling": noise_ceiling(reliability_of_scores(model.score, model.standard_error)),
+                "reached": float(np.corrcoef(model.score, truth)[0, 1]),
+                "bias": model.bias_deviation,
+            }
+        )
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+# Annotators with 5, 10, 20 and 200 ratings each.
+CROWDS = [(120, 300, 2), (60, 300, 2), (180, 300, 3), (30, 300, 2), (3, 300, 2)]
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_standard_errors_and_ceiling_are_what_the_truth_says(
+    crowd: tuple[int, int, int], bias: float
+) -> None:
+    seen = figures(*crowd, bias=bias, inconsistency=(0.6, 1.6))
+    assert seen["errors_in_standard_errors"] == pytest.approx(1, abs=0.07)
+    assert seen["within_two"] == pytest.approx(0.95, abs=0.02)
+    assert seen["ceiling"] == pytest.approx(seen["reached"], abs=0.02)
+    assert seen["error"] <= seen["error_of_means"]
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_where_there_is_nothing_to_take_out_the_scores_are_as_good_as_means(
+    crowd: tuple[int, int, int],
+) -> None:
+    seen = figures(*crowd, bias=0.0, inconsistency=(1.0, 1.0))
+    assert seen["error"] <= 1.02 * seen["error_of_means"]
+    assert seen["errors_in_standard_errors"] == pytest.approx(1, abs=0.08)
+
+
+def test_the_spread_of_biases_is_found_where_it_can_be() -> None:
+    assert figures(60, 300, 2, bias=0.8, inconsistency=(0.6, 1.6))["bias"] == pytest.approx(0.8, abs=0.1)
+    assert figures(60, 300, 2, bias=0.0, inconsistency=(0.6, 1.6))["bias"] < 0.25
+
+
+def test_inconsistency_is_right_on_average_with_few_ratings_an_annotator() -> None:
+    found = []
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        picture = np.repeat(np.arange(2500), 2)
+        annotator = np.concatenate([generator.permutation(1000) for _ in range(5)])
+        rating = generator.normal(size=2500)[picture] + generator.normal(size=5000)
+        found.append(np.mean(fit_rating_model(picture, annotator, rating).inconsistency ** 2))
+    assert np.mean(found) == pytest.approx(1, abs=0.025)
+
+
+def test_for_given_variances_it_is_the_mixed_model() -> None:
+    ratings = planted(pictures=40, annotators=8, a_picture=3, seed=4)[0]
+    picture, annotator, rating = ratings
+    model = fit_rating_model(*ratings, prior=1e6)
+    design = np.hstack([np.eye(40)[picture], np.eye(8)[annotator]])
+    weight = model.inconsistency[annotator] ** -2
+    normal = design.T @ (weight[:, None] * design)
+    normal[40:, 40:] += np.eye(8) / model.bias_deviation**2
+    inverse = np.linalg.inv(normal)
+    found = inverse @ design.T @ (weight * rating)
+    np.testing.assert_allclose(model.score, found[:40], atol=1e-6)
+    np.testing.assert_allclose(model.bias, found[40:], atol=1e-6)
+    # Errors of the scores as these eight annotators would give them on average.
+    as_they_would = np.hstack([np.eye(40), np.full((40, 8), 1 / 8)])
+    error = np.sqrt(np.diag(as_they_would @ inverse @ as_they_would.T))
+    np.testing.assert_allclose(model.standard_error, error, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shrink", [True, False])
+def test_a_sampled_covariance_is_the_computed_one(monkeypatch: pytest.MonkeyPatch, shrink: bool) -> None:
+    ratings = planted(pictures=200, annotators=40, a_picture=2, seed=9)[0]
+    computed = fit_rating_model(*ratings, shrink=shrink).standard_error
+    monkeypatch.setattr(bias_equations, "DENSE_ANNOTATORS", 0)
+    sampled = fit_rating_model(*ratings, shrink=shrink).standard_error
+    np.testing.assert_allclose(sampled, computed, rtol=0.15)
+    assert np.mean(sampled**2) == pytest.approx(np.mean(computed**2), rel=0.02)
 
 
 def test_plain_likelihood_underestimates_the_error_of_few_ratings() -> None:
@@ -98,7 +195,9 @@ def complete(pictures: int, annotators: int, seed: int) -> Ratings:
 @pytest.mark.parametrize(("restricted", "prior"), [(False, 0.0), (False, 4.0), (True, 0.0), (True, 4.0)])
 def test_it_equals_a_direct_maximum_likelihood_solution(restricted: bool, prior: float) -> None:
     ratings = complete(pictures=60, annotators=10, seed=3)
-    model = fit_rating_model(*ratings, restricted=restricted, prior=prior, tolerance=1e-9, most_rounds=5000)
+    model = fit_rating_model(
+        *ratings, restricted=restricted, shrink=False, prior=prior, tolerance=1e-9, most_rounds=5000
+    )
     score, bias, inconsistency = direct(ratings, prior=prior, restricted=restricted)
     assert model.converged
     np.testing.assert_allclose(model.score, score, atol=2e-4)
@@ -115,9 +214,10 @@ def test_the_prior_keeps_the_scores_from_following_a_single_annotator() -> None:
 
 def test_with_gaps_plain_likelihood_is_exact_and_restricted_is_close() -> None:
     ratings = planted(pictures=40, annotators=6, a_picture=3, seed=4)[0]
-    plain = fit_rating_model(*ratings, restricted=False, tolerance=1e-9, most_rounds=5000)
+    fixed = {"shrink": False, "prior": 4.0, "tolerance": 1e-9, "most_rounds": 5000}
+    plain = fit_rating_model(*ratings, restricted=False, **fixed)
     np.testing.assert_allclose(plain.score, direct(ratings, prior=4.0, restricted=False)[0], atol=2e-4)
-    restricted = fit_rating_model(*ratings)
+    restricted = fit_rating_model(*ratings, **fixed)
     score, _, inconsistency = direct(ratings, prior=4.0, restricted=True)
     np.testing.assert_allclose(restricted.score, score, atol=0.03)
     np.testing.assert_allclose(restricted.inconsistency, inconsistency, rtol=0.05)
@@ -130,7 +230,7 @@ def test_a_long_thin_graph_converges_to_the_least_squares_solution() -> None:
     annotator = np.repeat(np.arange(annotators), 4)
     truth = np.random.default_rng(5)
     rating = truth.normal(size=annotators + 1)[picture] + truth.normal(size=annotators)[annotator]
-    model = fit_rating_model(picture, annotator, rating)
+    model = fit_rating_model(picture, annotator, rating, shrink=False)
     residual = rating - model.score[picture] - model.bias[annotator]
     assert np.abs(residual).max() < 1e-6
     assert model.bias.sum() == pytest.approx(0, abs=1e-9)
@@ -160,6 +260,9 @@ def test_separate_parts_of_the_graph_are_counted_and_centred_each() -> None:
     assert model.component.tolist() == [0] * 4 + [1] * 5
     assert model.bias[:4].sum() == pytest.approx(0, abs=1e-9)
     assert model.bias[4:].sum() == pytest.approx(0, abs=1e-9)
+    # How generous the one four are beside the other five is not in the data.
+    alone = fit_rating_model(*first).standard_error
+    assert np.mean(model.standard_error[:20] ** 2) > np.mean(alone**2) + model.bias_deviation**2 / 20
 
 
 def only_once_rated() -> RatingModel:
@@ -170,7 +273,7 @@ def test_without_a_second_rating_errors_are_unknown_and_not_zero() -> None:
     model = only_once_rated()
     assert np.isnan(model.standard_error).all()
     assert np.isnan(model.inconsistency).all()
-    np.testing.assert_allclose(model.score + model.bias[np.arange(5) % 2], np.arange(5))
+    np.testing.assert_allclose(model.score, np.arange(5))
 
 
 def test_ratings_that_agree_to_the_last_digit_give_finite_figures() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.labels.ratings_file import read_picture_attributes, read_ratings
+from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
 
 GOOD = "image,annotator,score\n1.jpg,ann,3\n1.jpg,bob,9\n2.jpg,ann,0\n"
@@ -116,11 +116,22 @@ def test_a_rating_that_is_said_twice_counts_once(home: Home) -> None:
     assert (ratings.repeated, ratings.superseded) == (2, 0)
 
 
-def test_two_different_ratings_by_one_annotator_are_an_error_that_names_both_rows(home: Home) -> None:
-    with pytest.raises(
-        InputError, match=r"ratings\.csv, line 5: '1\.jpg' is scored 4 by 'ann', but 3 on line 2"
-    ):
-        read_ratings(declared(home, GOOD + "1.jpg,ann,4\n"), home=home)
+def why(ratings: Ratings) -> list[tuple[int, str, str]]:
+    return [(row.line, str(row.reason), row.detail) for row in ratings.left_out]
+
+
+def test_two_different_ratings_by_one_annotator_are_both_left_out(home: Home) -> None:
+    ratings = read_ratings(declared(home, GOOD + "1.jpg,ann,4\n1.jpg,ann,3\n"), home=home)
+    assert list(zip(ratings.names, ratings.annotators or [], strict=True)) == [
+        ("1.jpg", "bob"),
+        ("2.jpg", "ann"),
+    ]
+    assert why(ratings) == [
+        (2, "contradicts", "'1.jpg' is scored 3 by 'ann', but 4 on line 5"),
+        (5, "contradicts", "'1.jpg' is scored 4 by 'ann', but 3 on line 2"),
+        (6, "contradicts", "'1.jpg' is scored 3 by 'ann', but 4 on line 5"),
+    ]
+    assert (ratings.read, ratings.repeated, ratings.superseded) == (5, 0, 0)
 
 
 def test_of_two_different_ratings_the_later_one_counts(home: Home) -> None:
@@ -132,15 +143,65 @@ def test_of_two_different_ratings_the_later_one_counts(home: Home) -> None:
     assert ratings.superseded == 2
 
 
-def test_two_different_ratings_at_one_moment_are_an_error(home: Home) -> None:
-    content = "image,annotator,score,at\n1.jpg,ann,3,2026-01-03\n1.jpg,ann,5,2026-01-03\n"
-    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is scored 5 by 'ann', but 3 on line 2"):
-        read_ratings(declared(home, content, rated_at_column="at"), home=home)
+def test_two_different_ratings_at_one_moment_are_left_out_with_those_before(home: Home) -> None:
+    content = (
+        "image,annotator,score,at\n1.jpg,ann,9,2026-01-01\n1.jpg,ann,3,2026-01-03\n1.jpg,ann,5,2026-01-03\n"
+        "2.jpg,ann,1,\n"
+    )
+    ratings = read_ratings(declared(home, content, rated_at_column="at"), home=home)
+    assert ratings.names == ["2.jpg"]
+    assert [line for line, _, _ in why(ratings)] == [3, 4]
+    assert ratings.superseded == 1
 
 
-def test_two_different_means_of_one_picture_are_an_error(home: Home) -> None:
-    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is scored 4, but 3 on line 2"):
-        read_ratings(declared(home, "image,score\n1.jpg,3\n1.jpg,4\n", annotator_column=""), home=home)
+def test_two_different_means_of_one_picture_are_left_out(home: Home) -> None:
+    file = declared(home, "image,score\n1.jpg,3\n1.jpg,4\n2.jpg,5\n", annotator_column="")
+    ratings = read_ratings(file, home=home)
+    assert ratings.names == ["2.jpg"]
+    assert why(ratings)[0] == (2, "contradicts", "'1.jpg' is scored 3, but 4 on line 3")
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "reason", "detail"),
+    [
+        ("1,a,10", {}, "out_of_range", "the score 10 is outside of 0..9"),
+        ("1,a,-1", {}, "out_of_range", "the score -1 is outside of 0..9"),
+        ("1,a,8", {"minimum": 1, "maximum": 7}, "out_of_range", "the score 8 is outside of 1..7"),
+        ("1,a,nan", {}, "not_a_number", "the score 'nan' is not a number"),
+        ("1,a,inf", {}, "not_a_number", "the score 'inf' is not a number"),
+        ("1,a,good", {}, "not_a_number", "the score 'good' is not a number"),
+        ('1,a,"3,5"', {}, "not_a_number", "the score '3,5' is not a number"),
+        ("1,a,", {}, "not_a_number", "the score '' is not a number"),
+        (",a,3", {}, "no_name", "'image' is empty"),
+        ("1,,3", {}, "no_annotator", "'annotator' is empty"),
+        ("1,a", {}, "cells", "it has 2 cells where the header has 3"),
+        ("1,a,3,4", {}, "cells", "it has 4 cells where the header has 3"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(
+    home: Home, row: str, options: dict[str, object], reason: str, detail: str
+) -> None:
+    ratings = read_ratings(
+        declared(home, f"image,annotator,score\n8,a,3\n{row}\n9,a,4\n", **options), home=home
+    )
+    assert ratings.names == ["8", "9"]
+    assert ratings.lines == [2, 4]
+    assert why(ratings) == [(3, reason, detail)]
+    assert ratings.read == 3
+
+
+@pytest.mark.parametrize("count", ["0", "2.5", "1e30", "many"])
+def test_a_mean_without_a_whole_count_is_left_out(home: Home, count: str) -> None:
+    file = declared(home, f"image,score,n\n1,3,{count}\n2,4,60\n", annotator_column="", count_column="n")
+    ratings = read_ratings(file, home=home)
+    assert ratings.counts.tolist() == [60]
+    assert why(ratings) == [(2, "no_count", f"the count {count!r} is not a whole number of 1 or more")]
+
+
+def test_a_rating_at_no_moment_is_left_out(home: Home) -> None:
+    content = "image,annotator,score,at\n1,a,3,noon\n2,a,3,2026-01-01\n"
+    ratings = read_ratings(declared(home, content, rated_at_column="at"), home=home)
+    assert why(ratings) == [(2, "no_moment", "'noon' is not a moment")]
 
 
 @pytest.mark.parametrize(
@@ -149,52 +210,21 @@ def test_two_different_means_of_one_picture_are_an_error(home: Home) -> None:
         (b"", {}, "ratings.csv: the file is empty"),
         (b"\xef\xbb\xbf\r\n", {}, "the file is empty"),
         (b"image,annotator,score\n", {}, "a header but no rows"),
-        (b"image,who,score\n1,a,3\n", {}, "line 1: there is no column 'annotator'.*annotator_column"),
-        (b"image,annotator,mark\n1,a,3\n", {}, "line 1: there is no column 'score'.*score_column"),
+        (b"image,who,score\n1,a,3\n", {}, "line 1: there is no column 'annotator'.*--annotator-column"),
+        (b"image,annotator,mark\n1,a,3\n", {}, "line 1: there is no column 'score'.*--score-column"),
         (b"image;annotator;score\n1;a;3\n", {}, "separated by semicolons: save it with commas"),
-        (
-            b"image,annotator,score\n1,a,3\n2,a,10\n3,a,-1\n",
-            {},
-            r"line 3: the score 10 is outside of 0..9 \(2 such",
-        ),
-        (
-            b"image,annotator,score\n1,a,8\n",
-            {"minimum": 1, "maximum": 7},
-            "line 2: the score 8 is outside of 1..7",
-        ),
-        (b"image,annotator,score\n1,a,nan\n", {}, "line 2: the score nan is outside"),
-        (b"image,annotator,score\n1,a,inf\n", {}, "line 2: the score inf is outside"),
-        (b"image,annotator,score\n1,a,good\n", {}, "line 2: the score 'good' is not a number"),
-        (b'image,annotator,score\n1,a,"3,5"\n', {}, "line 2: the score '3,5' is not a number.*decimal point"),
-        (b"image,annotator,score\n1,a,\n", {}, "line 2: the score '' is not a number"),
-        (b"image,annotator,score\n,a,3\n", {}, "line 2: 'image' is empty"),
-        (b"image,annotator,score\n1,,3\n", {}, "line 2: 'annotator' is empty"),
-        (b"image,annotator,score\n1,a\n", {}, "line 2: 2 cells where the header has 3"),
-        (b"image,annotator,score\n1,a,3,4\n", {}, "line 2: 4 cells where the header has 3"),
         (b"image,annotator,score,score\n1,a,3,4\n", {}, "line 1: two columns are called 'score'"),
         (b"image,annotator,score,\n1,a,3,4\n", {}, "line 1: column 4 has no name"),
         (b'image,annotator,score\n"1,a,3\n', {}, "line 2: it is no CSV"),
         (b"image,annotator,score\n1,\xe4,3\n", {}, "line 2: it is not UTF-8"),
         (b"\xff\xfei\x00m\x00", {}, "it is not UTF-8"),
-        (b"image,annotator,score\n1,a\x00,3\n" * 2, {}, "line"),
-        (b"image,score,n\n1,3,0\n", {"annotator_column": "", "count_column": "n"}, "line 2: the count '0'"),
-        (
-            b"image,score,n\n1,3,2.5\n",
-            {"annotator_column": "", "count_column": "n"},
-            "line 2: the count '2.5'",
-        ),
-        (
-            b"image,score,n\n1,3,1e30\n",
-            {"annotator_column": "", "count_column": "n"},
-            "line 2: the count '1e30'",
-        ),
+        (b"image,annotator,score\n1,a\x00,3\n", {}, "line 2: it holds a zero byte"),
         (b"image,annotator,score,n\n1,a,3,2\n", {"count_column": "n"}, "both an annotator and a count"),
         (
-            b"image,annotator,score,at\n1,a,3,noon\n",
-            {"rated_at_column": "at"},
-            "line 2: 'noon' is not a moment",
+            b"image,annotator,score\n1,a,3\n",
+            {"attribute_columns": ["x"]},
+            "no column 'x'.*attribute_columns in",
         ),
-        (b"image,annotator,score\n1,a,3\n", {"attribute_columns": ["x"]}, "there is no column 'x'"),
         (b"image,annotator,score\n1,a,3\n", {"maximum": float("inf")}, "its scale has no end"),
     ],
 )
@@ -214,18 +244,23 @@ def test_a_missing_file_is_named(home: Home) -> None:
 
 def test_the_line_of_a_row_counts_blank_lines_and_lines_inside_of_cells(home: Home) -> None:
     content = 'image,annotator,score,note\n\n1,a,3,"two\nlines"\n2,a,99,\n'
-    with pytest.raises(InputError, match="line 5: the score 99"):
-        read_ratings(declared(home, content), home=home)
+    assert why(read_ratings(declared(home, content), home=home)) == [
+        (5, "out_of_range", "the score 99 is outside of 0..9")
+    ]
 
 
 def test_attributes_of_pictures(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "pictures.csv"
     path.write_text("file,person,age\n1.jpg,X1,\n2.jpg,X2,40\n2.jpg,X2,40\n")
     file = PicturesFile(path=str(path), picture_column="file")
-    assert read_picture_attributes(file, home=home) == {
-        "1.jpg": {"person": "X1"},
-        "2.jpg": {"person": "X2", "age": "40"},
-    }
-    path.write_text("file,person\n1.jpg,X1\n1.jpg,X2\n")
-    with pytest.raises(InputError, match=r"line 3: '1\.jpg' is described differently than on line 2"):
-        read_picture_attributes(file, home=home)
+    rows = read_pictures(file, home=home)
+    assert (rows.names, rows.lines, rows.read) == (["1.jpg", "2.jpg"], [2, 3], 3)
+    assert [json.loads(one) for one in rows.attributes] == [{"person": "X1"}, {"person": "X2", "age": "40"}]
+    path.write_text("file,person\n1.jpg,X1\n1.jpg,X2\n,X3\n2.jpg,X4\n")
+    rows = read_pictures(file, home=home)
+    assert rows.names == ["2.jpg"]
+    assert [(row.line, str(row.reason), row.detail) for row in rows.left_out] == [
+        (2, "contradicts", "'1.jpg' is described differently on line 3"),
+        (3, "contradicts", "'1.jpg' is described differently on line 2"),
+        (4, "no_name", "'file' is empty"),
+    ]

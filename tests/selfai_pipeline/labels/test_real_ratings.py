@@ -7,8 +7,9 @@ import pytest
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.agreement import split_half_reliability, two_raters_correlation
+from selfai_pipeline.labels.bias_equations import Codes, Numbers
 from selfai_pipeline.labels.importing import import_folder
-from selfai_pipeline.labels.rating_model import Codes, Numbers, fit_rating_model
+from selfai_pipeline.labels.rating_model import fit_rating_model
 from selfai_pipeline.labels.ratings_file import Ratings, read_ratings
 from selfai_pipeline.sources.settings import RatingsFile, load_sources
 

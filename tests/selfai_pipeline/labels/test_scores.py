@@ -69,6 +69,18 @@ def test_without_single_ratings_the_error_of_a_mean_is_not_known(
     result = scored([("a", None, 6.0), ("b", None, 2.0)], counts={"a": 25, "b": 25})
     assert result.pictures[image_id("a")].standard_error is None
     assert result.facts["split_half_reliability"] is None
+    assert result.facts["split_half_reliability_reason"] == "there are no single ratings"
+
+
+def test_annotators_on_opposite_scales_give_no_reliability_but_a_reason(
+    scored: Callable[..., CrowdScores],
+) -> None:
+    rows: list[Rating] = [(f"p{j}", who, abs(9 * k - j)) for j in range(10) for k, who in enumerate("ab")]
+    facts = scored(rows).facts
+    assert facts["split_half_reliability"] is None
+    assert "may be reversed" in facts["split_half_reliability_reason"]
+    assert facts["two_raters_correlation"] < 0
+    assert facts["two_raters_correlation_reason"] is None
 
 
 def test_two_means_of_one_picture_are_weighted_by_their_counts(

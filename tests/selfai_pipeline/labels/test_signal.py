@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from selfai_pipeline.labels.rating_model import Numbers, fit_rating_model
+from selfai_pipeline.labels.bias_equations import Numbers
+from selfai_pipeline.labels.rating_model import fit_rating_model
 from selfai_pipeline.labels.signal import annotators_without_signal
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of, draw_split, parse_split
 
 SHARES = {"test_share": 0.2, "validation_share": 0.16}
@@ -94,12 +93,11 @@ def test_a_training_picture_that_doubles_a_given_test_picture_is_left_out() -> N
     [("train", Split.TRAIN), ("Training", Split.TRAIN), (" val ", Split.VALIDATION), ("TEST", Split.TEST)],
 )
 def test_the_ways_to_write_a_split(text: str, split: Split) -> None:
-    assert parse_split(text, column="split") is split
+    assert parse_split(text) is split
 
 
-def test_what_is_no_split_is_refused() -> None:
-    with pytest.raises(InputError, match=r"attribute 'fold' of the ratings: '3' is no split\. Write train"):
-        parse_split("3", column="fold")
+def test_what_is_no_split_is_none() -> None:
+    assert parse_split("3") is None
 
 
 def test_near_duplicates_and_pictures_of_one_person_share_a_cluster() -> None:
@@ -109,10 +107,27 @@ def test_near_duplicates_and_pictures_of_one_person_share_a_cluster() -> None:
         names,
         hashes=[base, flipped(base, 16), flipped(base, 128), None, None, None],
         persons=[[], ["X"], [], ["X"], ["Y"], []],
+        days=["2026-01-02", "2026-01-02", "2026-01-02", "2026-01-01", "2026-01-02", "2026-01-02"],
         radius=24,
     )
-    # 0 and 1 look alike, 1 and 3 are one person; 2 is too far away, 4 and 5 have nobody.
-    assert clusters == [names[0], names[0], names[2], names[0], names[4], names[5]]
+    # 0 and 1 look alike, 1 and 3 are one person, 3 is the earliest; 2 is too far away, 4 and 5 have nobody.
+    assert clusters == [names[3], names[3], names[2], names[3], names[4], names[5]]
+
+
+def test_a_near_duplicate_of_a_later_day_renames_no_group() -> None:
+    names = sorted(ids(40))
+    base = bytes(range(32))
+    later, first = names[0], names[1:]
+
+    before = clusters_of(first, hashes=[base] * 39, persons=[[]] * 39, days=["2026-01-01"] * 39, radius=8)
+    after = clusters_of(
+        [later, *first],
+        hashes=[base] * 40,
+        persons=[[]] * 40,
+        days=["2026-01-02", *["2026-01-01"] * 39],
+        radius=8,
+    )
+    assert after == [before[0], *before]
 
 
 @settings(max_examples=25, deadline=None)
@@ -124,13 +139,16 @@ def test_near_duplicates_and_pictures_of_one_person_share_a_cluster() -> None:
 def test_clusters_do_not_depend_on_the_order(hashes: list[bytes], radius: int, seed: object) -> None:
     names = ids(len(hashes))
     persons = [[str(k % 5)] if k % 3 == 0 else [] for k in range(len(hashes))]
-    first = dict(zip(names, clusters_of(names, hashes=hashes, persons=persons, radius=radius), strict=True))
+    days = [f"2026-01-0{1 + k % 3}" for k in range(len(hashes))]
+    clusters = clusters_of(names, hashes=hashes, persons=persons, days=days, radius=radius)
+    first = dict(zip(names, clusters, strict=True))
     order = list(range(len(hashes)))
     seed.shuffle(order)  # type: ignore[attr-defined]
     second = clusters_of(
         [names[k] for k in order],
         hashes=[hashes[k] for k in order],
         persons=[persons[k] for k in order],
+        days=[days[k] for k in order],
         radius=radius,
     )
     assert dict(zip([names[k] for k in order], second, strict=True)) == first

@@ -266,3 +266,31 @@ def test_a_plan_may_grow_what_it_has_inserted():
         Deeper("conv15"),
         Wider("conv15_deeper", 2.0),
     ]
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(100, 110), (50, 55), (7, 8)])
+def test_a_factor_is_taken_as_it_is_written(channels, expected):
+    """In binary 100 * 1.1 is a little more than 110, and rounds up to 111."""
+    assert Wider("conv1", 1.1).channels((Convolution("conv1", channels, 3), GlobalAveragePool())) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_shares_add_up_exactly_in_every_number_format(dtype):
+    values = torch.randn(3, 40, generator=generator(4)).to(dtype)
+    sources = copy_sources(3, 5, generator=generator(5))
+    shares = torch.rand(5, generator=generator(6), dtype=torch.float64)
+    parts = split(values, axis=0, sources=sources, shares=shares)
+    assert parts.dtype == dtype
+    total = torch.zeros(3, 40, dtype=torch.float64).index_add(0, sources, parts.double())
+    assert torch.equal(total, values.double())
+
+
+def test_an_embedding_that_moved_by_a_constant_is_another_function():
+    """Its distances are the same to the last bit."""
+    network = trained_network((Convolution("conv1", 6, 3), GlobalAveragePool()))
+    moved_by_a_constant = copy.deepcopy(network)
+    moved_by_a_constant.stages = (Convolution("conv1", 6, 3, shift=1.0), GlobalAveragePool())
+    found = deviation(network, moved_by_a_constant, pictures(), dtype=torch.float64)
+    assert found.distance < 1e-12
+    assert found.embedding > 0.1
+    assert found.largest == found.embedding

@@ -170,6 +170,43 @@ def test_a_truncated_jpeg_is_told_from_a_broken_one() -> None:
     assert raised.value.reason == "truncated"
 
 
+JPEG_KINDS: dict[str, tuple[str, dict[str, object]]] = {
+    "sequential": ("RGB", {}),
+    "without subsampling": ("RGB", {"subsampling": 0}),
+    "grey": ("L", {}),
+    "CMYK": ("CMYK", {}),
+    "progressive": ("RGB", {"progressive": True}),
+    "restart each row": ("RGB", {"restart_marker_rows": 1}),
+    "restart each block": ("RGB", {"restart_marker_blocks": 1}),
+    "progressive with restarts": ("RGB", {"progressive": True, "restart_marker_blocks": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_jpeg_that_breaks_off_before_an_end_marker_is_truncated(kind: str) -> None:
+    """libjpeg decodes it without a word: the rest is grey, or as coarse as the first scans made it."""
+    mode, options = JPEG_KINDS[kind]
+    noise = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((256, 192)).convert(mode)
+    content = encoded(image, "JPEG", **options)
+    assert decode(content).shape == (192, 256, 3)
+    first_scan = content.index(b"\xff\xda") + 20
+    for share in np.linspace(0.05, 0.95, 19):
+        end = first_scan + round(share * (len(content) - first_scan))
+        with pytest.raises(PictureError) as raised:
+            decode(content[:end] + b"\xff\xd9")
+        assert raised.value.reason in ("truncated", "undecodable"), share
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_whole_jpeg_that_is_grey_to_its_end_is_no_truncated_one(kind: str) -> None:
+    mode, options = JPEG_KINDS[kind]
+    grey = np.full((96, 96, 3), 128, dtype=np.uint8)
+    grey[:40, :40] = colours(40, 40)
+    content = encoded(Image.fromarray(grey).convert(mode), "JPEG", **options)
+    assert decode(content).shape == (96, 96, 3)
+
+
 def claims(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims a size and, once decoded, would take it."""
 

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,35 @@ def test_orientation_is_applied_before_measuring(store: Store) -> None:
     )
     (row,) = store.tables.read(ref).to_pylist()
     assert (row["width"], row["height"], row["orientation"]) == (200, 240, 6)
+
+
+@pytest.mark.parametrize("tagged_first", [True, False])
+def test_of_one_picture_the_copy_that_knows_its_orientation_is_kept(store: Store, tagged_first: bool) -> None:
+    """A file with EXIF and one that lost it are the same bytes in the store."""
+    content = encoded(scene(16))
+    orientations = {"a": 6, "b": 1} if tagged_first else {"a": 1, "b": 6}
+    tables = [
+        store.tables.read(crawled(store, [(url, content)], orientation=number))
+        for url, number in orientations.items()
+    ]
+    ref = store.tables.write(
+        [row for table in tables for row in table.to_pylist()], asset="raw_crawl", partition=DAY
+    )
+    rows = store.tables.read(prune_day(ref, store=store, settings=PruneSettings())).to_pylist()
+    assert {row["url"]: row["orientation"] for row in rows} == orientations
+    kept, other = sorted(rows, key=lambda row: not row["kept"])
+    assert (kept["kept"], kept["orientation"]) == (True, 6)
+    assert (kept["width"], kept["height"]) == (200, 240)
+    assert (other["reason"], other["duplicate_of"]) == ("exact_duplicate", kept["image_id"])
+    assert (other["width"], other["height"]) == (240, 200)
+
+
+def test_without_a_count_of_usable_cores_all_of_the_machine_are_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert pruned(store, [("u", encoded(scene(17)))])["u"]["kept"]
 
 
 def test_only_stored_pictures_have_a_row(store: Store) -> None:

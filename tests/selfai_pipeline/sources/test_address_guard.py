@@ -110,6 +110,10 @@ def test_an_allowed_name_may_resolve_to_a_private_address() -> None:
         ("file:///etc/passwd", "unsupported_scheme"),
         ("data:image/png;base64,AAAA", "unsupported_scheme"),
         ("ftp://example.org/a.jpg", "unsupported_scheme"),
+        ("http://ann:secret@example.org/a.jpg", "password_in_address"),
+        ("http://ann@example.org/a.jpg", "password_in_address"),
+        ("http://@example.org/a.jpg", "password_in_address"),
+        ("http://example.org/@ann/a.jpg", None),
         ("http:///a.jpg", "malformed_address"),
         ("http://[::1/a.jpg", "malformed_address"),
         ("http://example.org:99999/a.jpg", "malformed_address"),
@@ -117,6 +121,16 @@ def test_an_allowed_name_may_resolve_to_a_private_address() -> None:
 )
 def test_what_an_address_gives_away(url: str, reason: str | None) -> None:
     assert RULES.refusal(url) == reason
+
+
+@pytest.mark.parametrize("named", ["bücher.de", "xn--bcher-kva.de", "BÜCHER.de."])
+@pytest.mark.parametrize("written", ["bücher.de", "xn--bcher-kva.de", "www.Bücher.DE.", "bücher\u3002de"])
+def test_an_international_name_is_one_host_however_it_is_written(named: str, written: str) -> None:
+    allowing = AddressRules.of(domains=[named], denied_hosts=[], allowed_addresses=[f"{named}:80"])
+    assert allowing.refusal(f"http://{written}/a.jpg") is None
+    assert allowing.permits("10.0.0.7", host=written.removeprefix("www."), port=80)
+    denying = AddressRules.of(domains=["de"], denied_hosts=[named], allowed_addresses=[])
+    assert denying.refusal(f"http://{written}/a.jpg") == "denied_host"
 
 
 def test_a_robots_file_may_be_kept_by_another_host() -> None:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,22 +295,43 @@ def test_no_host_but_loopback_is_crawled_without_a_contact(store: Store, setting
         crawl_day(DAY, sources=[source], store=store, settings=settings)
 
 
+UNREACHABLE = {"start_urls": ["http://127.0.0.1:1/{day}"], "allowed_addresses": ["127.0.0.1:1"]}
+
+
 @pytest.mark.parametrize(
     ("name", "mend"), [("site", "Check that the site is up"), ("sample-gallery", "selfai gallery")]
 )
-def test_a_source_that_cannot_be_reached_says_so_and_the_others_go_on(
-    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, name: str, mend: str, tmp_path: Path
+def test_a_source_that_cannot_be_reached_says_so(
+    site: Any, store: Store, settings: CrawlSettings, name: str, mend: str
 ) -> None:
-    (tmp_path / "faces").mkdir()
-    (tmp_path / "faces" / "a.jpg").write_bytes(jpeg(1))
-    folder = FolderSource(name="zz-last", path=str(tmp_path / "faces"), day=DAY)
-    down = site.source(name=name, start_urls=["http://127.0.0.1:1/{day}"], allowed_addresses=["127.0.0.1:1"])
+    down = site.source(name=name, **UNREACHABLE)
     with pytest.raises(InputError) as caught:
-        crawl_day(DAY, sources=[down, folder], store=store, settings=settings)
+        crawl_day(DAY, sources=[down], store=store, settings=settings)
     assert "connection_refused" in caught.value.what
     assert mend in caught.value.mend
-    with Journal(store.home.journal_url) as journal:
-        assert [outcome.status for outcome in journal.outcomes("zz-last", DAY)] == ["stored"]
+
+
+def test_a_source_that_cannot_be_crawled_does_not_hold_up_the_others(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg")
+    sources = [
+        site.source(name="down", **UNREACHABLE),
+        FolderSource(name="missing", path="nowhere", day=DAY),
+        PagesSource(name="no-contact", start_urls=["http://example.org/{day}"]),
+        site.source(name="up"),
+    ]
+    ref = crawl_day(DAY, sources=sources, store=store, settings=settings)
+    assert {row["source"]: row["reason"] or row["status"] for row in rows(store, ref)} == {
+        "down": "connection_refused",
+        "up": "stored",
+    }
+    unavailable = store.tables.facts(ref)["unavailable"]
+    assert list(unavailable) == ["down", "missing", "no-contact"]
+    for source, trouble in {"down": "reached", "missing": "no folder", "no-contact": "contact"}.items():
+        assert trouble in unavailable[source]
+        assert unavailable[source] in caplog.text
 
 
 def test_a_live_source_has_today_only(jpeg: Encode, site: Any, store: Store, settings: CrawlSettings) -> None:
@@ -360,6 +380,34 @@ def test_the_crawl_ends_at_its_limit_of_addresses(
     limits = settings.model_copy(update={"max_addresses": 4})
     ref = crawl_day(DAY, sources=[site.source()], store=store, settings=limits)
     assert reasons(store, ref) == {"0.jpg": "stored", "1.jpg": "stored", "2.jpg": "stored"}
+
+
+def test_an_address_with_a_password_is_refused_for_good_and_the_password_kept_nowhere(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages |= {"/a.jpg": jpeg(1), "/moved.jpg": to(f"http://ann:secret@127.0.0.1:{site.port}/a.jpg")}
+    site.index(
+        f"http://ann:secret@127.0.0.1:{site.port}/a.jpg",
+        f"//ann:secret@127.0.0.1:{site.port}/b.jpg",
+        "ftp://ann:secret@127.0.0.1/c.jpg",
+        "http://ann:secret@[::1/d.jpg",
+        "/a.jpg",
+        "/moved.jpg",
+    )
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert {row["url"].replace(site.url, ""): row["reason"] or row["status"] for row in rows(store, ref)} == {
+        "/a.jpg": "stored",
+        "/moved.jpg": "password_in_address",
+        f"http://@127.0.0.1:{site.port}/a.jpg": "password_in_address",
+        f"http://@127.0.0.1:{site.port}/b.jpg": "password_in_address",
+        "ftp://@127.0.0.1/c.jpg": "unsupported_scheme",
+        "http://@[::1/d.jpg": "malformed_address",
+    }
+    asked = list(site.asked)
+    assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == ref
+    assert site.asked == asked
+    with Journal(store.home.journal_url) as journal:
+        assert "secret" not in str(journal.outcomes("site", DAY))
 
 
 def test_a_picture_behind_a_link_to_a_page_is_stored(

@@ -110,6 +110,43 @@ def test_links_that_lead_out_of_the_folder_are_refused(
     }
 
 
+def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let `folder` not be listed; its permission bits would not stop root, who may run the tests."""
+    scandir = os.scandir
+
+    def guarded(path: Path | str) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+
+
+def test_a_subfolder_that_cannot_be_listed_is_an_outcome_and_is_tried_again(
+    jpeg: Encode, folder: Path, store: Store, settings: CrawlSettings
+) -> None:
+    (folder / "closed").mkdir()
+    (folder / "closed" / "b.jpg").write_bytes(jpeg(2))
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        forbid(monkeypatch, folder / "closed")
+        ref = crawl(folder, store, settings)
+    assert outcomes(store, ref) == {"file:a.jpg": "stored", "file:closed": "unreadable"}
+    assert outcomes(store, crawl(folder, store, settings)) == {
+        "file:a.jpg": "stored",
+        "file:closed": "gone",
+        "file:closed/b.jpg": "stored",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    folder: Path, store: Store, settings: CrawlSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch, folder)
+    with pytest.raises(InputError, match=r"cannot be read .* permissions"):
+        crawl(folder, store, settings)
+
+
 def test_its_pictures_fall_on_its_day_only(
     jpeg: Encode, folder: Path, store: Store, settings: CrawlSettings
 ) -> None:
@@ -132,6 +169,18 @@ def test_new_and_changed_files_come_in_and_deleted_ones_stay(
     assert sorted(after) == ["file:a.jpg", "file:b.jpg", "file:c.jpg", "file:d.jpg"]
     assert after["file:a.jpg"] == before["file:a.jpg"]
     assert after["file:b.jpg"]["image_id"] != before["file:b.jpg"]["image_id"]
+
+
+def test_a_file_that_failed_is_gone_once_it_is_deleted_and_comes_in_once_it_is_back(
+    jpeg: Encode, folder: Path, store: Store, settings: CrawlSettings
+) -> None:
+    broken = folder / "a.jpg"
+    broken.symlink_to(folder / "nowhere")
+    assert outcomes(store, crawl(folder, store, settings)) == {"file:a.jpg": "unreadable"}
+    broken.unlink()
+    assert outcomes(store, crawl(folder, store, settings)) == {"file:a.jpg": "gone"}
+    broken.write_bytes(jpeg(1))
+    assert outcomes(store, crawl(folder, store, settings)) == {"file:a.jpg": "stored"}
 
 
 def test_a_folder_put_in_the_place_of_another_brings_its_own_files_only(

@@ -94,3 +94,15 @@ def test_two_processes_may_open_and_write_it_at_once(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="journal"):
         Journal(f"sqlite:///{tmp_path / 'missing' / 'journal.sqlite'}")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 100, 5000])
+def test_a_damaged_journal_says_which_and_what_to_do(tmp_path: Path, kept_bytes: int) -> None:
+    file = tmp_path / "journal.sqlite"
+    with Journal(f"sqlite:///{file}") as journal:
+        journal.discover("site", DAY, [Found(f"http://x.org/{n}", "page") for n in range(500)], most=500)
+    content = file.read_bytes()
+    file.write_bytes(content[:kept_bytes] + b"\xff" * (len(content) - kept_bytes))
+    with pytest.raises(StorageError, match=r"journal\.sqlite is damaged .*copy of it back"):  # noqa: SIM117
+        with Journal(f"sqlite:///{file}") as journal:
+            journal.outcomes("site", DAY)

@@ -1,15 +1,17 @@
 """Pictures and pages that an HTML page names."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parsel import Selector
 
 from selfai_pipeline.sources.address_guard import AddressRules
-from selfai_pipeline.sources.page_links import PageLinks, page_links
+from selfai_pipeline.sources.page_links import MOST_ELEMENTS, PageLinks, page_links, srcset_candidates
 
 
 def links(html: str) -> PageLinks:
-    return page_links(Selector(text=html, type="html"), base_url="http://x.org/day/index.html")
+    return page_links(html, base_url="http://x.org/day/index.html")
 
 
 def test_pictures_are_taken_from_images_open_graph_and_links_to_files() -> None:
@@ -62,6 +64,65 @@ def test_files_and_embedded_pictures_are_named_to_be_refused() -> None:
 
 def test_an_empty_page_has_no_links() -> None:
     assert links("<html></html>") == PageLinks([], [])
+
+
+@pytest.mark.parametrize(
+    ("srcset", "expected"),
+    [
+        ("a.jpg", [("a.jpg", 0)]),
+        ("a.jpg 1x, b.jpg 1.5x", [("a.jpg", 1), ("b.jpg", 1.5)]),
+        ("  a,b.jpg 100w ,, c.jpg 200w 50h,", [("a,b.jpg", 100), ("c.jpg", 200)]),
+        ("a.jpg, b.jpg 2x", [("a.jpg", 0), ("b.jpg", 2)]),
+        ("a.jpg (x, y) 3x, b.jpg", [("a.jpg", 3), ("b.jpg", 0)]),
+        ("a.jpg (open, b.jpg", [("a.jpg", 0)]),
+        ("data:image/gif;base64,AA 1x,b.jpg 2x", [("data:image/gif;base64,AA", 1), ("b.jpg", 2)]),
+        ("a.jpg huge, b.jpg -1x", [("a.jpg", 0), ("b.jpg", 0)]),
+        (" ,, , ", []),
+        ("", []),
+    ],
+)
+def test_the_candidates_of_a_srcset(srcset: str, expected: list[tuple[str, float]]) -> None:
+    """As in https://html.spec.whatwg.org/#parsing-a-srcset-attribute."""
+    assert list(srcset_candidates(srcset)) == expected
+
+
+def repeated(piece: str, size: int) -> str:
+    return piece * (size // len(piece))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        lambda size: f'<img srcset="{"a" * size} b">',
+        lambda size: repeated(f'<img srcset="{"a" * 90_000} b">', size),
+        lambda size: repeated(f'<img srcset="{"a (" * 30_000}">', size),
+        lambda size: f"<picture>{repeated('<source srcset=a><img src=b>', size)}</picture>",
+        lambda size: repeated("<picture><source srcset=a><img src=b>", size),
+        lambda size: f"<img {' '.join(f'a{number}' for number in range(size // 8))} src=b>",
+        lambda size: repeated("<b></i>", size),
+        lambda size: repeated("<a href=b>", size),
+    ],
+    ids=[
+        "srcset",
+        "srcsets",
+        "parentheses",
+        "sources",
+        "pictures",
+        "attributes",
+        "ends-of-nothing",
+        "links",
+    ],
+)
+@pytest.mark.timeout(60)
+def test_no_page_holds_up_a_crawl(page: Callable[[int], str]) -> None:
+    """8 MB take about a second; in quadratic time they would take minutes to hours."""
+    assert len(links(page(8_000_000)).pictures) <= 1
+
+
+def test_a_page_is_read_up_to_a_number_of_elements() -> None:
+    assert links(f"<img src=first.jpg>{'<br>' * MOST_ELEMENTS}<img src=last.jpg>").pictures == [
+        "http://x.org/day/first.jpg"
+    ]
 
 
 PIECES = [

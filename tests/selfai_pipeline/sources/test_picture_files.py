@@ -94,7 +94,7 @@ def test_the_colour_profile_stays(kind: str) -> None:
 
 
 def test_what_follows_the_end_goes() -> None:
-    for kind in ("jpeg", "png", "gif", "webp"):
+    for kind in FORMATS:
         content = encode(picture(), kind)
         assert strip_metadata(content + b"SECRET appended film") == strip_metadata(content)
 
@@ -174,6 +174,40 @@ def test_the_pixel_cap_is_inclusive() -> None:
     content = encode(picture(), "png")
     assert inspect_picture(content, max_pixels=40 * 24).height == 24
     assert reason(content, max_pixels=40 * 24 - 1) == "too_many_pixels"
+
+
+def test_the_colour_profile_behind_the_pixels_of_a_bmp_stays_and_what_follows_it_goes() -> None:
+    plain = encode(picture(), "bmp")
+    profile = b"profile"
+    header = bytearray(plain[14:54].ljust(124, b"\0"))
+    header[:4] = struct.pack("<I", 124)
+    header[56:60] = b"DEBM"
+    header[112:120] = struct.pack("<II", 124 + len(plain) - 54, len(profile))
+    content = plain[:10] + struct.pack("<I", 138) + bytes(header) + plain[54:] + profile
+    cleaned = strip_metadata(content + b"SECRET")
+    assert cleaned.endswith(profile)
+    assert strip_metadata(cleaned) == cleaned
+    assert np.array_equal(pixels(cleaned), pixels(plain))
+
+
+def test_a_compressed_bmp_ends_where_its_header_says() -> None:
+    """Two rows of four pixels in runs of one colour (BI_RLE8)."""
+    data = bytes([4, 1, 0, 0, 4, 2, 0, 1])
+    palette = bytes(range(256)) * 4
+    header = struct.pack("<IiiHHIiiiII", 40, 4, 2, 1, 8, 1, len(data), 0, 0, 256, 0)
+    offset = 14 + 40 + len(palette)
+    content = struct.pack("<2sIII", b"BM", offset + len(data), 0, offset) + header + palette + data
+    assert strip_metadata(content + b"SECRET") == content
+    assert reason(content[:-1]) == "truncated"
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    """Each further scan costs a decoder one more pass over all pixels, and the file a few bytes."""
+    content = encode(picture(), "jpeg", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    scan = content[last:-2]
+    assert inspect_picture(content[:-2] + 80 * scan + content[-2:]).width == 40
+    assert reason(content[:-2] + 100 * scan + content[-2:]) == "malformed"
 
 
 def test_a_gif_frame_larger_than_its_screen_counts() -> None:

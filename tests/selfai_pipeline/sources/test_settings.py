@@ -14,10 +14,10 @@ from selfai_pipeline.sources.settings import (
     PagesSource,
     PicturesFile,
     RatingsFile,
+    bare_host,
     host_and_port,
     load_sources,
     save_sources,
-    sources_fingerprint,
 )
 
 GALLERY = PagesSource(name="gallery", start_urls=["http://127.0.0.1:8650/{day}/index.html"])
@@ -78,6 +78,15 @@ FOLDER = "sources:\n  - name: faces\n    kind: folder\n    path: faces\n    day:
         ("sources:\n  a: 1\n", 1, "no list of sources"),
         ("sources: [\n", 2, "no YAML"),
         ("- name: a\n", 1, "no list of sources"),
+        ("sources: &a\n  - *a\n", 1, "used again by an alias"),
+        ("sources:\n  - &a {name: x, start_urls: ['http://x.org']}\n  - *a\n", 2, "used again by an alias"),
+        ("sources:\n  - name: a\n    start_urls: ['http://x']\n    depth: !!int '['\n", 4, "valid integer"),
+        (f"sources:\n  - name: a\n    start_urls: ['http://x']\n    depth: {'9' * 5000}\n", 4, "depth"),
+        (FOLDER.replace("path: faces", "path: ~nosuchuser/x"), 4, "no home folder for '~nosuchuser/x'"),
+        (FOLDER.replace("path: faces", 'path: "a\\0b"'), 4, "null"),
+        (f"{FOLDER}    ratings:\n      - path: ~nosuchuser/x\n", 7, "no home folder"),
+        (f"{FOLDER}    pictures:\n      path: ~nosuchuser/x\n", 7, "no home folder"),
+        ("sources:\n  - name: a\n    start_urls: ['http://ann:pw@x.org/']\n", 3, "a user name or a password"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -87,6 +96,13 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
         load_sources(path)
     assert f"{path}, line {line}:" in str(caught.value)
     assert says in caught.value.what
+
+
+def test_values_that_lie_too_deep_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(f"sources: {'[' * 5000}{']' * 5000}\n")
+    with pytest.raises(InputError, match="too deeply"):
+        load_sources(path)
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
@@ -99,12 +115,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00sources")
     with pytest.raises(InputError, match="UTF-8"):
         load_sources(path)
-
-
-def test_the_fingerprint_follows_the_content_and_not_the_order() -> None:
-    assert sources_fingerprint([GALLERY, FACES]) == sources_fingerprint([FACES, GALLERY])
-    other = FACES.model_copy(update={"licence": "CC0"})
-    assert sources_fingerprint([GALLERY, FACES]) != sources_fingerprint([GALLERY, other])
 
 
 def test_a_source_is_live_unless_its_addresses_name_the_day() -> None:
@@ -136,13 +146,44 @@ def test_an_allowed_address_needs_a_port(address: str) -> None:
         PagesSource(name="a", start_urls=["http://x.org"], allowed_addresses=[address])
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("Evil.DE.", "evil.de"),
+        ("bücher.de", "xn--bcher-kva.de"),
+        ("XN--BCHER-KVA.de", "xn--bcher-kva.de"),
+        ("straße.de", "xn--strae-oqa.de"),
+        ("evil\u3002de\u3002", "evil.de"),
+        ("[::1]", "::1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("my_host", "my_host"),
+    ],
+)
+def test_a_host_is_compared_in_one_form(host: str, expected: str) -> None:
+    assert bare_host(host) == expected
+    assert CrawlSettings(deny_hosts=[host]).deny_hosts == [expected]
+    source = PagesSource(name="a", start_urls=["http://x.org"], allowed_domains=[host])
+    assert source.domains == [expected]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "http://worse.de", "worse.de/", "ann@worse.de", "worse.de:80", "*.worse.de", " a.de", "a..ü.de"],
+)
+def test_what_is_no_host_name_can_be_neither_denied_nor_allowed(host: str) -> None:
+    with pytest.raises(ValidationError, match="not a host name"):
+        CrawlSettings(deny_hosts=[host])
+    with pytest.raises(ValidationError, match="not a host name"):
+        PagesSource(name="a", start_urls=["http://x.org"], allowed_domains=[host])
+
+
 def test_the_defaults_of_the_sample_are_fields_that_exist() -> None:
     assert set(CrawlSettings.sample) <= set(CrawlSettings.model_fields)
 
 
 def test_the_settings_load_light() -> None:
     """Dagster imports them with the definitions, in every process that it starts."""
-    heavy = ["scrapy", "twisted", "sqlalchemy", "yaml", "numpy", "pyarrow", "pandas", "torch", "cv2"]
+    heavy = ["idna", "scrapy", "twisted", "sqlalchemy", "yaml", "numpy", "pyarrow", "pandas", "torch", "cv2"]
     code = f"import sys, selfai_pipeline.sources.settings; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -46,14 +46,27 @@ def test_the_layer_under_dropout_has_the_least_expected_error():
     generator = np.random.default_rng(0)
     embeddings = generator.normal(1.0, 1.0, size=(80, 6))
     scores = embeddings @ generator.normal(size=6) + 4.0
+    weights = generator.uniform(0.1, 1.0, 80)
     dropout = 0.4
-    layer = fit_under_dropout(embeddings, scores, dropout=dropout)
+    layer = fit_under_dropout(embeddings, scores, weights=weights, dropout=dropout)
 
     def expected_error(coefficients, intercept):
         spread = dropout / (1 - dropout) * ((embeddings * coefficients) ** 2).sum(axis=1)
-        return float(((embeddings @ coefficients + intercept - scores) ** 2 + spread).mean())
+        squared = (embeddings @ coefficients + intercept - scores) ** 2
+        return float(np.average(squared + spread, weights=weights))
 
     least = expected_error(layer.coefficients, layer.intercept)
     for _ in range(50):
         change = generator.normal(0, 0.02, 7)
         assert expected_error(layer.coefficients + change[:6], layer.intercept + change[6]) > least
+
+
+def test_the_layer_is_unbiased_on_the_draws_that_training_makes():
+    """Rare high scores weigh as much as frequent low ones: the first gradients then leave the trunk alone."""
+    generator = np.random.default_rng(1)
+    scores = np.r_[generator.normal(2.0, 0.3, 90), generator.normal(8.0, 0.3, 10)]
+    embeddings = (scores + generator.normal(0, 2.0, 100))[:, None]
+    weights = np.r_[np.full(90, 0.5 / 90), np.full(10, 0.5 / 10)]
+    residual = fit_under_dropout(embeddings, scores, weights=weights, dropout=0.5)(embeddings) - scores
+    assert np.average(residual, weights=weights) == pytest.approx(0.0, abs=1e-9)
+    assert abs(residual.mean()) > 0.1

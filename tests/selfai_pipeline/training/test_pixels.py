@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -74,3 +76,18 @@ def test_a_cache_folder_that_cannot_be_made_is_a_storage_error(store, labels):
 
 def test_enlarging_is_allowed():
     assert resize_crop(np.zeros((8, 8, 3), np.uint8), 32).shape == (32, 32, 3)
+
+
+def test_caches_that_nothing_opens_any_more_are_swept(store, labels):
+    load_pixels(labels, store=store, size=16)
+    load_pixels(labels, store=store, size=20)
+    unused, used = (cache_path(labels, store=store, size=size) for size in (16, 20))
+    part = unused.with_suffix(".1-2.part")
+    part.write_bytes(b"half")
+    for path in (unused, used, part):
+        os.utime(path, (0, 0))
+    load_pixels(labels, store=store, size=20)
+    load_pixels(labels, store=store, size=24)
+    assert used.exists()
+    assert not unused.exists()
+    assert not part.exists()

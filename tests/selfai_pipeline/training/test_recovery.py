@@ -26,8 +26,6 @@ def test_the_last_state_written_is_read(point):
     assert state["epoch"] == 2
     assert torch.equal(state["weights"], torch.ones(3))
     assert [file.name for file in point.path.parent.iterdir()] == [point.path.name]
-    point.clear()
-    assert point.read() is None
 
 
 def test_another_run_has_another_file(store, point):
@@ -90,3 +88,26 @@ def test_a_write_that_fails_keeps_the_state_before(point, monkeypatch):
     monkeypatch.undo()
     assert point.read()["epoch"] == 1
     assert len(list(point.path.parent.iterdir())) == 1
+
+
+def test_few_recovery_points_of_an_asset_stay_the_newest(store):
+    points = [RecoveryPoint.of({**RUN, "settings": {"seed": seed}}, store=store) for seed in range(5)]
+    other = RecoveryPoint.of({**RUN, "asset": "finetuned_scorer"}, store=store)
+    for second, point in enumerate([other, *points]):
+        point.write({"epoch": 1})
+        os.utime(point.path, (second, second))
+    points[0].write({"epoch": 2})
+    kept = [point for point in points if point.path.exists()]
+    assert kept == [points[0], points[3], points[4]]
+    assert other.path.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_swept(point):
+    point.path.parent.mkdir(parents=True)
+    stale, fresh = (point.path.with_suffix(f".{number}.part") for number in (1, 2))
+    for part in (stale, fresh):
+        part.write_bytes(b"half")
+    os.utime(stale, (0, 0))
+    point.write({"epoch": 1})
+    assert not stale.exists()
+    assert fresh.exists()

@@ -1,14 +1,23 @@
 """Checks of stored checkpoints find what is wrong with them."""
 
 import numpy as np
+import pytest
+import torch
 
 from selfai_pipeline.networks.network import Network
-from selfai_pipeline.networks.stages import tiny_darknet, with_head
+from selfai_pipeline.networks.stages import convolutions, tiny_darknet, with_head
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, save_checkpoint
-from selfai_pipeline.training.settings import ComputeSettings, WidenSettings
-from selfai_pipeline.training.soundness import condition_of, validation_scores, widening_deviation
+from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings, WidenSettings
+from selfai_pipeline.training.siamese_stage import pretrain_siamese
+from selfai_pipeline.training.soundness import (
+    condition_of,
+    effective_rank,
+    embedding_condition,
+    validation_scores,
+    widening_deviation,
+)
 from selfai_pipeline.training.widen_stage import widen_checkpoint
 
 
@@ -61,3 +70,93 @@ def test_only_validation_faces_are_scored_again(
     assert annotated.tolist() == [row["score"] for row in rows if row["split"] == "validation"]
     assert predicted.shape == annotated.shape
     assert np.isfinite(predicted).all()
+
+
+@pytest.fixture
+def siamese(store, labels, compute):
+    """Trained long enough to tell discs apart."""
+    settings = SiameseSettings(
+        input_size=32, width=0.25, batch_size=12, least_steps=8, epochs=6, growth_plan=[]
+    )
+    return pretrain_siamese(
+        labels, store=store, settings=settings, compute=compute, report=lambda epoch, figures: None
+    )
+
+
+def respoiled(store, ref, spoil):
+    """The checkpoint once more, its last convolution changed by `spoil`."""
+    checkpoint = load_checkpoint(ref, store=store)
+    network = checkpoint.network
+    last = network.layer(convolutions(network.stages)[-1].name)
+    with torch.no_grad():
+        spoil(last)
+    taken = ("input_size", "settings", "inputs", "metrics", "history", "growth")
+    record = {name: checkpoint.record[name] for name in taken}
+    return save_checkpoint(network, asset=ref.asset, record=record, rows=ref.rows, store=store)
+
+
+def test_a_trained_embedding_has_not_collapsed(store, siamese, compute):
+    found = embedding_condition(siamese, store=store, compute=compute)
+    assert found.problems == []
+    assert found.probe_pearson > found.chance_pearson
+
+
+def shrink(layer):
+    """All faces on nearly one point: a linear probe, which standardises, does not notice."""
+    layer.weight.mul_(1e-6)
+    layer.bias.zero_()
+
+
+def cut_off(layer):
+    layer.weight.zero_()
+
+
+def leave_one_unit(layer):
+    layer.weight[1:] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (shrink, "the mean distance is"),
+        (cut_off, "reads the same score from every face"),
+        (leave_one_unit, "the effective rank is 1.00"),
+    ],
+)
+def test_a_collapsed_embedding_is_found(store, siamese, compute, spoil, problem):
+    found = embedding_condition(respoiled(store, siamese, spoil), store=store, compute=compute)
+    assert any(problem in text for text in found.problems), found
+
+
+def test_an_embedding_that_says_nothing_about_scores_is_found(store, siamese, compute, table_of):
+    labels = table_of(["validation" if row % 3 == 0 else "train" for row in range(120)])
+    rows = store.tables.read(labels).to_pylist()
+    scores = np.random.default_rng(0).permutation([row["score"] for row in rows])
+    shuffled = store.tables.write(
+        [{**row, "score": float(score)} for row, score in zip(rows, scores, strict=True)],
+        asset="balanced_label_table",
+    )
+    checkpoint = load_checkpoint(siamese, store=store)
+    record = {**checkpoint.record, "inputs": {"labels": shuffled.sha256}}
+    ref = save_checkpoint(checkpoint.network, asset=siamese.asset, record=record, rows=48, store=store)
+    (problem,) = embedding_condition(ref, store=store, compute=compute).problems
+    assert "shuffled scores reach" in problem
+
+
+def test_the_effective_rank_counts_the_directions_that_are_used():
+    generator = np.random.default_rng(0)
+    flat = np.zeros((200, 6))
+    assert effective_rank(flat) == 0.0
+    flat[:, 0] = generator.normal(size=200)
+    assert effective_rank(flat) == pytest.approx(1.0)
+    flat[:, 1:3] = generator.normal(size=(200, 2))
+    assert effective_rank(flat) == pytest.approx(3.0, rel=0.02)
+
+
+@pytest.mark.parametrize(("rows", "judged"), [(84, False), (90, True)])
+def test_on_few_faces_chance_is_no_measure(store, siamese, compute, table_of, rows, judged):
+    labels = table_of(["validation" if row % 3 == 0 else "train" for row in range(rows)])
+    checkpoint = load_checkpoint(siamese, store=store)
+    record = {**checkpoint.record, "inputs": {"labels": labels.sha256}}
+    ref = save_checkpoint(checkpoint.network, asset=siamese.asset, record=record, rows=48, store=store)
+    assert (embedding_condition(ref, store=store, compute=compute).chance_pearson > 0) == judged

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
-from selfai_pipeline.networks.stages import convolutions
+from selfai_pipeline.networks.stages import Convolution, convolutions
 from selfai_pipeline.training import widen_stage
 from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
 from selfai_pipeline.training.finetune_stage import finetune_scorer
@@ -30,6 +31,12 @@ from selfai_pipeline.training.widen_stage import InexactWidening, widen_checkpoi
 
 def quiet(epoch, figures):
     """An epoch report that nobody reads."""
+
+
+def forget(store):
+    """Without its recovery points a store trains from the beginning."""
+    for path in (store.home.cache / "recovery").iterdir():
+        path.unlink()
 
 
 @pytest.fixture
@@ -54,9 +61,21 @@ def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels
 
 
 def test_pretraining_again_gives_the_same_checkpoint(store, labels, siamese, siamese_settings, compute):
+    forget(store)
     again = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
     assert again == siamese
-    assert list((store.home.cache / "recovery").iterdir()) == []
+
+
+def test_a_failure_behind_the_last_epoch_costs_no_epoch(store, labels, siamese, siamese_settings, compute):
+    """The recovery point outlives training, so that a registry that is down does not train it again."""
+    trained = []
+
+    def report(epoch, figures):
+        trained.extend([epoch] if "pictures_per_second" in figures else [])
+
+    again = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=report)
+    assert again == siamese
+    assert trained == []
 
 
 def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, siamese):
@@ -71,10 +90,21 @@ def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, sia
     assert wide == widen_checkpoint(siamese, store=store, settings=WidenSettings())
 
 
-def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkeypatch):
+def scale_a_layer(wide):
+    wide.layer("conv3").weight.mul_(1.0 + 1e-6)
+
+
+def drop_the_shift(wide):
+    """Embeddings move by a constant, which their distances do not show."""
+    last = max(row for row, stage in enumerate(wide.stages) if isinstance(stage, Convolution))
+    wide.stages = (*wide.stages[:last], replace(wide.stages[last], shift=0.5), *wide.stages[last + 1 :])
+
+
+@pytest.mark.parametrize("spoil", [scale_a_layer, drop_the_shift])
+def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkeypatch, spoil):
     def careless(network, factor, **others):
         wide = widen_all(network, factor, **others)
-        wide.layer("conv3").weight.mul_(1.0 + 1e-6)
+        spoil(wide)
         return wide
 
     widen_all = widen_stage.widen_all
@@ -96,7 +126,7 @@ def test_a_scorer_widens_with_its_scores_kept(store, labels, siamese, compute):
     metrics = load_record(widen_checkpoint(scorer, store=store, settings=WidenSettings()), store=store)[
         "metrics"
     ]
-    assert metrics["output_deviation_float64"] < 1e-10
+    assert metrics["deviation_float64"] < 1e-10
 
 
 def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compute):
@@ -180,6 +210,20 @@ def test_a_damaged_parent_stops_fine_tuning(store, labels, siamese, compute, fin
         )
 
 
+def test_a_trunk_that_was_trained_on_what_is_held_out_now_is_refused(
+    store, labels, siamese, compute, finetune_settings
+):
+    swap = {"train": "validation", "validation": "train"}
+    moved = change_labels(
+        store, labels, lambda row: {**row, "split": swap[row["split"]], "weight": float(row["weight"] == 0)}
+    )
+    with pytest.raises(InputError, match=r"siamese_checkpoint .* has seen 48 of 48 faces"):
+        finetune_scorer(
+            siamese, moved, store=store, settings=finetune_settings, compute=compute, report=quiet
+        )
+    assert not store.files.exists("checkpoints/finetuned_scorer")
+
+
 class Killed(SelfaiError):
     """Stands for the end of the process."""
 
@@ -194,6 +238,7 @@ def test_a_run_stopped_around_a_growth_gives_the_same_checkpoint(
         if epoch == epoch_of_death:
             raise Killed
 
+    forget(store)
     with pytest.raises(Killed):
         pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=report)
     resumed = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
@@ -208,7 +253,8 @@ from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
 def report(epoch, figures):
-    print(epoch, flush=True)
+    if "pictures_per_second" in figures:
+        print(epoch, flush=True)
 
 home, labels, settings = sys.argv[1:]
 ref = pretrain_siamese(
@@ -233,8 +279,7 @@ def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_chec
     def launch():
         return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
-    # an epoch is reported before its recovery point is written: only the one before is certain to be kept
-    for reports, delay in ((2, 0.0), (1, 0.05)):
+    for reports, delay in ((1, 0.0), (1, 0.05)):
         process = launch()
         for _ in range(reports):
             assert process.stdout.readline()
@@ -242,10 +287,11 @@ def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_chec
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    resumed = launch().communicate()[0].split()
-    assert "1" not in resumed, "the run began anew"
+    *epochs, resumed = launch().communicate()[0].split()
+    assert epochs == ["3", "4"][-len(epochs) :], "a finished epoch was trained again"
+    forget(store)
     compute = ComputeSettings(device="cpu", threads=1)
     undisturbed = pretrain_siamese(
         labels, store=store, settings=siamese_settings, compute=compute, report=quiet
     )
-    assert resumed[-1] == undisturbed.sha256
+    assert resumed == undisturbed.sha256

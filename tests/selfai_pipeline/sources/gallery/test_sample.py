@@ -41,8 +41,26 @@ def test_a_second_call_does_nothing(home: Home) -> None:
     before = contents(home.root)
     with patch.object(sample, "portrait_file", side_effect=AssertionError("rendered again")):
         prepare_sample(home, ONE)
-        prepare_sample(home, ONE.model_copy(update={"port": 9999}))
     assert contents(home.root) == before
+
+
+def test_another_port_is_declared_anew_and_nothing_else_changes(home: Home) -> None:
+    prepare_sample(home, ONE)
+    before = contents(home.root)
+    with patch.object(sample, "portrait_file", side_effect=AssertionError("rendered again")):
+        prepare_sample(home, ONE.model_copy(update={"port": 9999}))
+    after = contents(home.root)
+    (source,) = load_sources(home.sources_file)
+    assert isinstance(source, PagesSource)
+    assert source.allowed_addresses == ["127.0.0.1:9999"]
+    assert source.start_urls_of("2026-01-01") == ["http://127.0.0.1:9999/2026-01-01/index.html"]
+    assert {name for name in after if after[name] != before[name]} == {"sources.yaml"}
+
+
+def test_a_file_that_the_user_emptied_stays_empty(home: Home) -> None:
+    home.create().sources_file.write_text("")
+    prepare_sample(home, ONE)
+    assert home.sources_file.read_text() == ""
 
 
 def test_what_the_user_changed_stays(home: Home, caplog: pytest.LogCaptureFixture) -> None:
@@ -68,11 +86,16 @@ def test_other_settings_are_rendered_beside_and_rated_anew(home: Home) -> None:
     assert ratings.read_text() != before
 
 
-def test_a_warning_tells_that_the_declared_port_differs(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_tells_that_the_port_in_a_changed_file_differs(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
     prepare_sample(home, ONE)
+    changed = home.sources_file.read_text() + "# mine\n"
+    home.sources_file.write_text(changed)
     with caplog.at_level(logging.WARNING):
         prepare_sample(home, ONE.model_copy(update={"port": 9999}))
     assert "127.0.0.1:9999" in caplog.text
+    assert home.sources_file.read_text() == changed
 
 
 def test_a_call_that_broke_off_leaves_nothing_half_made(home: Home) -> None:

@@ -131,7 +131,7 @@ def test_a_port_in_use_is_named_with_the_mend(
 ) -> None:
     with pytest.raises(InputError, match=f"127.0.0.1:{server.port}: the port is in use") as caught:
         GalleryServer(tiny_home, tiny_settings.model_copy(update={"port": server.port}))
-    assert "another port" in caught.value.mend
+    assert "set SELFAI_GALLERY_PORT to another port" in caught.value.mend
 
 
 def test_a_gallery_that_is_not_rendered_is_an_error(home: Home, tiny_settings: GallerySettings) -> None:

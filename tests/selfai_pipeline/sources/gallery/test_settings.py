@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 
 
@@ -12,3 +13,12 @@ def test_the_days_come_sorted() -> None:
 def test_what_is_no_day_is_refused(days: list[str]) -> None:
     with pytest.raises(ValidationError):
         GallerySettings(days=days)
+
+
+def test_the_port_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GallerySettings().port == 8650
+    monkeypatch.setenv("SELFAI_GALLERY_PORT", "8700")
+    assert GallerySettings().port == 8700
+    monkeypatch.setenv("SELFAI_GALLERY_PORT", "gallery")
+    with pytest.raises(InputError, match=r"SELFAI_GALLERY_PORT: 'gallery' is no port\. Set it to"):
+        GallerySettings()

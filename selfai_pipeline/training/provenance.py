@@ -1,10 +1,13 @@
-"""The chain of checkpoints behind a scorer, and proof that it learnt from none of the test faces."""
+"""The chain of checkpoints behind a scorer, and proof that it learnt from no face that is held out."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from selfai_pipeline.errors import InputError, MissingVersion
+from selfai_pipeline.pictures.duplicates import nearest_distances
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import load_record
@@ -67,30 +70,77 @@ def _parent(sha256: str, *, child: CheckpointRef, store: Store) -> tuple[Checkpo
     )
 
 
+RANKS = {"train": 0, "validation": 1, "test": 2}
+"""How far a split is held out: what was nearer to training before must not be further away now."""
+
+
 def check_unseen(
-    test_pictures: Collection[str], stages: Iterable[Stage], *, labels: TableRef, store: Store
+    stages: Iterable[Stage],
+    *,
+    labels: TableRef,
+    store: Store,
+    splits: Collection[str] = ("validation", "test"),
 ) -> None:
-    """Make sure that no stage trained on, or chose its epoch by, a picture of the test split.
+    """Make sure that no stage learnt from, or was chosen by, a face that `labels` holds out.
 
     Stages that read the same label table are safe by its splits; an earlier table may have split otherwise.
+    A validation face of `labels` must not have been trained on, a test face neither trained on nor validated
+    on. A face counts as the same where picture or crop are, or where the two pictures are near-duplicates.
+
+    Args:
+        splits: those of `labels` that are looked at.
 
     Raises:
-        InputError: a stage has seen test pictures.
-        MissingVersion: a label table that a stage read is not in the store.
+        InputError: a stage has seen faces that are now held out.
+        MissingVersion, AlteredVersion: a label table that a stage read is not as it was.
     """
-    tested = set(test_pictures)
+    held_out: list[dict[str, Any]] = []
     for stage in stages:
-        earlier = stage.inputs.get("labels")
-        if not earlier or earlier == labels.sha256:
+        sha256 = stage.inputs.get("labels")
+        if not sha256 or sha256 == labels.sha256:
             continue
-        rows = store.tables.read(
-            TableRef(labels.asset, labels.partition, earlier, 0), ["image_id", "split"]
-        ).to_pylist()
-        seen = tested & {row["image_id"] for row in rows if row["split"] != "test"}
+        if not held_out:
+            rows = store.tables.read(labels, COLUMNS).to_pylist()
+            held_out = [row for row in rows if row["split"] in splits]
+        earlier = store.tables.find(labels.asset, labels.partition, sha256)
+        seen = _seen(
+            held_out,
+            store.tables.read(earlier, COLUMNS).to_pylist(),
+            radius=int(store.tables.facts(labels).get("duplicate_radius", 0)),
+        )
         if seen:
             raise InputError(
-                f"{stage.ref.asset} {stage.ref.sha256[:12]} has seen {len(seen)} of {len(tested)} test "
-                "pictures: it was trained on an earlier label table that split them otherwise",
+                f"{stage.ref.asset} {stage.ref.sha256[:12]} has seen {seen} of {len(held_out)} faces that "
+                "are now held out: it was trained on an earlier label table that split them otherwise",
                 where=f"{labels.asset} {labels.sha256[:12]}",
                 mend="Materialize the training assets again, from siamese_checkpoint on.",
             )
+
+
+COLUMNS = ["image_id", "crop_sha256", "perceptual_hash", "split"]
+
+
+def _seen(held_out: list[dict[str, Any]], earlier: list[dict[str, Any]], *, radius: int) -> int:
+    """How many of the held-out faces were nearer to training in the earlier table."""
+    nearest: dict[str, int] = {}
+    for row in earlier:
+        for key in (row["image_id"], row["crop_sha256"]):
+            nearest[key] = min(RANKS[row["split"]], nearest.get(key, RANKS[row["split"]]))
+    seen = 0
+    unknown: list[dict[str, Any]] = []
+    for row in held_out:
+        known = [nearest[key] for key in (row["image_id"], row["crop_sha256"]) if key in nearest]
+        seen += bool(known) and min(known) < RANKS[row["split"]]
+        if not known and row["perceptual_hash"] is not None:
+            unknown.append(row)
+    for split in {row["split"] for row in unknown}:
+        new = [row["perceptual_hash"] for row in unknown if row["split"] == split]
+        nearer = [row for row in earlier if RANKS[row["split"]] < RANKS[split]]
+        old = [row["perceptual_hash"] for row in nearer if row["perceptual_hash"] is not None]
+        if new and old:
+            seen += int((nearest_distances(_bits(new), _bits(old)) <= radius).sum())
+    return seen
+
+
+def _bits(hashes: list[bytes]) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(hashes), -1)

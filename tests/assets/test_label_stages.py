@@ -1,0 +1,147 @@
+"""The label stages, each materialized for real: rated portraits in a folder, and ratings good and bad."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assets.annotations import annotations
+from assets.balanced_label_table import balanced_label_table
+from assets.raw_crawl import raw_crawl
+from selfai_pipeline.sources.settings import RatingsFile
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rated(work: Any, picture: Callable[..., bytes]) -> Any:
+    """The workplace after the crawl of two pictures, with a file of ratings declared beside them."""
+    for number in range(2):
+        (work.folder / f"{number}.png").write_bytes(picture(seed=number))
+    work.declare(work.source(ratings=[RatingsFile(path=str(work.ratings))]))
+    assert work.materialize(raw_crawl, days=[work.day]).success
+    return work
+
+
+def write_ratings(work: Any, *lines: str) -> None:
+    text = "\n".join(["image,annotator,score", *lines, ""])
+    work.ratings.write_text(text)
+
+
+def test_ratings_come_in_on_the_common_scale(rated: Any, verdicts: Any, errors: Any) -> None:
+    write_ratings(rated, "0.png,ann,7", "0.png,ben,5")
+    result = rated.materialize(annotations)
+    assert result.success, errors(result)
+    assert set(verdicts(result).values()) == {True}
+    assert [row["score"] for row in rated.rows("annotations")] == [7.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,score\n0.png,7\n", "annotator"),
+        ("", "empty"),
+    ],
+)
+def test_a_bad_ratings_file_fails_with_the_file_and_the_mend(
+    rated: Any, errors: Any, content: str, message: str
+) -> None:
+    rated.ratings.write_text(content)
+    result = rated.materialize(annotations)
+    assert not result.success
+    assert "ratings.csv" in errors(result)
+    assert message in errors(result)
+
+
+def test_rows_that_cannot_be_used_fail_the_floor_with_file_line_and_mend(rated: Any) -> None:
+    write_ratings(rated, "0.png,ann,70", "0.png,ben,5", "ghost.png,ann,5")
+    result = rated.materialize(annotations)
+    assert not result.success
+    floor = next(one for one in result.get_asset_check_evaluations() if one.check_name == "quality_floor")
+    assert floor.description.startswith(
+        "1 of 3 ratings could be used, where half is needed. Left out: 2 rows of "
+    )
+    assert "ratings.csv, first line 2 (out_of_range). Mend the score" in floor.description
+    assert "ghost" not in floor.description
+
+
+def test_sources_without_ratings_fail_the_completeness(rated: Any, verdicts: Any) -> None:
+    rated.declare(rated.source())
+    result = rated.materialize(annotations)
+    assert not result.success
+    assert verdicts(result)["completeness"] is False
+
+
+@pytest.mark.parametrize("values", [{"score": 9.5}, {"score": float("nan")}, {"ratings": 0}])
+def test_ratings_out_of_range_fail_the_sanity(
+    rated: Any, verdicts: Any, spoil: Any, values: dict[str, Any]
+) -> None:
+    write_ratings(rated, "0.png,ann,7", "0.png,ben,5")
+    change: Callable[[Rows], Rows] = lambda rows: [{**rows[0], **values}, *rows[1:]]  # noqa: E731
+    spoil("selfai_pipeline.labels.annotations", "collect_annotations", change)
+    result = rated.materialize(annotations)
+    assert verdicts(result) == {"completeness": True, "sanity": False, "quality_floor": True}
+
+
+def test_ratings_that_mostly_find_no_picture_are_below_the_floor(rated: Any, verdicts: Any) -> None:
+    write_ratings(rated, "0.png,ann,7", "other.png,ann,5", "another.png,ann,5")
+    result = rated.materialize(annotations)
+    assert verdicts(result) == {"completeness": True, "sanity": True, "quality_floor": False}
+
+
+def test_rated_portraits_become_labels(labelled: Any, verdicts: Any, errors: Any) -> None:
+    result = labelled.materialize(balanced_label_table)
+    assert result.success, errors(result)
+    assert set(verdicts(result).values()) == {True}
+    assert {row["split"] for row in labelled.rows("balanced_label_table")} == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+def altered(which: int, **values: Any) -> Callable[[Rows], Rows]:
+    """Gives the rows of which one has other values."""
+    return lambda rows: [{**row, **values} if index == which else row for index, row in enumerate(rows)]
+
+
+def across_splits(rows: Rows) -> Rows:
+    """Two faces of different splits in one cluster."""
+    other = next(row for row in rows if row["split"] != rows[0]["split"])
+    return [{**row, "cluster": rows[0]["cluster"]} if row is other else row for row in rows]
+
+
+def weight_on_a_test_face(rows: Rows) -> Rows:
+    """All weight of a training face on one of the test split."""
+    train = next(row for row in rows if row["split"] == "train")
+    test = next(row for row in rows if row["split"] == "test")
+    moved = {train["image_id"]: 0.0, test["image_id"]: train["weight"]}
+    return [{**row, "weight": moved.get(row["image_id"], row["weight"])} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        (lambda rows: [row for row in rows if row["split"] != "test"], "completeness"),
+        (altered(0, crop_sha256="0" * 64), "completeness"),
+        (across_splits, "sanity"),
+        (weight_on_a_test_face, "sanity"),
+        (lambda rows: [{**row, "weight": row["weight"] * 2} for row in rows], "sanity"),
+        (altered(0, annotators=1), "quality_floor"),
+    ],
+    ids=[
+        "no test",
+        "a crop lost",
+        "cluster in two splits",
+        "weight outside",
+        "weights of 2",
+        "one annotator",
+    ],
+)
+def test_a_wrong_label_table_fails_its_check(
+    labelled: Any, verdicts: Any, spoil: Any, change: Callable[[Rows], Rows], failing: str
+) -> None:
+    spoil("selfai_pipeline.labels.label_table", "build_label_table", change)
+    result = labelled.materialize(balanced_label_table)
+    assert not result.success
+    assert [name for name, passed in verdicts(result).items() if not passed] == [failing]

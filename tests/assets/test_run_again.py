@@ -1,0 +1,234 @@
+"""`selfai run` again: what is out of date is made anew, what failed stops it again, the rest stays."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from assets.annotations import annotations
+from assets.balanced_label_table import balanced_label_table
+from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, MODELS, is_current, stale_assets, stale_days
+from assets.pruned_set import pruned_set
+from assets.raw_crawl import raw_crawl
+from resources.environments import resources_for
+from selfai_pipeline.cli import commands, materialize_stale
+from selfai_pipeline.environment import Environment
+from selfai_pipeline.errors import InputError, SelfaiError
+from selfai_pipeline.home import PROJECT
+from selfai_pipeline.sources.settings import RatingsFile
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref
+
+MEND = "What was made is kept, and nothing after it was run."
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`selfai run` over a workplace, up to the labels: what it printed, or the sentences it stopped with."""
+
+    def run_stale(work: Any, *days: str, models: bool = False) -> str:
+        monkeypatch.setenv("DAGSTER_HOME", str(work.home.dagster))
+        shutil.copyfile(PROJECT / "dagster.yaml", work.home.dagster / "dagster.yaml")
+        definitions = dg.Definitions(
+            assets=ALL_ASSETS,
+            asset_checks=ALL_CHECKS,
+            resources=resources_for(Environment.SAMPLE, work.home),
+            executor=dg.in_process_executor,
+        )
+        monkeypatch.setattr("selfai_pipeline.definitions.defs", definitions)
+        if not models:
+            monkeypatch.setattr("assets.graph.MODELS", [])
+        capsys.readouterr()
+        try:
+            materialize_stale(work.home, list(days or [work.day]))
+        except SelfaiError as stopped:
+            return str(stopped)
+        return capsys.readouterr().out
+
+    return run_stale
+
+
+def runs_so_far() -> int:
+    with dg.DagsterInstance.get() as instance:
+        return instance.get_runs_count()
+
+
+@pytest.fixture
+def failing(work: Any, picture: Callable[..., bytes]) -> Any:
+    """The workplace with a folder of which most files cannot be read."""
+    (work.folder / "good.png").write_bytes(picture())
+    for number in range(3):
+        (work.folder / f"link-{number}.png").symlink_to(work.folder / "nowhere")
+    return work
+
+
+def test_a_failed_check_stops_every_run_until_it_is_mended(failing: Any, run: Callable[..., str]) -> None:
+    first = run(failing)
+    assert first.startswith(
+        f"raw_crawl, {failing.day}: its check of quality_floor failed: "
+        "3 of 4 fetches failed, where half is too many.\n"
+    )
+    assert MEND in first
+    assert first.count("quality_floor") == 1
+    assert run(failing) == first
+    assert runs_so_far() == 2
+    assert failing.store.tables.current("pruned_set", failing.day) is None
+
+    for number in range(3):
+        (failing.folder / f"link-{number}.png").unlink()
+    run(failing)
+    assert is_current(raw_crawl, failing.day, store=failing.store)
+    assert failing.record("pruned_set", failing.day).ref.rows == 1
+
+
+def test_a_day_that_failed_stops_a_run_that_names_another(
+    failing: Any, run: Callable[..., str], tmp_path: Path
+) -> None:
+    later = tmp_path / "later"
+    later.mkdir()
+    failing.declare(failing.source(), failing.source(name="later", path=str(later), day=failing.next_day))
+    assert f"raw_crawl, {failing.day}: its check of quality_floor failed" in run(failing)
+    stopped = run(failing, failing.next_day)
+    assert f"raw_crawl, {failing.day}: its check of quality_floor failed" in stopped
+    assert failing.store.tables.current("annotations") is None
+
+
+def test_a_version_that_was_never_judged_is_out_of_date(labelled: Any) -> None:
+    ref = labelled.record("pruned_set", labelled.day).ref
+    assert is_current(pruned_set, labelled.day, store=labelled.store)
+    labelled.store.tables.judge(ref, {"sanity": False})
+    assert not is_current(pruned_set, labelled.day, store=labelled.store)
+    path = f"tables/pruned_set/{labelled.day}/verdicts/{ref.sha256}.json"
+    (labelled.home.root / path).unlink()
+    assert stale_days([], store=labelled.store) == [labelled.day]
+
+
+def test_ratings_that_fail_keep_the_labels_from_being_made(labelled: Any, run: Callable[..., str]) -> None:
+    text = labelled.ratings.read_text()
+    labelled.ratings.write_text(text.replace(labelled.day.replace("-", ""), "lost"))
+    first = run(labelled)
+    assert first.startswith(
+        "annotations: its check of completeness failed: 0 ratings.\nannotations: its check"
+    )
+    assert MEND in first
+    assert run(labelled) == first
+    assert labelled.store.tables.current("balanced_label_table") is None
+
+    labelled.ratings.write_text(text)
+    assert "then: annotations, balanced_label_table" in run(labelled)
+    assert "nothing had changed" in run(labelled)
+
+
+def test_a_step_that_fails_is_named_with_the_mend(labelled: Any, run: Callable[..., str]) -> None:
+    labelled.ratings.write_text("image,score\n")
+    stopped = run(labelled)
+    assert stopped.startswith("annotations: ")
+    assert "ratings.csv" in stopped
+    assert MEND not in stopped
+
+
+def test_a_changed_folder_is_noticed_and_read(labelled: Any, run: Callable[..., str]) -> None:
+    assert stale_days([labelled.day], store=labelled.store) == []
+    portrait = next(path for path in sorted(labelled.folder.iterdir()) if path.suffix == ".png")
+    before = labelled.by_name("raw_crawl", labelled.day)
+
+    shutil.copyfile(portrait, labelled.folder / "new.png")
+    assert stale_days([labelled.day], store=labelled.store) == [labelled.day]
+    run(labelled)
+    assert set(labelled.by_name("raw_crawl", labelled.day)) - set(before) == {"new.png"}
+    assert stale_days([labelled.day], store=labelled.store) == []
+
+    other = next(path for path in sorted(labelled.folder.iterdir()) if path.suffix == ".jpg")
+    shutil.copyfile(other, labelled.folder / "new.png")
+    run(labelled)
+    rows = labelled.by_name("raw_crawl", labelled.day)
+    assert rows["new.png"]["image_id"] == rows[other.name]["image_id"]
+
+
+def test_a_passing_failure_is_tried_again_by_the_next_run(labelled: Any, run: Callable[..., str]) -> None:
+    (labelled.folder / "link.jpg").symlink_to(labelled.folder / "nowhere")
+    run(labelled)
+    assert labelled.by_name("raw_crawl", labelled.day)["link.jpg"]["reason"] == "unreadable"
+    assert stale_days([labelled.day], store=labelled.store) == [labelled.day]
+    (labelled.folder / "link.jpg").unlink()
+    run(labelled)
+    assert stale_days([labelled.day], store=labelled.store) == []
+
+
+def test_another_source_of_another_day_leaves_a_day_as_it_is(labelled: Any, tmp_path: Path) -> None:
+    mine = labelled.source(ratings=[RatingsFile(path=str(labelled.ratings))])
+    other = labelled.source(name="other", path=str(tmp_path), day=labelled.next_day)
+    labelled.declare(mine, other)
+    assert stale_days([labelled.day], store=labelled.store) == []
+    labelled.declare(mine.model_copy(update={"licence": "CC0"}))
+    assert stale_days([labelled.day], store=labelled.store) == [labelled.day]
+
+
+def test_ratings_on_another_scale_make_the_ratings_out_of_date_and_no_day(labelled: Any) -> None:
+    ratings = RatingsFile(path=str(labelled.ratings), maximum=10)
+    assert stale_assets([annotations], store=labelled.store) == []
+    labelled.declare(labelled.source(ratings=[ratings]))
+    assert stale_days([labelled.day], store=labelled.store) == []
+    assert stale_assets([annotations], store=labelled.store) == [annotations]
+
+
+def test_a_new_version_with_the_bytes_of_the_old_one_ends_the_chain(
+    labelled: Any, run: Callable[..., str]
+) -> None:
+    assert labelled.materialize(balanced_label_table).success
+    pretend_to_be_current(labelled)
+    assert "nothing had changed" in run(labelled, models=True)
+    header, *lines = labelled.ratings.read_text().splitlines()
+    labelled.ratings.write_text("\n".join([header, *reversed(lines), ""]))
+    printed = run(labelled, models=True)
+    assert "then: annotations, balanced_label_table\n" in printed
+    assert "siamese_checkpoint" not in printed
+
+
+def pretend_to_be_current(work: Any) -> None:
+    """Records of every model as it would be, had they been trained on the labels of now."""
+    tables = work.store.tables
+    for asset in MODELS:
+        name = asset.key.to_user_string()
+        ref: Ref = CheckpointRef(name, WHOLE, "0" * 64, 0)
+        if name == "evaluation_report":
+            ref = tables.write([], asset=name, facts={"headline": "pretended"})
+        upstream = [key.to_user_string() for key in asset.keys_by_input_name.values()]
+        tables.point(
+            Record(
+                ref=ref,
+                code_version=asset.specs_by_key[asset.key].code_version or "",
+                settings=CONFIGS[name]().model_dump(mode="json"),
+                inputs={one: tables.snapshot(one).hashes for one in upstream},
+            )
+        )
+        tables.judge(ref, {"completeness": True, "sanity": True, "quality_floor": True})
+
+
+def test_runs_whose_process_is_gone_are_closed_first(
+    labelled: Any, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    def close(instance: dg.DagsterInstance) -> list[str]:
+        closed.append(instance.get_runs_count())
+        return []
+
+    monkeypatch.setattr("resources.instance.close_dead_runs", close)
+    run(labelled)
+    assert closed == [0]
+
+
+@pytest.mark.parametrize("day", ["2020-02-05", "2999-01-01"])
+def test_an_import_on_a_day_that_the_graph_does_not_have_is_refused(
+    work: Any, picture: Callable[..., bytes], day: str
+) -> None:
+    (work.folder / "good.png").write_bytes(picture())
+    before = work.home.sources_file.read_text()
+    result = CliRunner().invoke(commands, ["import", str(work.folder), "--day", day])
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"day {day}: it is no day from 2026-01-01 to ")
+    assert work.home.sources_file.read_text() == before
