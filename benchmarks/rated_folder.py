@@ -1,0 +1,154 @@
+"""A folder of rated pictures through the whole graph: Pearson with interval, seconds a stage, peak memory.
+
+For published sets such as SCUT-FBP5500 (3,300 faces of its official training part) and the London faces:
+
+    python benchmarks/rated_folder.py FOLDER --scores scores.csv --ratings ratings.csv --maximum 5 --minimum 1
+
+A fifth of the pictures, by the SHA-256 of their names, is the test split, handed over in a `split` column as
+a user would; the rest is split into training and validation by the pipeline. Everything runs through the
+command line (`selfai import`, `selfai run`) in the `local` environment. Killed, it goes on where it was when
+it is given the same --home. Prints a table and, as its last line, one JSON object.
+"""
+
+import argparse
+import csv
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+TEST_SHARE = 0.2
+PICTURES = {".jpg", ".jpeg", ".png"}
+NAME = "rated-folder"
+DAY = "2026-01-01"
+
+
+def is_tested(name: str) -> bool:
+    """Whether a picture is in the fixed fifth: its name alone decides."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 < TEST_SHARE
+
+
+def write_pictures_file(folder: Path, path: Path, described: Path | None) -> None:
+    """CSV of all pictures with their split, and with the columns that `described` has about them."""
+    about: dict[str, dict[str, str]] = {}
+    if described is not None:
+        with described.open(newline="") as file:
+            about = {row["image"]: row for row in csv.DictReader(file)}
+    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in PICTURES)
+    columns = ["image", "split", *sorted({key for row in about.values() for key in row} - {"image", "split"})]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        for name in names:
+            side = "test" if is_tested(name) else "train"
+            writer.writerow({**about.get(name, {}), "image": name, "split": side})
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> None:
+    subprocess.run([str(Path(sys.executable).with_name("selfai")), *arguments], env=environment, check=True)
+
+
+def stage_seconds(home: Path) -> dict[str, float]:
+    """Seconds of each asset's last successful step, from Dagster's own event log."""
+    import dagster as dg
+
+    seconds: dict[str, float] = {}
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        for record in reversed(instance.get_run_records()):
+            for step in instance.get_run_step_stats(record.dagster_run.run_id):
+                if step.start_time and step.end_time and step.status and step.status.value == "SUCCESS":
+                    seconds[step.step_key] = step.end_time - step.start_time
+    return seconds
+
+
+def rows_of(home: Path) -> dict[str, int]:
+    """Rows (or pictures trained on) of each asset's current versions."""
+    from selfai_pipeline.home import Home
+    from selfai_pipeline.store import Store
+
+    tables = Store.open(Home.at(home)).tables
+    assets = tables.storage.list("tables")
+    return {name: sum(ref.rows for ref in tables.snapshot(name).refs.values()) for name in assets}
+
+
+def evaluation_of(home: Path) -> dict[str, Any]:
+    from selfai_pipeline.home import Home
+    from selfai_pipeline.store import Store
+
+    tables = Store.open(Home.at(home)).tables
+    facts: dict[str, Any] = tables.facts(tables.snapshot("evaluation_report").table)
+    return facts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the pictures")
+    parser.add_argument("--scores", type=Path, help="CSV of mean scores")
+    parser.add_argument("--ratings", type=Path, help="CSV of single ratings")
+    parser.add_argument("--pictures", type=Path, help="CSV about the pictures (column image)")
+    parser.add_argument("--minimum", default="1", help="lowest score of the scale")
+    parser.add_argument("--maximum", default="5", help="highest score of the scale")
+    parser.add_argument("--home", type=Path, help="where to work; default: a temporary folder")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = (options.home or Path(temporary) / "home").resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "local"}
+        environment["DAGSTER_HOME"] = str(home / "dagster")
+        pictures = Path(temporary) / "pictures.csv"
+        write_pictures_file(options.folder, pictures, options.pictures)
+        files = [
+            f"--{name}={getattr(options, name)}" for name in ("scores", "ratings") if getattr(options, name)
+        ]
+        scale = [f"--minimum={options.minimum}", f"--maximum={options.maximum}"]
+        about = [f"--pictures={pictures}", f"--name={NAME}", f"--day={DAY}"]
+        run(["import", str(options.folder), *files, *scale, *about], environment)
+        started = time.perf_counter()
+        run(["run"], environment)
+        whole = time.perf_counter() - started
+        report(home, whole)
+
+
+def report(home: Path, whole: float) -> None:
+    seconds, rows, facts = stage_seconds(home), rows_of(home), evaluation_of(home)
+    megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    stages = {}
+    for asset, taken in seconds.items():
+        if asset in rows:
+            stages[asset] = {"seconds": round(taken, 1), "rows": rows[asset]}
+            print(f"{asset:24} {taken:9.1f} s  {rows[asset]:7d} rows  {rows[asset] / taken:9.1f} a second")
+    print(f"whole run {whole:.0f} s, peak memory of a process {megabytes:.0f} MB; {facts['headline']}")
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "dagster", "mlflow")}
+    machine = (
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    )
+    print(machine, versions)
+    print(
+        json.dumps(
+            {
+                "pearson": facts["pearson"],
+                "noise_ceiling": facts["noise_ceiling"],
+                "mean_absolute_error": facts["mean_absolute_error"],
+                "test_faces": facts["faces"],
+                "split_counts": facts["split_counts"],
+                "stages": stages,
+                "seconds": round(whole, 1),
+                "peak_megabytes": round(megabytes),
+                "seeds": {"training": 0, "splits": 0},
+                "machine": machine,
+                "versions": versions,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
