@@ -217,6 +217,8 @@ def _stop_on_failure(result: "ExecuteInProcessResult") -> None:
             error = event.step_failure_data.error
             cause = error.cause or error
             message = cause.message.strip().removeprefix(f"selfai_pipeline.errors.{cause.cls_name}: ")
+            if error.cls_name == "DagsterExecutionInterruptedError":
+                message = "it was interrupted. Run again: it goes on from what was stored last."
             if error.cls_name != "DagsterAssetCheckFailedError":
                 troubles.append(f"{event.step_key}: {message}")
     failed = [
