@@ -84,11 +84,12 @@ def materialized(
             external=(external or {}).get(partition, {}),
             run_id=context.run.run_id,
         )
+        # The UI shows them in this order: what a person looks for stands above the hashes.
         values = {
+            **((metadata or {}).get(partition, {})),
             "dagster/row_count": ref.rows,
             "sha256": ref.sha256,
             "made_from": dg.MetadataValue.json(made_from),
-            **((metadata or {}).get(partition, {})),
         }
         context.add_asset_metadata(values, partition_key=None if partition == WHOLE else partition)
     if list(refs) == [WHOLE] or len(refs) == 1:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, preview_link, verdict
+from assets.training_stage import ran_on
 from resources.compute import Compute
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.evaluation.settings import EvaluationSettings
@@ -46,7 +47,8 @@ def evaluation_report(
     ref = evaluate(scorer, labels, store=store, settings=config, compute=compute)
     page = write_report(ref, scorer=scorer, labels=labels, store=store, settings=config, compute=compute)
     link = preview_link(page.relative_to(store.home.root).as_posix())
-    facts = {WHOLE: {"figures": dg.MetadataValue.json(store.tables.facts(ref)), "report": link}}
+    figures = {"figures": dg.MetadataValue.json(store.tables.facts(ref)), "report": link}
+    facts = {WHOLE: {**figures, **ran_on(compute.describe())}}
     inputs = [finetuned_scorer, balanced_label_table]
     return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
 

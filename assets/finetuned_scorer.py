@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, tracked
+from assets.training_stage import condition_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
@@ -50,13 +50,15 @@ def finetuned_scorer(
 
     inputs = [widened_checkpoint, balanced_label_table]
     parent, labels = widened_checkpoint.checkpoint, balanced_label_table.table
-    with tracked(context, tracking, config, *inputs) as run:
+    machine = compute.describe()
+    with tracked(context, tracking, config, *inputs, machine=machine) as run:
         ref = finetune_scorer(
             parent, labels, store=store, settings=config, compute=compute, report=run.report
         )
         results = judged(store, ref, scorer_verdicts(ref, labels, store, compute))
         record = load_record(ref, store=store)
         figures = learning_figures(record, mlflow_url=run.url, curve="validation_pearson")
+        figures |= ran_on(machine)
         if all(result.passed for result in results):
             files = checkpoint_files(ref, store=store)
             figures["registered_version"] = run.register(files, sha256=ref.sha256)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import BY_RANGE, OWNERS, check_specs, crawl_days, judged_by_day, materialized, verdict
+from assets.policies import crawl_retries
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.sources.settings import CrawlSettings, load_sources
 from selfai_pipeline.store import Store
@@ -36,9 +37,11 @@ def raw_crawl(
     # Taken before anything is read: what changes meanwhile makes the day out of date, and is not missed.
     external = {day: crawl_external(store, day) for day in context.partition_keys}
     sources = load_sources(store.home.sources_file)
-    refs = {
-        day: crawl_day(day, sources=sources, store=store, settings=config) for day in context.partition_keys
-    }
+    with crawl_retries(context):
+        refs = {
+            day: crawl_day(day, sources=sources, store=store, settings=config)
+            for day in context.partition_keys
+        }
     facts = {
         day: {"counts": dg.MetadataValue.json(store.tables.facts(ref).get("counts", {}))}
         for day, ref in refs.items()

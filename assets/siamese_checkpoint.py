@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, tracked
+from assets.training_stage import condition_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
@@ -43,14 +43,13 @@ def siamese_checkpoint(
     from selfai_pipeline.training.checkpoints import load_record
     from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
-    labels = balanced_label_table.table
-    with tracked(context, tracking, config, balanced_label_table) as run:
+    labels, machine = balanced_label_table.table, compute.describe()
+    with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
         ref = pretrain_siamese(labels, store=store, settings=config, compute=compute, report=run.report)
     record = load_record(ref, store=store)
-    figures = {WHOLE: learning_figures(record, mlflow_url=run.url, curve="validation_loss")}
-    return materialized(
-        context, {WHOLE: ref}, inputs=[balanced_label_table], settings=config, metadata=figures
-    )
+    figures = learning_figures(record, mlflow_url=run.url, curve="validation_loss")
+    facts = {WHOLE: {**figures, **ran_on(machine)}}
+    return materialized(context, {WHOLE: ref}, inputs=[balanced_label_table], settings=config, metadata=facts)
 
 
 @dg.multi_asset_check(

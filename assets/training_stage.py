@@ -17,9 +17,13 @@ from selfai_pipeline.tables import CheckpointRef, Snapshot
 
 @contextmanager
 def tracked(
-    context: dg.AssetExecutionContext, tracking: Tracking, settings: Settings, *inputs: Snapshot
+    context: dg.AssetExecutionContext,
+    tracking: Tracking,
+    settings: Settings,
+    *inputs: Snapshot,
+    machine: Mapping[str, Any],
 ) -> Iterator[TrackedRun]:
-    """An MLflow run of the asset, with its settings as parameters.
+    """An MLflow run of the asset, with its settings and what it runs on (`machine`) as parameters.
 
     Its tags lead to the Dagster run, the asset and the versions it read. Runs that a killed process left
     open are closed first.
@@ -28,7 +32,11 @@ def tracked(
     hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
     tags = {"dagster.run_id": context.run.run_id, "dagster.asset": asset, **hashes}
     tracking.end_dead_runs(partial(is_alive, context.instance))
-    with tracking.run(asset, parameters=settings.model_dump(mode="json"), tags=tags) as run:
+    parameters = {
+        **settings.model_dump(mode="json"),
+        **{f"compute.{name}": machine[name] for name in machine},
+    }
+    with tracking.run(asset, parameters=parameters, tags=tags) as run:
         yield run
 
 
@@ -36,6 +44,11 @@ def figures_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics of a checkpoint's record as metadata."""
     metrics = record["metrics"].items()
     return {key: number(key, value) for key, value in metrics if isinstance(value, int | float)}
+
+
+def ran_on(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stage ran on, as metadata."""
+    return {"ran_on": dg.MetadataValue.json(dict(machine))}
 
 
 def learning_figures(record: Mapping[str, Any], *, mlflow_url: str, curve: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
-from assets.training_stage import condition_verdicts, figures_of
+from assets.training_stage import condition_verdicts, figures_of, ran_on
+from resources.compute import Compute
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
@@ -31,14 +32,16 @@ def widened_checkpoint(
     config: WidenConfig,
     siamese_checkpoint: Snapshot,
     store: dg.ResourceParam[Store],
+    compute: Compute,
 ) -> Snapshot:
     """The same function at twice the width, by Net2Net; the sameness is measured in float64 first."""
     from selfai_pipeline.training.checkpoints import load_record
     from selfai_pipeline.training.widen_stage import widen_checkpoint
 
-    ref = widen_checkpoint(siamese_checkpoint.checkpoint, store=store, settings=config)
-    figures = {WHOLE: figures_of(load_record(ref, store=store))}
-    return materialized(context, {WHOLE: ref}, inputs=[siamese_checkpoint], settings=config, metadata=figures)
+    parent = siamese_checkpoint.checkpoint
+    ref = widen_checkpoint(parent, store=store, settings=config, compute=compute)
+    facts = {WHOLE: {**figures_of(load_record(ref, store=store)), **ran_on(compute.describe_processor())}}
+    return materialized(context, {WHOLE: ref}, inputs=[siamese_checkpoint], settings=config, metadata=facts)
 
 
 @dg.multi_asset_check(

@@ -4,7 +4,6 @@ import logging
 
 import dagster as dg
 import psutil
-from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 
 logger = logging.getLogger("selfai.runs")
 
@@ -32,7 +31,8 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             continue
         message = (
             f"The process of this run ({process[0]}) is gone: it was killed, or the machine was restarted. "
-            "The run was closed so that others can go on; what it made before is kept. Start it again."
+            "The run was closed so that others can go on; what it made before is kept. A run that the UI, a "
+            "schedule or a sensor started is tried again once; start any other again."
         )
         if now.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(now, message)
@@ -52,6 +52,9 @@ def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 def _is_of_this_machine(instance: dg.DagsterInstance) -> bool:
     """Whether every process of the instance runs here, where a process id can be looked up."""
+    # imported here: at the top it would be a third of what importing the definitions costs
+    from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+
     on_sqlite = isinstance(instance.event_log_storage, SqliteEventLogStorage)
     return on_sqlite and isinstance(instance.run_launcher, dg.DefaultRunLauncher)
 

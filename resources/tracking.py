@@ -18,6 +18,9 @@ MODEL = "selfai-scorer"
 LONGEST_PARAMETER = 6000
 CHECKPOINT_TAG = "checkpoint_sha256"
 RUN_TAG = "dagster.run_id"
+KIND_TAG = "mlflow.experimentKind"
+TRAINING_PAGES = "workflowType=machine_learning"
+"""Without these two MLflow's pages take the experiment for one about prompts, its runs for evaluations."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,17 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
         experiment_id = (
             experiment.experiment_id
             if experiment
-            else client.create_experiment(EXPERIMENT, artifact_location=self.artifacts)
+            else client.create_experiment(
+                EXPERIMENT, artifact_location=self.artifacts, tags={KIND_TAG: "custom_model_development"}
+            )
         )
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         run_id = run.info.run_id
         try:
             for key, value in parameters.items():
                 client.log_param(run_id, key, str(value)[:LONGEST_PARAMETER])
-            yield TrackedRun(client, run_id, f"{self.ui_url}/#/experiments/{experiment_id}/runs/{run_id}")
+            page = f"{self.ui_url}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
+            yield TrackedRun(client, run_id, page)
         except BaseException:
             client.set_terminated(run_id, status="FAILED")
             raise

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -216,7 +217,7 @@ def _stop_on_failure(result: "ExecuteInProcessResult") -> None:
         if event.is_step_failure and event.step_failure_data.error is not None:
             error = event.step_failure_data.error
             cause = error.cause or error
-            message = cause.message.strip().removeprefix(f"selfai_pipeline.errors.{cause.cls_name}: ")
+            message = re.sub(rf"^[\w.]*{cause.cls_name}: ", "", cause.message.strip())
             if error.cls_name == "DagsterExecutionInterruptedError":
                 message = "it was interrupted. Run again: it goes on from what was stored last."
             if error.cls_name != "DagsterAssetCheckFailedError":

@@ -1,11 +1,13 @@
-"""The Dagster code location: assets, checks and resources, and nothing else."""
+"""The Dagster code location: assets, checks, automation and resources, and nothing else."""
 
 import os
 import warnings
 
 import dagster as dg
 
+from assets.automation import JOBS, SCHEDULES, SENSORS
 from assets.graph import ALL_ASSETS, ALL_CHECKS
+from assets.policies import with_policies
 from resources.environments import resources_for
 from selfai_pipeline.environment import current_environment
 from selfai_pipeline.home import Home
@@ -18,8 +20,11 @@ if not os.environ.get("DAGSTER_HOME"):
     )
 
 defs = dg.Definitions(
-    assets=ALL_ASSETS,
+    assets=with_policies(ALL_ASSETS, current_environment()),
     asset_checks=ALL_CHECKS,
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=SENSORS,
     resources=resources_for(current_environment(), Home.from_environment()),
     # A step's own process costs two seconds of imports; a run is a process of its own already.
     executor=dg.in_process_executor,

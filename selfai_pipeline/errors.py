@@ -21,6 +21,10 @@ class InputError(SelfaiError):
         self.mend = mend
 
 
+class PassingTrouble(SelfaiError):
+    """What may be over on its own in a minute, so that the same call is worth another try."""
+
+
 class MissingVersion(SelfaiError):
     """A table version, checkpoint or stored picture that a reference names is not in the store."""
 

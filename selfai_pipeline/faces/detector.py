@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.faces.retinaface import MEAN_BGR, STRIDES, RetinaFace, anchors, load_retinaface
 
 Pixels = npt.NDArray[np.uint8]
@@ -70,8 +71,15 @@ class Detector:
 
         Raises:
             MissingDetector: the package that carries the weights is not installed.
+            InputError: the device is not there.
         """
         place = torch.device(device)
+        if place.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                "no cuda device was found on this machine",
+                where="detector.device",
+                mend="Set it to cpu, or run where the device is.",
+            )
         network = load_retinaface().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(network, place, threads)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from selfai_pipeline.errors import InputError, SelfaiError, StorageError
+from selfai_pipeline.errors import InputError, PassingTrouble, SelfaiError, StorageError
 from selfai_pipeline.sources.crawl_job import CrawlJob, rules_fingerprint
 from selfai_pipeline.sources.folder import is_from, read_folder
 from selfai_pipeline.sources.journal import FAILED, READ, Found, Journal, Outcome
@@ -39,6 +39,14 @@ class CrawlInterrupted(SelfaiError):
     """The process that crawls ended before its work was done; what it stored is kept."""
 
 
+class CrawlKilled(CrawlInterrupted, PassingTrouble):
+    """A signal ended the process that crawls (the system was out of memory, say)."""
+
+
+class SourceUnreachable(InputError, PassingTrouble):
+    """Not one address of a source answered."""
+
+
 def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlSettings) -> TableRef:
     """Crawl every source for one day and write its table of `raw_crawl`.
 
@@ -58,6 +66,7 @@ def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlS
         InputError: `day` is no day; or a source cannot be crawled, and no other gave a row.
         StorageError: the store or the journal cannot be written.
         CrawlInterrupted: a crawl ended early; run again to go on.
+        PassingTrouble: as one of these, `SourceUnreachable` or `CrawlKilled`.
     """
     if not is_day(day):
         raise InputError(f"{day!r} is not a day", where="partition", mend="Write it as YYYY-MM-DD.")
@@ -124,10 +133,11 @@ def _unreachable(source: PagesSource, day: str, outcomes: list[Outcome]) -> Inpu
     reasons = ", ".join(sorted({outcome.reason or outcome.status for outcome in outcomes}))
     hosts = [urlsplit(url).hostname or "" for url in source.start_urls_of(day)]
     if source.name == SAMPLE_GALLERY and all(is_loopback_host(host) for host in hosts):
-        mend = "Start it with `selfai gallery` and run again."
+        kind, mend = InputError, "Start it with `selfai gallery` and run again."
     else:
+        kind = SourceUnreachable
         mend = "Check that the site is up and its address in sources.yaml is right, then run again."
-    return InputError(f"it cannot be reached ({reasons})", where=f"source {source.name}, {day}", mend=mend)
+    return kind(f"it cannot be reached ({reasons})", where=f"source {source.name}, {day}", mend=mend)
 
 
 def _run(job: CrawlJob) -> None:
@@ -170,7 +180,8 @@ def _run(job: CrawlJob) -> None:
     if report.get("error") == StorageError.__name__:
         raise StorageError(report["message"])
     cause = f"{report['error']}: {report['message']}" if "error" in report else "".join(last_words)
-    raise CrawlInterrupted(
+    # A negative status is a signal; what the process itself reports, or dies of, is a defect.
+    raise (CrawlKilled if status < 0 else CrawlInterrupted)(
         f"source {job.source.name}, {job.day}: the crawl ended early ({cause or f'status {status}'}). "
         "What was stored is kept: run again to go on."
     )

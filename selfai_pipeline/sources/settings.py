@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -243,8 +244,9 @@ class CrawlSettings(Settings):
     sample: ClassVar[dict[str, Any]] = {"requests_per_second": 500.0, "timeout_s": 10.0, "retries": 1}
 
     contact: str = Field(
-        "",
-        description="E-mail or URL for the User-Agent; needed before any host but loopback is crawled.",
+        default_factory=lambda: os.environ.get("SELFAI_CONTACT", ""),
+        description="E-mail or URL for the User-Agent, by default SELFAI_CONTACT; needed before any host but "
+        "loopback is crawled.",
     )
     requests_per_second: float = Field(
         2.0, gt=0, le=10_000, description="Most requests a second to one host."

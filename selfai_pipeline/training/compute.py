@@ -1,9 +1,11 @@
 """The machine that training runs on: device, number format, threads."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -35,8 +37,13 @@ class Compute:
         threads = settings.threads or _cores()
         return cls(device, torch.bfloat16 if native else torch.float32, threads, settings.deterministic)
 
+    @classmethod
+    def on_processor(cls, settings: ComputeSettings) -> "Compute":
+        """The processor in float64, which not every device computes, with the threads of `settings`."""
+        return cls(torch.device("cpu"), torch.float64, settings.threads or _cores(), settings.deterministic)
+
     @property
-    def environment(self) -> dict[str, str | int]:
+    def environment(self) -> dict[str, str | int | bool]:
         """What decides about the last bit of a result."""
         return {
             "torch": torch.__version__,
@@ -46,6 +53,11 @@ class Compute:
             "deterministic": self.deterministic,
             "processor": torch.backends.cpu.get_cpu_capability(),
         }
+
+    @property
+    def description(self) -> dict[str, str | int | bool]:
+        """What a stage ran on, for a person to read: it enters no hash, and does not name the machine."""
+        return {**self.environment, "device_name": _product_name(self.device)}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -74,6 +86,18 @@ class Compute:
     def reduced(self) -> torch.autocast:
         """The context in which a training step runs forward."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast is torch.bfloat16)
+
+
+def _product_name(device: torch.device) -> str:
+    """The product name of a device, as its maker gives it; of a processor, its kind where it has none."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type == "mps":
+        return str(torch.backends.mps.get_name())
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _cores() -> int:

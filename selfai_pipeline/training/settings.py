@@ -130,8 +130,9 @@ class WidenSettings(Settings):
         0.5, gt=0, lt=1, description="How unequal the shares of copied channels are; equal copies never part."
     )
     probe_pictures: int = Field(8, ge=2, le=256, description="Pictures on which sameness is measured.")
-    tolerance: float = Field(
-        1e-10, gt=0, le=1e-6, description="Relative deviation in float64 above which the widening is refused."
+    # Not a float: the Launchpad writes 1e-10, which YAML reads as text and Dagster then refuses.
+    digits: int = Field(
+        10, ge=6, le=15, description="Digits that must stay the same in float64, or the widening is refused."
     )
 
 

@@ -11,8 +11,9 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.samplers import derived_seed
-from selfai_pipeline.training.settings import WidenSettings
+from selfai_pipeline.training.settings import ComputeSettings, WidenSettings
 
 logger = logging.getLogger("selfai.training")
 
@@ -23,32 +24,37 @@ class InexactWidening(SelfaiError):
     """The widened network is not the same function; the message says by how much."""
 
 
-def widen_checkpoint(siamese: CheckpointRef, *, store: Store, settings: WidenSettings) -> CheckpointRef:
+def widen_checkpoint(
+    siamese: CheckpointRef, *, store: Store, settings: WidenSettings, compute: ComputeSettings
+) -> CheckpointRef:
     """Every layer of the trunk `factor` times as wide, embedding distances (and scores, with a head) kept.
 
     The record's metrics have `deviation_float64`, `deviation_float32` and `deviation_bfloat16`: the largest
     of the three deviations of `Deviation`, on random pictures.
 
     Raises:
-        InexactWidening: the deviation in float64 is above the tolerance; nothing is stored.
+        InexactWidening: the deviation in float64 is above 10 to the minus `digits`; nothing is stored.
     """
     parent = load_checkpoint(siamese, store=store)
-    generator = torch.Generator().manual_seed(derived_seed(settings.seed, "widening"))
     size = parent.input_size
-    shape = (settings.probe_pictures, size, size, 3)
-    pictures = normalise(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
-    with torch.no_grad():
-        wide = widen_all(parent.network, settings.factor, imbalance=settings.imbalance, generator=generator)
     metrics: dict[str, float] = {}
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        moved = deviation(parent.network, wide, pictures, dtype=dtype)
-        name = str(dtype).removeprefix("torch.")
-        metrics[f"deviation_{name}"] = moved.largest
-        if dtype is torch.float64 and not moved.largest < settings.tolerance:
-            raise InexactWidening(
-                f"{ASSET}: widening moved the function by {moved.largest:.1e} in float64, "
-                f"{settings.tolerance:.0e} is allowed. Nothing was stored."
+    with Compute.on_processor(compute).session():
+        generator = torch.Generator().manual_seed(derived_seed(settings.seed, "widening"))
+        shape = (settings.probe_pictures, size, size, 3)
+        pictures = normalise(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
+        with torch.no_grad():
+            wide = widen_all(
+                parent.network, settings.factor, imbalance=settings.imbalance, generator=generator
             )
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            moved = deviation(parent.network, wide, pictures, dtype=dtype)
+            name = str(dtype).removeprefix("torch.")
+            metrics[f"deviation_{name}"] = moved.largest
+            if dtype is torch.float64 and not moved.largest < 10.0**-settings.digits:
+                raise InexactWidening(
+                    f"{ASSET}: widening moved the function by {moved.largest:.1e} in float64, "
+                    f"{10.0**-settings.digits:.0e} is allowed. Nothing was stored."
+                )
     metrics["parameters_before"] = parent.network.parameter_count
     metrics["parameters"] = wide.parameter_count
     logger.info(

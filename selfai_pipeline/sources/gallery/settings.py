@@ -1,10 +1,27 @@
 """What the sample gallery holds and where it is served."""
 
+import os
 from datetime import date
 
 from pydantic import Field, field_validator
 
 from selfai_pipeline.environment import Settings, port_of
+from selfai_pipeline.errors import InputError
+
+MOST_PORTRAITS = 5000
+
+
+def portraits_of(setting: str, default: int) -> int:
+    """The number that the environment variable `setting` holds, else `default`.
+
+    Raises:
+        InputError: it holds no number of portraits.
+    """
+    text = os.environ.get(setting, str(default))
+    if not text.isdecimal() or not 0 < int(text) <= MOST_PORTRAITS:
+        mend = f"Set it to a number from 1 to {MOST_PORTRAITS}."
+        raise InputError(f"{text!r} is no number of portraits", where=setting, mend=mend)
+    return int(text)
 
 
 class GallerySettings(Settings):
@@ -17,7 +34,10 @@ class GallerySettings(Settings):
         description="Days (YYYY-MM-DD) that the gallery publishes pictures on, one page a day.",
     )
     portraits_per_day: int = Field(
-        100, ge=1, le=5000, description="Portraits a day, before the junk among them."
+        default_factory=lambda: portraits_of("SELFAI_GALLERY_PORTRAITS", 100),
+        ge=1,
+        le=MOST_PORTRAITS,
+        description="Portraits a day before the junk among them, by default SELFAI_GALLERY_PORTRAITS.",
     )
     port: int = Field(
         default_factory=lambda: port_of("SELFAI_GALLERY_PORT", 8650),

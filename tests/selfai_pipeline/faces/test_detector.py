@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.faces.detector import Detector
 
 Pixels = npt.NDArray[np.uint8]
@@ -99,6 +100,12 @@ def test_detecting_leaves_the_threads_of_torch_as_they_were(draw_face: DrawFace)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=r"detector\.device: no cuda device was found"):
+        Detector.load(device="cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.errors import InputError, PassingTrouble, StorageError
 from selfai_pipeline.sources.crawl import CrawlInterrupted, crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.journal import Found, Journal
@@ -307,6 +308,7 @@ def test_a_source_that_cannot_be_reached_says_so(
     down = site.source(name=name, **UNREACHABLE)
     with pytest.raises(InputError) as caught:
         crawl_day(DAY, sources=[down], store=store, settings=settings)
+    assert isinstance(caught.value, PassingTrouble) is (name == "site"), "someone has to start the gallery"
     assert "connection_refused" in caught.value.what
     assert mend in caught.value.mend
 
@@ -510,7 +512,20 @@ def test_a_crawl_that_dies_says_that_nothing_is_lost(
 ) -> None:
     site.index()
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(CrawlInterrupted, match="run again"):
+    with pytest.raises(CrawlInterrupted, match="run again") as caught:
+        crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert not isinstance(caught.value, PassingTrouble), "a defect is not worth another try"
+
+
+def test_a_crawl_that_is_killed_is_worth_another_try(
+    site: Any, store: Store, settings: CrawlSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site.index()
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    with pytest.raises(PassingTrouble, match="status -9"):
         crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
 
 

@@ -187,3 +187,10 @@ def test_the_settings_load_light() -> None:
     code = f"import sys, selfai_pipeline.sources.settings; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_scheduled_crawls_take_the_contact_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CrawlSettings().contact == ""
+    monkeypatch.setenv("SELFAI_CONTACT", "crawler@example.org")
+    assert CrawlSettings().contact == "crawler@example.org"
+    assert CrawlSettings(contact="other@example.org").contact == "other@example.org"

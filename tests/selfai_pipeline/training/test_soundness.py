@@ -53,9 +53,9 @@ def test_weights_that_are_not_numbers_are_found(store: Store) -> None:
     assert not condition_of(saved(store, spoil=True), store=store).finite
 
 
-def test_a_widening_is_measured_against_what_it_claims_to_be(store: Store) -> None:
+def test_a_widening_is_measured_against_what_it_claims_to_be(store: Store, compute: ComputeSettings) -> None:
     narrow, other = saved(store), saved(store, seed=1)
-    wide = widen_checkpoint(narrow, store=store, settings=WidenSettings(probe_pictures=2))
+    wide = widen_checkpoint(narrow, store=store, settings=WidenSettings(probe_pictures=2), compute=compute)
     assert widening_deviation(narrow, wide, store=store) < 1e-10
     assert widening_deviation(other, wide, store=store) > 1e-3
 

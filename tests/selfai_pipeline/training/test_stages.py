@@ -78,8 +78,8 @@ def test_a_failure_behind_the_last_epoch_costs_no_epoch(store, labels, siamese, 
     assert trained == []
 
 
-def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, siamese):
-    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings())
+def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, siamese, compute):
+    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
     before, after = (load_checkpoint(ref, store=store) for ref in (siamese, wide))
     doubled = [2 * stage.channels for stage in convolutions(before.network.stages)]
     assert [stage.channels for stage in convolutions(after.network.stages)] == doubled
@@ -87,7 +87,7 @@ def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, sia
     assert metrics["deviation_float64"] < 1e-10
     assert metrics["deviation_float32"] < 1e-3
     assert after.record["inputs"]["parent"] == siamese.sha256
-    assert wide == widen_checkpoint(siamese, store=store, settings=WidenSettings())
+    assert wide == widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
 
 
 def scale_a_layer(wide):
@@ -101,7 +101,7 @@ def drop_the_shift(wide):
 
 
 @pytest.mark.parametrize("spoil", [scale_a_layer, drop_the_shift])
-def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkeypatch, spoil):
+def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkeypatch, spoil, compute):
     def careless(network, factor, **others):
         wide = widen_all(network, factor, **others)
         spoil(wide)
@@ -110,7 +110,7 @@ def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkey
     widen_all = widen_stage.widen_all
     monkeypatch.setattr(widen_stage, "widen_all", careless)
     with pytest.raises(InexactWidening, match="Nothing was stored"):
-        widen_checkpoint(siamese, store=store, settings=WidenSettings())
+        widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
     assert not store.files.exists("checkpoints/widened_checkpoint")
 
 
@@ -123,14 +123,14 @@ def test_a_scorer_widens_with_its_scores_kept(store, labels, siamese, compute):
         compute=compute,
         report=quiet,
     )
-    metrics = load_record(widen_checkpoint(scorer, store=store, settings=WidenSettings()), store=store)[
-        "metrics"
-    ]
+    metrics = load_record(
+        widen_checkpoint(scorer, store=store, settings=WidenSettings(), compute=compute), store=store
+    )["metrics"]
     assert metrics["deviation_float64"] < 1e-10
 
 
 def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compute):
-    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings())
+    wide = widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
     settings = FinetuneSettings(epochs=12, batch_size=12, learning_rate=3e-3)
     ref = finetune_scorer(wide, labels, store=store, settings=settings, compute=compute, report=quiet)
     record = load_record(ref, store=store)

@@ -22,3 +22,12 @@ def test_the_port_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SELFAI_GALLERY_PORT", "gallery")
     with pytest.raises(InputError, match=r"SELFAI_GALLERY_PORT: 'gallery' is no port\. Set it to"):
         GallerySettings()
+
+
+def test_a_smaller_gallery_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GallerySettings().portraits_per_day == 100
+    monkeypatch.setenv("SELFAI_GALLERY_PORTRAITS", "12")
+    assert GallerySettings().portraits_per_day == 12
+    monkeypatch.setenv("SELFAI_GALLERY_PORTRAITS", "0")
+    with pytest.raises(InputError, match="SELFAI_GALLERY_PORTRAITS: '0' is no number of portraits"):
+        GallerySettings()

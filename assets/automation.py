@@ -1,0 +1,299 @@
+"""What starts by itself: the daily crawl, the nightly catch-up, the weekly refresh, the closing of lost runs.
+
+The first three are off in the sample environment and on in the others, until the UI switches them. What is
+out of date, `assets/graph.py` decides alone. All moments are in UTC, as the days are.
+"""
+
+import datetime
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import Field, ValidationError, field_validator
+
+from assets.common import crawl_days
+from assets.dagster_internals import (
+    backfill_request,
+    is_cron,
+    latest_moment,
+    next_moment,
+    unfinished_backfills,
+)
+from assets.graph import DAILY, LABELS, MODELS, WHOLE_SET, is_current, stale_assets, stale_days
+from resources.instance import close_dead_runs
+from selfai_pipeline.environment import Environment, Settings, current_environment
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.store import Store
+
+CATCH_UP_TAG = "selfai/catch_up"
+REFRESH_TAG = "selfai/refresh"
+LOOK_EVERY_S = 30
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+class AutomationSettings(Settings):
+    """When automation acts and how much it does; each is set by the variable `SELFAI_<NAME>`."""
+
+    daily_cron: str = Field("0 1 * * *", description="When the data stages of a day are made, in UTC.")
+    daily_days_ago: int = Field(
+        1, ge=0, le=365, description="The day that is made: 1 is yesterday; 0 is today, for live sources."
+    )
+    catch_up_cron: str = Field("0 3 * * *", description="When days that are out of date are made, in UTC.")
+    catch_up_days: int = Field(14, ge=1, le=3660, description="How many days before today are looked at.")
+    catch_up_bound: int = Field(7, ge=1, le=3660, description="Most days that are made in one night.")
+    refresh_cron: str = Field("0 5 * * 0", description="When labels and models are looked at, in UTC.")
+
+    @field_validator("daily_cron", "catch_up_cron", "refresh_cron")
+    @classmethod
+    def _is_cron(cls, text: str) -> str:
+        if not is_cron(text):
+            raise ValueError(f"{text!r} is not a cron expression of five fields, such as 0 3 * * *")
+        return text
+
+    @classmethod
+    def from_environment(cls) -> "AutomationSettings":
+        """The settings, with what the environment variables say.
+
+        Raises:
+            InputError: a variable has no usable value.
+        """
+        variables = {name: f"SELFAI_{name.upper()}" for name in cls.model_fields}
+        given = {name: os.environ[key] for name, key in variables.items() if key in os.environ}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise InputError(
+                first["msg"].removeprefix("Value error, "),
+                where=variables[name],
+                mend=f"Set it to a value such as {cls.model_fields[name].default}, or unset it.",
+            ) from None
+
+
+class Memory(Settings):
+    """What a sensor remembers between two looks, as its cursor.
+
+    `since` is the moment up to which its cron is done. `tried` has the days that were made and are out of
+    date all the same, with the night in which that was tried last.
+    """
+
+    since: datetime.datetime
+    tried: Mapping[str, datetime.datetime] = Field(default={})
+
+    @classmethod
+    def read(cls, cursor: str) -> "Memory":
+        """Raises InputError where the cursor, which the UI can change, is none of ours."""
+        try:
+            return cls.model_validate_json(cursor)
+        except ValidationError as error:
+            raise InputError(
+                f"it cannot be read ({error.error_count()} problems)",
+                where="the sensor's cursor",
+                mend="Clear it in the UI; the sensor then begins with the next moment of its cron.",
+            ) from error
+
+
+SETTINGS = AutomationSettings.from_environment()
+IS_ON = current_environment() is not Environment.SAMPLE
+
+data_stages = dg.define_asset_job("data_stages", selection=dg.AssetSelection.assets(*DAILY))
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _keys(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetKey]:
+    return [asset.key for asset in assets]
+
+
+def _under_way(instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition]) -> str:
+    """What works on one of the assets at present, in words; empty where nothing does."""
+    keys = set(_keys(assets))
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+    # A run without a selection makes all that its job has.
+    busy = [f"run {run.run_id}" for run in runs if keys & set(run.asset_selection or keys)]
+    return ", ".join([f"backfill {name}" for name in unfinished_backfills(instance, keys)] + busy)
+
+
+def _first_look(cron: str) -> dg.SensorResult:
+    """Begin with the next moment: what was missed before a sensor was ever on is not made up for by day."""
+    now = _now()
+    return dg.SensorResult(
+        skip_reason=f"Just switched on: acts at {next_moment(cron, now):%Y-%m-%d %H:%M} UTC.",
+        cursor=Memory(since=now).model_dump_json(),
+    )
+
+
+def _not_yet(cron: str) -> dg.SkipReason:
+    return dg.SkipReason(f"Acts at {next_moment(cron, _now()):%Y-%m-%d %H:%M} UTC.")
+
+
+@dg.schedule(
+    job=data_stages,
+    cron_schedule=SETTINGS.daily_cron,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING if IS_ON else dg.DefaultScheduleStatus.STOPPED,
+)
+def daily_crawl(
+    context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+) -> dg.RunRequest | dg.SkipReason:
+    """Crawls, prunes and aligns yesterday (SELFAI_DAILY_CRON, SELFAI_DAILY_DAYS_AGO)."""
+    moment = context.scheduled_execution_time.astimezone(datetime.UTC)
+    day = (moment.date() - datetime.timedelta(days=SETTINGS.daily_days_ago)).isoformat()
+    if not crawl_days.has_partition_key(day):
+        return dg.SkipReason(f"{day} is no day of the graph: SELFAI_FIRST_DAY sets the first.")
+    if all(is_current(asset, day, store=store) for asset in DAILY):
+        return dg.SkipReason(f"{day} is made, and up to date.")
+    return dg.RunRequest(partition_key=day, asset_selection=_keys(DAILY))
+
+
+@dg.sensor(
+    asset_selection=dg.AssetSelection.assets(*DAILY),
+    minimum_interval_seconds=LOOK_EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING if IS_ON else dg.DefaultSensorStatus.STOPPED,
+)
+def nightly_catch_up(
+    context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store]
+) -> dg.SensorResult | dg.SkipReason:
+    """Backfills the days that are missing, failed or out of date (SELFAI_CATCH_UP_CRON, _DAYS, _BOUND).
+
+    The oldest come first. A day that an earlier night did not mend comes after the others and in a backfill
+    of its own, so that it holds up no other. While something works on the data stages, it waits.
+    """
+    if context.cursor is None:
+        return _first_look(SETTINGS.catch_up_cron)
+    memory = Memory.read(context.cursor)
+    moment = latest_moment(SETTINGS.catch_up_cron, _now())
+    if moment <= memory.since:
+        return _not_yet(SETTINGS.catch_up_cron)
+    busy = _under_way(context.instance, DAILY)
+    if busy:
+        return dg.SkipReason(f"Waits for {busy}.")
+    days = _days_before(_now().date())
+    # What `stale_days` names beside them lies further back: that is left to the weekly refresh.
+    stale = [day for day in stale_days(days, store=store) if day in days]
+    tried = {day: night for day, night in memory.tried.items() if day in stale}
+    never = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    tonight = sorted(stale, key=lambda day: (tried.get(day, never), day))[: SETTINGS.catch_up_bound]
+    groups = [[day for day in tonight if day not in tried], *([day] for day in tonight if day in tried)]
+    tags = {CATCH_UP_TAG: f"{moment:%Y-%m-%d %H:%M}"}
+    return dg.SensorResult(
+        run_requests=[backfill_request(DAILY, group, tags=tags) for group in groups if group],
+        skip_reason=None if tonight else "No day is missing, failed or out of date.",
+        cursor=Memory(since=moment, tried={**tried, **dict.fromkeys(tonight, moment)}).model_dump_json(),
+    )
+
+
+def _days_before(today: datetime.date) -> list[str]:
+    """The days of the graph that the catch-up looks at; today is not over, and not among them."""
+    past = (today - datetime.timedelta(days=ago) for ago in range(1, SETTINGS.catch_up_days + 1))
+    return [day.isoformat() for day in past if crawl_days.has_partition_key(day.isoformat())]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the three that bring the graph up to date, in turn; `selfai run` does the same."""
+
+    name: str
+    assets: Sequence[dg.AssetsDefinition]
+    needed: Callable[[Store], list[dg.RunRequest]]
+
+
+def _unjudged_days(store: Store) -> list[dg.RunRequest]:
+    """Days with a version that did not pass its checks: the labels read all days."""
+    days = stale_days([], store=store)
+    return [dg.RunRequest(run_key=day, partition_key=day, asset_selection=_keys(DAILY)) for day in days]
+
+
+def _stale(group: Sequence[dg.AssetsDefinition], store: Store) -> list[dg.RunRequest]:
+    assets = stale_assets(group, store=store)
+    return [dg.RunRequest(run_key="all", asset_selection=_keys(assets))] if assets else []
+
+
+STEPS = (
+    Step("days", DAILY, _unjudged_days),
+    Step("labels", LABELS, lambda store: _stale(LABELS, store)),
+    Step("models", MODELS, lambda store: _stale(MODELS, store)),
+)
+
+
+@dg.sensor(
+    asset_selection=dg.AssetSelection.assets(*DAILY, *WHOLE_SET),
+    minimum_interval_seconds=LOOK_EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING if IS_ON else dg.DefaultSensorStatus.STOPPED,
+)
+def weekly_refresh(
+    context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store]
+) -> dg.SensorResult | dg.SkipReason:
+    """Makes labels, then models and report, where what they were made from changed (SELFAI_REFRESH_CRON).
+
+    Models are looked at once the labels are made: new days without new ratings train nothing. Days whose
+    checks did not pass are made and judged again first. A step that fails holds the rest of the week up until
+    its run is executed again with success.
+    """
+    if context.cursor is None:
+        return _first_look(SETTINGS.refresh_cron)
+    memory = Memory.read(context.cursor)
+    moment = latest_moment(SETTINGS.refresh_cron, _now())
+    if moment <= memory.since:
+        return _not_yet(SETTINGS.refresh_cron)
+    done = Memory(since=moment).model_dump_json()
+    if not store.tables.partitions("aligned_faces"):
+        return dg.SensorResult(skip_reason="No day has been made yet.", cursor=done)
+    for step in STEPS:
+        tag = f"{moment:%Y-%m-%d %H:%M} {step.name}"
+        runs = context.instance.get_runs(filters=dg.RunsFilter(tags={REFRESH_TAG: tag}))
+        holding = _holding_up(runs)
+        if holding:
+            return dg.SkipReason(f"{step.name}: {holding}")
+        requests = [] if runs else step.needed(store)
+        if requests:
+            busy = _under_way(context.instance, step.assets)
+            if busy:
+                return dg.SkipReason(f"{step.name}: waits for {busy}.")
+            return dg.SensorResult(
+                run_requests=[
+                    request.with_replaced_attrs(run_key=f"{tag} {request.run_key}", tags={REFRESH_TAG: tag})
+                    for request in requests
+                ]
+            )
+    return dg.SensorResult(skip_reason="Everything is up to date.", cursor=done)
+
+
+def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
+    """Which of the runs of a step, newest first, keeps the next step from being looked at, and why."""
+    newest: dict[str, dg.DagsterRun] = {}
+    for run in runs:
+        newest.setdefault(run.root_run_id or run.run_id, run)
+    open_runs = [run.run_id for run in newest.values() if not run.is_finished]
+    if open_runs:
+        return f"waits for run {', '.join(open_runs)}."
+    failed = [run.run_id for run in newest.values() if not run.is_success]
+    if failed:
+        return (
+            f"stopped, because run {', '.join(failed)} did not succeed. Mend what it names and re-execute "
+            "it; else the next week begins anew."
+        )
+    return ""
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Closes runs whose process was killed, so that they give their places back and are tried once again."""
+    closed = close_dead_runs(context.instance)
+    if closed:
+        return dg.SkipReason(f"Closed, because their process is gone: {', '.join(closed)}.")
+    return dg.SkipReason("Every run in progress has its process.")
+
+
+JOBS = [data_stages]
+SCHEDULES = [daily_crawl]
+SENSORS = [nightly_catch_up, weekly_refresh, lost_runs]
