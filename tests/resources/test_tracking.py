@@ -48,7 +48,7 @@ def test_a_run_keeps_parameters_tags_and_a_curve_and_finishes(
     assert found.data.tags["dagster.run_id"] == "d-1"
     curve = client.get_metric_history(run.run_id, "validation_pearson")
     assert [(point.step, point.value) for point in curve] == [(1, 0.25), (2, 0.5)]
-    assert run.url.endswith(f"/runs/{run.run_id}")
+    assert run.url.endswith(f"/runs/{run.run_id}?workflowType=machine_learning")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("diverged"), KeyboardInterrupt()])
