@@ -10,7 +10,6 @@ from assets.common import (
     OWNERS,
     check_specs,
     crawl_days,
-    differing,
     judged_by_day,
     materialized,
     needed,
@@ -23,7 +22,7 @@ from resources.detector import FaceDetector
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Snapshot, TableRef
+from selfai_pipeline.tables import Snapshot, TableRef, differing
 
 
 class FaceConfig(for_environment(FaceSettings), dg.Config):  # type: ignore[misc]

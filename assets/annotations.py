@@ -6,7 +6,8 @@ import dagster as dg
 
 from assets.common import OWNERS, check_specs, judged, materialized, verdict
 from selfai_pipeline.environment import Settings
-from selfai_pipeline.sources.settings import load_sources
+from selfai_pipeline.home import Home
+from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot, TableRef
 
@@ -23,9 +24,9 @@ def annotations(
     """
     from selfai_pipeline.labels.annotations import collect_annotations
 
-    # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
-    external = {WHOLE: ratings_external(store)}
     sources = load_sources(store.home.sources_file)
+    # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
+    external = {WHOLE: ratings_external(sources, store.home)}
     ref = collect_annotations(raw_crawl, sources=sources, store=store)
     facts = {WHOLE: {"counts": dg.MetadataValue.json(store.tables.facts(ref))}}
     return materialized(
@@ -33,14 +34,13 @@ def annotations(
     )
 
 
-def ratings_external(store: Store) -> dict[str, str]:
+def ratings_external(sources: list[Source], home: Home) -> dict[str, str]:
     """Hashes of what the ratings depend on outside the graph: the files, and how they are to be read."""
     from selfai_pipeline.labels.annotations import ratings_fingerprint
     from selfai_pipeline.sources.fingerprints import rating_declarations_fingerprint
 
-    sources = load_sources(store.home.sources_file)
     return {
-        "ratings": ratings_fingerprint(sources, store.home),
+        "ratings": ratings_fingerprint(sources, home),
         "declarations": rating_declarations_fingerprint(sources),
     }
 

@@ -123,17 +123,27 @@ def _under_way(instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinitio
     return ", ".join([f"backfill {name}" for name in unfinished_backfills(instance, keys)] + busy)
 
 
-def _first_look(cron: str) -> dg.SensorResult:
-    """Begin with the next moment: what was missed before a sensor was ever on is not made up for by day."""
+@dataclass(frozen=True)
+class Due:
+    """A moment of a cron that is to be acted on, and what the sensor remembers."""
+
+    moment: datetime.datetime
+    memory: Memory
+
+
+def _due(cursor: str | None, cron: str) -> Due | dg.SensorResult | dg.SkipReason:
+    """The latest moment of the cron, or what the sensor answers where that was done already.
+
+    A sensor begins with the next moment: what was missed before it was ever on is not made up for by day.
+    """
     now = _now()
-    return dg.SensorResult(
-        skip_reason=f"Just switched on: acts at {next_moment(cron, now):%Y-%m-%d %H:%M} UTC.",
-        cursor=Memory(since=now).model_dump_json(),
-    )
-
-
-def _not_yet(cron: str) -> dg.SkipReason:
-    return dg.SkipReason(f"Acts at {next_moment(cron, _now()):%Y-%m-%d %H:%M} UTC.")
+    upcoming = f"{next_moment(cron, now):%Y-%m-%d %H:%M} UTC"
+    if cursor is None:
+        return dg.SensorResult(
+            skip_reason=f"Just switched on: acts at {upcoming}.", cursor=Memory(since=now).model_dump_json()
+        )
+    memory, moment = Memory.read(cursor), latest_moment(cron, now)
+    return Due(moment, memory) if moment > memory.since else dg.SkipReason(f"Acts at {upcoming}.")
 
 
 @dg.schedule(
@@ -168,12 +178,10 @@ def nightly_catch_up(
     The oldest come first. A day that an earlier night did not mend comes after the others and in a backfill
     of its own, so that it holds up no other. While something works on the data stages, it waits.
     """
-    if context.cursor is None:
-        return _first_look(SETTINGS.catch_up_cron)
-    memory = Memory.read(context.cursor)
-    moment = latest_moment(SETTINGS.catch_up_cron, _now())
-    if moment <= memory.since:
-        return _not_yet(SETTINGS.catch_up_cron)
+    due = _due(context.cursor, SETTINGS.catch_up_cron)
+    if not isinstance(due, Due):
+        return due
+    moment, memory = due.moment, due.memory
     busy = _under_way(context.instance, DAILY)
     if busy:
         return dg.SkipReason(f"Waits for {busy}.")
@@ -239,12 +247,10 @@ def weekly_refresh(
     checks did not pass are made and judged again first. A step that fails holds the rest of the week up until
     its run is executed again with success.
     """
-    if context.cursor is None:
-        return _first_look(SETTINGS.refresh_cron)
-    memory = Memory.read(context.cursor)
-    moment = latest_moment(SETTINGS.refresh_cron, _now())
-    if moment <= memory.since:
-        return _not_yet(SETTINGS.refresh_cron)
+    due = _due(context.cursor, SETTINGS.refresh_cron)
+    if not isinstance(due, Due):
+        return due
+    moment = due.moment
     done = Memory(since=moment).model_dump_json()
     if not store.tables.partitions("aligned_faces"):
         return dg.SensorResult(skip_reason="No day has been made yet.", cursor=done)
@@ -285,7 +291,7 @@ def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
     return ""
 
 
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Closes runs whose process was killed, so that they give their places back and are tried once again."""
     closed = close_dead_runs(context.instance)

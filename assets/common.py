@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -107,8 +106,9 @@ def record_of(store: Store, ref: Ref) -> Record:
         MissingVersion: no record of its partition names the version.
     """
     current = store.tables.current(ref.asset, ref.partition)
-    older = store.tables.records(ref.asset, ref.partition)
-    for record in [*([current] if current else []), *older]:
+    if current and current.ref.sha256 == ref.sha256:
+        return current
+    for record in store.tables.records(ref.asset, ref.partition):
         if record.ref.sha256 == ref.sha256:
             return record
     raise MissingVersion(
@@ -262,12 +262,6 @@ def _over_days(results: Mapping[str, dg.AssetCheckResult]) -> dg.AssetCheckResul
         description="; ".join(failed) or "holds on every day",
         metadata={"days": dg.MetadataValue.table(rows)},
     )
-
-
-def differing(wanted: Iterable[str], found: Iterable[str]) -> int:
-    """How many entries are in one of two lists only, each counted as often as it stands there."""
-    ours, theirs = Counter(wanted), Counter(found)
-    return ((ours - theirs) + (theirs - ours)).total()
 
 
 def check_specs(

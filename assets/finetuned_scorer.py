@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, ran_on, tracked
+from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
@@ -77,14 +77,14 @@ def scorer_verdicts(
     from selfai_pipeline.training.soundness import validation_scores
 
     asset = "finetuned_scorer"
-    results = condition_verdicts(asset, ref, store)
-    if not all(result.passed for result in results):
-        text = "the checkpoint cannot be measured: see the other checks"
-        return [*results, verdict(asset, "quality_floor", False, text)]
-    predicted, annotated = validation_scores(ref, labels, store=store, compute=compute)
-    try:
-        correlation = pearson(predicted, annotated)
-    except UndefinedMetric as undefined:
-        return [*results, verdict(asset, "quality_floor", False, str(undefined))]
-    text = f"validation Pearson {correlation:.3f}"
-    return [*results, verdict(asset, "quality_floor", correlation > 0, text, validation_pearson=correlation)]
+
+    def floor() -> dg.AssetCheckResult:
+        predicted, annotated = validation_scores(ref, labels, store=store, compute=compute)
+        try:
+            correlation = pearson(predicted, annotated)
+        except UndefinedMetric as undefined:
+            return verdict(asset, "quality_floor", False, str(undefined))
+        text = f"validation Pearson {correlation:.3f}"
+        return verdict(asset, "quality_floor", correlation > 0, text, validation_pearson=correlation)
+
+    return checkpoint_verdicts(asset, ref, store, floor)

@@ -12,10 +12,12 @@ from assets.common import crawl_days, has_passed
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
-from assets.raw_crawl import CrawlConfig, crawl_external, raw_crawl, raw_crawl_checks
+from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
 from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
 from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
+from selfai_pipeline.sources.fingerprints import crawl_fingerprints
+from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Ref, TableRef, TableStore
 
@@ -47,9 +49,13 @@ CONFIGS: Mapping[str, type[Settings]] = {
 }
 
 
+def _sources(store: Store) -> list[Source]:
+    return load_sources(store.home.sources_file)
+
+
 EXTERNAL: Mapping[str, Callable[[Store, str], dict[str, str]]] = {
-    "raw_crawl": crawl_external,
-    "annotations": lambda store, _: ratings_external(store),
+    "raw_crawl": lambda store, day: crawl_fingerprints(day, sources=_sources(store), home=store.home),
+    "annotations": lambda store, _: ratings_external(_sources(store), store.home),
 }
 
 

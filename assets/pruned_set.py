@@ -9,7 +9,6 @@ from assets.common import (
     OWNERS,
     check_specs,
     crawl_days,
-    differing,
     judged_by_day,
     materialized,
     needed,
@@ -20,7 +19,7 @@ from assets.common import (
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Snapshot, TableRef
+from selfai_pipeline.tables import Snapshot, TableRef, differing
 
 
 class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[misc]

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.common import BY_RANGE, OWNERS, check_specs, crawl_days, judged_by_day, materialized, verdict
 from assets.policies import crawl_retries
 from selfai_pipeline.environment import for_environment
+from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import CrawlSettings, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -34,9 +35,11 @@ def raw_crawl(
     """
     from selfai_pipeline.sources.crawl import crawl_day
 
-    # Taken before anything is read: what changes meanwhile makes the day out of date, and is not missed.
-    external = {day: crawl_external(store, day) for day in context.partition_keys}
     sources = load_sources(store.home.sources_file)
+    # Taken before anything is read: what changes meanwhile makes the day out of date, and is not missed.
+    external = {
+        day: crawl_fingerprints(day, sources=sources, home=store.home) for day in context.partition_keys
+    }
     with crawl_retries(context):
         refs = {
             day: crawl_day(day, sources=sources, store=store, settings=config)
@@ -47,13 +50,6 @@ def raw_crawl(
         for day, ref in refs.items()
     }
     return materialized(context, refs, inputs=[], settings=config, external=external, metadata=facts)
-
-
-def crawl_external(store: Store, day: str) -> dict[str, str]:
-    """Hashes of what the crawl of a day depends on outside the graph: its sources and their files."""
-    from selfai_pipeline.sources.fingerprints import crawl_fingerprints
-
-    return crawl_fingerprints(day, sources=load_sources(store.home.sources_file), home=store.home)
 
 
 @dg.multi_asset_check(

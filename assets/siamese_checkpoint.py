@@ -1,12 +1,13 @@
 """Pre-training: a Siamese pair, grown by Net2Net."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
-from assets.training_stage import condition_verdicts, learning_figures, ran_on, tracked
+from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.environment import for_environment
@@ -66,26 +67,21 @@ def siamese_checkpoint_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of pre-training."""
     ref = siamese_checkpoint.checkpoint
-    results = condition_verdicts("siamese_checkpoint", ref, store)
-    yield from judged(store, ref, [*results, collapse_verdict(results, ref, store, compute)])
+    floor = partial(collapse_verdict, ref, store, compute)
+    yield from judged(store, ref, checkpoint_verdicts("siamese_checkpoint", ref, store, floor))
 
 
-def collapse_verdict(
-    condition: list[dg.AssetCheckResult], ref: CheckpointRef, store: Store, compute: Compute
-) -> dg.AssetCheckResult:
-    """The quality floor, which fails without a measurement where the checkpoint is not sound."""
+def collapse_verdict(ref: CheckpointRef, store: Store, compute: Compute) -> dg.AssetCheckResult:
+    """The quality floor of a checkpoint that reads back."""
     from selfai_pipeline.training.soundness import embedding_condition
 
-    asset, name = "siamese_checkpoint", "quality_floor"
-    if not all(result.passed for result in condition):
-        return verdict(asset, name, False, "the checkpoint cannot be measured: see the other checks")
     found = embedding_condition(ref, store=store, compute=compute)
     probe: dict[str, Any] = {} if found.probe_pearson is None else {"probe_pearson": found.probe_pearson}
     mend = "train longer, raise negative_from, or rate more pictures"
     text = "; ".join([*found.problems, mend]) if found.problems else "the embedding has not collapsed"
     return verdict(
-        asset,
-        name,
+        "siamese_checkpoint",
+        "quality_floor",
         not found.problems,
         text,
         spread=found.spread,

@@ -1,6 +1,6 @@
 """What the training stages share: MLflow tags, figures of a record, and the checks of any checkpoint."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -63,14 +63,24 @@ def learning_figures(record: Mapping[str, Any], *, mlflow_url: str, curve: str) 
     }
 
 
-def condition_verdicts(asset: str, ref: CheckpointRef, store: Store) -> list[dg.AssetCheckResult]:
-    """Completeness and sanity of a checkpoint, from its files."""
+def checkpoint_verdicts(
+    asset: str, ref: CheckpointRef, store: Store, floor: Callable[[], dg.AssetCheckResult]
+) -> list[dg.AssetCheckResult]:
+    """Completeness and sanity of a checkpoint, from its files, and its quality floor.
+
+    Args:
+        floor: measures the quality floor; a checkpoint that is not sound fails it without a measurement.
+    """
     from selfai_pipeline.training.soundness import condition_of
 
     condition = condition_of(ref, store=store)
     parameters = condition.parameters
     text = condition.problem or "reads back, every byte as it was written"
-    return [
+    results = [
         verdict(asset, "completeness", not condition.problem, text, parameters=parameters),
         verdict(asset, "sanity", condition.finite, "all weights are finite" if condition.finite else text),
     ]
+    if all(result.passed for result in results):
+        return [*results, floor()]
+    text = "the checkpoint cannot be measured: see the other checks"
+    return [*results, verdict(asset, "quality_floor", False, text)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
-from assets.training_stage import condition_verdicts, figures_of, ran_on
+from assets.training_stage import checkpoint_verdicts, figures_of, ran_on
 from resources.compute import Compute
 from selfai_pipeline.environment import for_environment
 from selfai_pipeline.store import Store
@@ -59,12 +59,10 @@ def widened_checkpoint_checks(
     from selfai_pipeline.training.soundness import widening_deviation
 
     asset, ref = "widened_checkpoint", widened_checkpoint.checkpoint
-    results = condition_verdicts(asset, ref, store)
-    if all(result.passed for result in results):
+
+    def floor() -> dg.AssetCheckResult:
         moved = widening_deviation(source_of(store, ref, "siamese_checkpoint"), ref, store=store)
         text, same = f"the function moved by {moved:.1e}", moved < LARGEST_DEVIATION
-        results.append(verdict(asset, "quality_floor", same, text, deviation_float64=moved))
-    else:
-        text = "the checkpoint cannot be measured: see the other checks"
-        results.append(verdict(asset, "quality_floor", False, text))
-    yield from judged(store, ref, results)
+        return verdict(asset, "quality_floor", same, text, deviation_float64=moved)
+
+    yield from judged(store, ref, checkpoint_verdicts(asset, ref, store, floor))

@@ -18,6 +18,8 @@ from selfai_pipeline.home import PROJECT, Home, install_instance_file
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
 
+    from selfai_pipeline.store import Store
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's console is silenced: the library's own lines say what goes on, the event log keeps the rest."""
 
@@ -191,7 +193,7 @@ def materialize_stale(home: Home, days: list[str]) -> None:
                 execute(rest, {})
                 changed = True
     click.echo(f"{'done' if changed else 'nothing had changed'} in {time.monotonic() - started:.0f} s")
-    _summary(home)
+    _summary(store)
 
 
 def _ranges(days: list[str]) -> list[tuple[str, str]]:
@@ -243,16 +245,13 @@ def _stop_on_failure(result: "ExecuteInProcessResult") -> None:
     raise SelfaiError("\n".join(troubles) or f"the run {result.run_id} failed: `make up` shows why.")
 
 
-def _summary(home: Home) -> None:
-    from selfai_pipeline.store import open_store
-
-    store = open_store(home)
+def _summary(store: "Store") -> None:
     record = store.tables.current("evaluation_report")
     if record is None:
         return
     facts = store.tables.facts(record.ref)  # type: ignore[arg-type]
     click.echo(f"test figures: {facts.get('headline', facts)}")
-    click.echo(f"report: {home.reports / record.ref.sha256 / 'report.html'}")
+    click.echo(f"report: {store.home.reports / record.ref.sha256 / 'report.html'}")
     click.echo("open the UI with: make up")
 
 

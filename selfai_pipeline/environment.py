@@ -17,6 +17,11 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+def usable_cores() -> int:
+    """Cores that this process may use; macOS cannot say, it has all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def current_environment() -> Environment:
     """The environment named by `SELFAI_ENV`; `sample` where it is not set.
 

@@ -4,7 +4,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from selfai_pipeline.errors import AlteredVersion
 from selfai_pipeline.storage import Storage
 
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -40,15 +39,8 @@ class PictureStore:
             MissingVersion: nothing is stored under this hash.
             AlteredVersion: the stored bytes have another hash.
         """
-        relative = self.relative_path(sha256)
-        content = self.storage.read(relative)
-        found = hashlib.sha256(content).hexdigest()
-        if found != sha256:
-            raise AlteredVersion(
-                f"{self.storage.path(relative)}: its bytes now hash to {found}. "
-                "Put the file back from a copy, or materialize the stage that stored it again."
-            )
-        return content
+        mend = "Put the file back from a copy, or materialize the stage that stored it again."
+        return self.storage.read_verified(self.relative_path(sha256), sha256, mend=mend)
 
     def __contains__(self, sha256: str) -> bool:
         """Whether bytes are stored under this hash; an empty file, as a full disk leaves it, is none."""

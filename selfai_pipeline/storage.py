@@ -1,5 +1,6 @@
 """Files that are either whole or absent: a folder by default, an object store (s3://) in production."""
 
+import hashlib
 import os
 import posixpath
 import uuid
@@ -9,7 +10,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from selfai_pipeline.errors import InputError, MissingVersion, StorageError
+from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -107,6 +108,19 @@ class Storage:
             return bytes(self.filesystem.cat_file(self.path(relative)))
         except FileNotFoundError:
             raise MissingVersion(f"{self.path(relative)} is not in the store.") from None
+
+    def read_verified(self, relative: str, sha256: object, *, mend: str) -> bytes:
+        """The bytes of a file, after they were found to hash to `sha256` (hexadecimal).
+
+        Raises:
+            MissingVersion: there is no such file.
+            AlteredVersion: the bytes have another hash; the message ends with the mend.
+        """
+        content = self.read(relative)
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise AlteredVersion(f"{self.path(relative)}: its bytes now hash to {found}. {mend}")
+        return content
 
     def write(self, relative: str, content: bytes) -> None:
         """Write a file so that a reader sees either the old bytes or the new ones, never a part.

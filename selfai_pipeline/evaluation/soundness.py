@@ -6,7 +6,7 @@ import numpy as np
 
 from selfai_pipeline.evaluation.report import score_crops
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
+from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef, differing
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -22,9 +22,8 @@ def faces_without_score(evaluation: TableRef, *, store: Store) -> int:
     """
     labels = store.tables.find("balanced_label_table", WHOLE, store.tables.facts(evaluation)["labels"])
     rows = store.tables.read(labels, ["image_id", "face", "split"]).to_pylist()
-    wanted = {_face(row) for row in rows if row["split"] == "test"}
-    scored = [_face(row) for row in store.tables.read(evaluation, ["image_id", "face"]).to_pylist()]
-    return len(wanted ^ set(scored)) + len(scored) - len(set(scored))
+    scored = store.tables.read(evaluation, ["image_id", "face"]).to_pylist()
+    return differing((_face(row) for row in rows if row["split"] == "test"), map(_face, scored))
 
 
 def largest_difference(evaluation: TableRef, *, store: Store, compute: ComputeSettings) -> float:

@@ -1,7 +1,6 @@
 """Prune a day: decide which crawled pictures go on, and record why the others do not."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
 from selfai_pipeline.pictures.measures import MEASURED_SIDE, Measures, measure, shrink
@@ -166,13 +166,8 @@ def _examine_all(
         return examine(content, image_id=image_id, orientation=orientation, max_pixels=settings.max_pixels)
 
     ordered = sorted(pictures)
-    with ThreadPoolExecutor(settings.workers or _usable_cores(), thread_name_prefix="prune") as pool:
+    with ThreadPoolExecutor(settings.workers or usable_cores(), thread_name_prefix="prune") as pool:
         return dict(zip(ordered, pool.map(one, ordered), strict=True))
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use; only Linux tells them from those of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _row(

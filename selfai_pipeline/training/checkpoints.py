@@ -78,6 +78,10 @@ def save_checkpoint(
     return ref
 
 
+def _again(ref: CheckpointRef) -> str:
+    return f"Materialize {ref.asset} again, or put the file back from a copy."
+
+
 def load_record(ref: CheckpointRef, *, store: Store) -> dict[str, Any]:
     """The record of a checkpoint, without its weights.
 
@@ -87,14 +91,7 @@ def load_record(ref: CheckpointRef, *, store: Store) -> dict[str, Any]:
         InputError: it was written under another schema version.
     """
     path = f"{folder_of(ref)}/{RECORD}"
-    content = store.files.read(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != ref.sha256:
-        raise AlteredVersion(
-            f"{store.files.path(path)}: its bytes now hash to {found}. "
-            f"Materialize {ref.asset} again, or put the file back from a copy."
-        )
-    record = json.loads(content)
+    record = json.loads(store.files.read_verified(path, ref.sha256, mend=_again(ref)))
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         version = record.get("schema_version") if isinstance(record, dict) else None
         raise InputError(
@@ -114,13 +111,9 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
         InputError: another schema version, or weights that do not fit the architecture.
     """
     record = load_record(ref, store=store)
-    path = f"{folder_of(ref)}/{WEIGHTS}"
-    content = store.files.read(path)
+    path, again = f"{folder_of(ref)}/{WEIGHTS}", _again(ref)
+    content = store.files.read_verified(path, record.get("weights_sha256"), mend=again)
     where = store.files.path(path)
-    again = f"Materialize {ref.asset} again, or put the file back from a copy."
-    found = hashlib.sha256(content).hexdigest()
-    if found != record.get("weights_sha256"):
-        raise AlteredVersion(f"{where}: its bytes now hash to {found}. {again}")
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:

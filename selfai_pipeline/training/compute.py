@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
@@ -34,13 +35,14 @@ class Compute:
         native = settings.precision is Precision.BFLOAT16 or (
             settings.precision is Precision.AUTO and _multiplies_bfloat16(device)
         )
-        threads = settings.threads or _cores()
+        threads = settings.threads or usable_cores()
         return cls(device, torch.bfloat16 if native else torch.float32, threads, settings.deterministic)
 
     @classmethod
     def on_processor(cls, settings: ComputeSettings) -> "Compute":
         """The processor in float64, which not every device computes, with the threads of `settings`."""
-        return cls(torch.device("cpu"), torch.float64, settings.threads or _cores(), settings.deterministic)
+        threads = settings.threads or usable_cores()
+        return cls(torch.device("cpu"), torch.float64, threads, settings.deterministic)
 
     @property
     def environment(self) -> dict[str, str | int | bool]:
@@ -98,11 +100,6 @@ def _product_name(device: torch.device) -> str:
     lines = listed.read_text().splitlines() if listed.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
-
-
-def _cores() -> int:
-    """Cores that this process may use; macOS cannot say, it has all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device_name(wanted: Device) -> str:

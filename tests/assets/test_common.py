@@ -2,10 +2,10 @@
 
 import pytest
 
-from assets.common import differing, has_passed, judged, number, record_of, source_of, verdict
+from assets.common import has_passed, judged, number, record_of, source_of, verdict
 from selfai_pipeline.errors import MissingVersion, UndefinedMetric
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Record, TableRef
+from selfai_pipeline.tables import Record, TableRef, differing
 
 DAY = "2026-02-03"
 

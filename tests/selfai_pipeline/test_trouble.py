@@ -35,9 +35,9 @@ def trouble_of(error: BaseException, *, hidden_by: Exception | None = None) -> s
     ],
 )
 def test_an_error_of_the_disk_is_where_what_and_mend(number: int, mend: str) -> None:
-    said = trouble_of(OSError(number, os.strerror(number), "/home/tables/x"))
+    said = trouble_of(OSError(number, os.strerror(number), "/selfai/tables/x"))
     assert said is not None
-    assert said.startswith(f"/home/tables/x: {os.strerror(number)}. ")
+    assert said.startswith(f"/selfai/tables/x: {os.strerror(number)}. ")
     assert mend in said
 
 
