@@ -3,7 +3,6 @@
 import logging
 
 import dagster as dg
-import psutil
 
 logger = logging.getLogger("selfai.runs")
 
@@ -71,6 +70,8 @@ def _last_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float
 
 def _lives(pid: int, seen: float) -> bool:
     """Whether the process that was `pid` at the time `seen` still runs: a later one may have its number."""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         created = process.create_time()

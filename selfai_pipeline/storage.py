@@ -7,9 +7,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
 
 
@@ -54,6 +51,9 @@ class Storage:
     """
 
     def __init__(self, url: str | Path) -> None:
+        # Dagster's definitions import this module, and fsspec would be a tenth of their start.
+        import fsspec
+
         self.url = str(url)
         try:
             # Listings are not remembered: another process may have written since.
@@ -69,6 +69,8 @@ class Storage:
 
     @property
     def is_local(self) -> bool:
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self.filesystem, LocalFileSystem)
 
     def path(self, relative: str) -> str:

@@ -72,7 +72,7 @@ class Person:
             yield page
         except Exception as error:
             for tab in self.context.pages:
-                error.add_note(f"at {tab.url}; the screen is kept as {self.keep(tab, 'failed')}")
+                error.add_note(f"at {tab.url}; {self.last_screen(tab)}")
             raise
         finally:
             for tab in self.context.pages:
@@ -84,6 +84,15 @@ class Person:
         picture = self.screens / f"{len(list(self.screens.glob('*.png'))):02}-{name}.png"
         page.screenshot(path=picture)
         return picture
+
+    def last_screen(self, page: "Page") -> str:
+        """Where the picture of a page that failed is; one that shows nothing must not hide the failure."""
+        from playwright.sync_api import Error
+
+        try:
+            return f"the screen is kept as {self.keep(page, 'failed')}"
+        except Error as error:
+            return f"its screen could not be kept: {error}"
 
     def follow(self, link: "Locator") -> "Page":
         """The tab that a link opens."""
@@ -136,7 +145,7 @@ def turn_knob(page: "Page", editor: "Locator", asset: str, knob: str, value: obj
 def wait_for_end(page: "Page", good: str, bad: str) -> None:
     """Until the status of a run or a backfill is one of two words, which has to be the good one."""
     status = page.locator("[class*=BaseTag_baseTag]").get_by_text(re.compile(f"^({good}|{bad})$")).first
-    status.wait_for(timeout=PATIENCE_S * 1000)
+    status.wait_for()
     assert status.inner_text() == good
 
 
@@ -236,7 +245,7 @@ def person(chromium: str, served: Served, tmp_path_factory: pytest.TempPathFacto
         context = browser.new_context(
             viewport={"width": 1600, "height": 1000}, service_workers="block", timezone_id="UTC"
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_S * 1000)
         who = Person(context, served, tmp_path_factory.mktemp("screens"))
 
         def note(request: Request) -> None:
