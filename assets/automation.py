@@ -6,11 +6,11 @@ out of date, `assets/graph.py` decides alone. All moments are in UTC, as the day
 
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from assets.common import crawl_days
 from assets.dagster_internals import (
@@ -21,7 +21,7 @@ from assets.dagster_internals import (
     unfinished_backfills,
 )
 from assets.graph import DAILY, LABELS, MODELS, WHOLE_SET, is_current, stale_assets, stale_days
-from resources.instance import close_dead_runs
+from resources.instance import close_dead_runs, is_of_this_machine
 from selfai_pipeline.environment import Environment, Settings, current_environment
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.store import Store
@@ -81,11 +81,13 @@ class Memory(Settings):
     """What a sensor remembers between two looks, as its cursor.
 
     `since` is the moment up to which its cron is done. `tried` has the days that were made and are out of
-    date all the same, with the night in which that was tried last.
+    date all the same, with the night in which that was tried last. `steps` has those of the moment under way
+    that are done, by their tags.
     """
 
-    since: datetime.datetime
-    tried: Mapping[str, datetime.datetime] = Field(default={})
+    since: AwareDatetime
+    tried: Mapping[str, AwareDatetime] = Field(default={})
+    steps: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, cursor: str) -> "Memory":
@@ -185,9 +187,7 @@ def nightly_catch_up(
     busy = _under_way(context.instance, DAILY)
     if busy:
         return dg.SkipReason(f"Waits for {busy}.")
-    days = _days_before(_now().date())
-    # What `stale_days` names beside them lies further back: that is left to the weekly refresh.
-    stale = [day for day in stale_days(days, store=store) if day in days]
+    stale = stale_days(_days_before(_now().date()), store=store)
     tried = {day: night for day, night in memory.tried.items() if day in stale}
     never = datetime.datetime.min.replace(tzinfo=datetime.UTC)
     tonight = sorted(stale, key=lambda day: (tried.get(day, never), day))[: SETTINGS.catch_up_bound]
@@ -208,29 +208,17 @@ def _days_before(today: datetime.date) -> list[str]:
 
 @dataclass(frozen=True)
 class Step:
-    """One of the three that bring the graph up to date, in turn; `selfai run` does the same."""
+    """One of those that bring what is made of all days up to date, in turn; `selfai run` does the same.
+
+    While something works on one of `behind`, from which it reads, or on its own assets, it waits.
+    """
 
     name: str
     assets: Sequence[dg.AssetsDefinition]
-    needed: Callable[[Store], list[dg.RunRequest]]
+    behind: Sequence[dg.AssetsDefinition]
 
 
-def _unjudged_days(store: Store) -> list[dg.RunRequest]:
-    """Days with a version that did not pass its checks: the labels read all days."""
-    days = stale_days([], store=store)
-    return [dg.RunRequest(run_key=day, partition_key=day, asset_selection=_keys(DAILY)) for day in days]
-
-
-def _stale(group: Sequence[dg.AssetsDefinition], store: Store) -> list[dg.RunRequest]:
-    assets = stale_assets(group, store=store)
-    return [dg.RunRequest(run_key="all", asset_selection=_keys(assets))] if assets else []
-
-
-STEPS = (
-    Step("days", DAILY, _unjudged_days),
-    Step("labels", LABELS, lambda store: _stale(LABELS, store)),
-    Step("models", MODELS, lambda store: _stale(MODELS, store)),
-)
+STEPS = (Step("labels", LABELS, behind=DAILY), Step("models", MODELS, behind=LABELS))
 
 
 @dg.sensor(
@@ -243,35 +231,38 @@ def weekly_refresh(
 ) -> dg.SensorResult | dg.SkipReason:
     """Makes labels, then models and report, where what they were made from changed (SELFAI_REFRESH_CRON).
 
-    Models are looked at once the labels are made: new days without new ratings train nothing. Days whose
-    checks did not pass are made and judged again first. A step that fails holds the rest of the week up until
-    its run is executed again with success.
+    Models are looked at once the labels are made: new days without new ratings train nothing. Days that did
+    not pass their checks are left out of the labels. A step that fails holds the rest of the week up until
+    its run is executed again with success. While something works on what a step reads, it waits.
     """
     due = _due(context.cursor, SETTINGS.refresh_cron)
     if not isinstance(due, Due):
         return due
-    moment = due.moment
+    moment, memory = due.moment, due.memory
     done = Memory(since=moment).model_dump_json()
     if not store.tables.partitions("aligned_faces"):
         return dg.SensorResult(skip_reason="No day has been made yet.", cursor=done)
     for step in STEPS:
         tag = f"{moment:%Y-%m-%d %H:%M} {step.name}"
+        # Whether labels are up to date is read from every day: once a moment, and not at every look.
+        if tag in memory.steps:
+            continue
+        cursor = memory.model_dump_json()
         runs = context.instance.get_runs(filters=dg.RunsFilter(tags={REFRESH_TAG: tag}))
-        holding = _holding_up(runs)
+        holding = _holding_up(runs) or ("" if runs else _waits(context.instance, step))
         if holding:
-            return dg.SkipReason(f"{step.name}: {holding}")
-        requests = [] if runs else step.needed(store)
-        if requests:
-            busy = _under_way(context.instance, step.assets)
-            if busy:
-                return dg.SkipReason(f"{step.name}: waits for {busy}.")
-            return dg.SensorResult(
-                run_requests=[
-                    request.with_replaced_attrs(run_key=f"{tag} {request.run_key}", tags={REFRESH_TAG: tag})
-                    for request in requests
-                ]
-            )
+            return dg.SensorResult(skip_reason=f"{step.name}: {holding}", cursor=cursor)
+        assets = [] if runs else stale_assets(step.assets, store=store)
+        if assets:
+            request = dg.RunRequest(run_key=tag, asset_selection=_keys(assets), tags={REFRESH_TAG: tag})
+            return dg.SensorResult(run_requests=[request], cursor=cursor)
+        memory = memory.model_copy(update={"steps": (*memory.steps, tag)})
     return dg.SensorResult(skip_reason="Everything is up to date.", cursor=done)
+
+
+def _waits(instance: dg.DagsterInstance, step: Step) -> str:
+    busy = _under_way(instance, [*step.behind, *step.assets])
+    return f"waits for {busy}." if busy else ""
 
 
 def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
@@ -294,10 +285,15 @@ def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
 @dg.sensor(minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Closes runs whose process was killed, so that they give their places back and are tried once again."""
+    if not is_of_this_machine(context.instance):
+        return dg.SkipReason(
+            "Closes nothing: with this database or launcher a run may be on another machine, and its "
+            "launcher has to tell of workers that are gone."
+        )
     closed = close_dead_runs(context.instance)
     if closed:
         return dg.SkipReason(f"Closed, because their process is gone: {', '.join(closed)}.")
-    return dg.SkipReason("Every run in progress has its process.")
+    return dg.SkipReason("No run in progress is known to have lost its process.")
 
 
 JOBS = [data_stages]

@@ -1,17 +1,21 @@
 """Labels: the crowd's score of each face, split and balanced."""
 
+import logging
 from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import OWNERS, check_specs, judged, materialized, verdict
-from selfai_pipeline.environment import for_environment
+from assets.common import OWNERS, check_specs, judged, materialized, only_passed, verdict
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot, TableRef
 
+logger = logging.getLogger("selfai.labels")
 
-class LabelConfig(for_environment(LabelSettings), dg.Config):  # type: ignore[misc]
+
+class LabelConfig(defaults_of(LabelSettings, section="balanced_label_table"), dg.Config):  # type: ignore[misc]
     """Rating model, splits and balance; each setting can be changed in the Launchpad."""
 
 
@@ -27,13 +31,24 @@ def balanced_label_table(
 
     Annotators' bias and inconsistency are estimated and taken out; the splits never divide a group of
     near-duplicates; weights draw a class first and a picture second. The noise ceiling says how well any
-    model could correlate with these scores.
+    model could correlate with these scores. Days whose faces did not pass their checks are left out.
     """
     from selfai_pipeline.labels.label_table import build_label_table
 
-    ref = build_label_table(annotations.table, aligned_faces, store=store, settings=config)
-    facts = {WHOLE: {"figures": dg.MetadataValue.json(store.tables.facts(ref))}}
-    inputs = [annotations, aligned_faces]
+    faces = only_passed(aligned_faces, store)
+    left_out = sorted(set(aligned_faces.refs) - set(faces.refs))
+    if left_out:
+        logger.warning("left out, because their faces did not pass the checks: %s", ", ".join(left_out))
+    if not faces.refs:
+        raise InputError(
+            "no day has passed its checks",
+            where="aligned_faces",
+            mend="Materialize its days with their checks, and mend what these name.",
+        )
+    ref = build_label_table(annotations.table, faces, store=store, settings=config)
+    figures = dg.MetadataValue.json(store.tables.facts(ref))
+    facts = {WHOLE: {"figures": figures, "days_left_out": dg.MetadataValue.json(left_out)}}
+    inputs = [annotations, faces]
     return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
 
 

@@ -16,6 +16,9 @@ OWNERS = ["team:selfai"]
 FAMILIES = ("completeness", "sanity", "quality_floor")
 """The names of every asset's checks."""
 
+FEW_PICTURES = 20
+"""Below so many a share says nothing: a day with three pictures and no face is no defect."""
+
 BY_RANGE = dg.BackfillPolicy.single_run()
 crawl_days = dg.DailyPartitionsDefinition(
     start_date=os.environ.get("SELFAI_FIRST_DAY", "2026-01-01"), end_offset=1
@@ -179,6 +182,11 @@ def has_passed(store: Store, ref: Ref) -> bool:
     """Whether the version `ref` was judged by every family of checks and passed each."""
     verdicts = store.tables.verdicts(ref)
     return all(verdicts.get(family, False) for family in FAMILIES)
+
+
+def only_passed(snapshot: Snapshot, store: Store) -> Snapshot:
+    """The days whose version passed its checks: one day that cannot be used holds up no other."""
+    return Snapshot({day: ref for day, ref in snapshot.refs.items() if has_passed(store, ref)})
 
 
 DayVerdicts = Callable[[TableRef, Store], Iterable[dg.AssetCheckResult]]

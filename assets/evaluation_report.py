@@ -7,8 +7,8 @@ import dagster as dg
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, preview_link, verdict
 from assets.training_stage import ran_on
 from resources.compute import Compute
-from selfai_pipeline.environment import for_environment
 from selfai_pipeline.evaluation.settings import EvaluationSettings
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
 
@@ -16,7 +16,7 @@ LARGEST_DIFFERENCE = 1e-3
 """Points by which a face scored twice may differ: batches of another size are summed in another order."""
 
 
-class EvaluationConfig(for_environment(EvaluationSettings), dg.Config):  # type: ignore[misc]
+class EvaluationConfig(defaults_of(EvaluationSettings, section="evaluation_report"), dg.Config):  # type: ignore[misc]
     """Intervals, occlusion and galleries; each setting can be changed in the Launchpad."""
 
 
@@ -59,7 +59,9 @@ def evaluation_report(
         completeness="Exactly the test faces of the label table have a score, and the page is there.",
         sanity="Faces scored again by the stored scorer get the same score, and not all the same one.",
         floor="The correlation with the crowd is above zero.",
-    )
+    ),
+    pool="gpu",
+    op_tags=GPU_TAGS,
 )
 def evaluation_report_checks(
     evaluation_report: Snapshot, store: dg.ResourceParam[Store], compute: Compute

@@ -8,13 +8,13 @@ from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, v
 from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
-from selfai_pipeline.environment import for_environment
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot, TableRef
 from selfai_pipeline.training.settings import FINETUNE_CODE, FinetuneSettings
 
 
-class FinetuneConfig(for_environment(FinetuneSettings), dg.Config):  # type: ignore[misc]
+class FinetuneConfig(defaults_of(FinetuneSettings, section="finetuned_scorer"), dg.Config):  # type: ignore[misc]
     """Fine-tuning; each setting can be changed in the Launchpad."""
 
 

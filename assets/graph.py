@@ -8,7 +8,7 @@ import dagster as dg
 from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
 from assets.annotations import annotations, annotations_checks, ratings_external
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
-from assets.common import crawl_days, has_passed
+from assets.common import crawl_days, has_passed, only_passed
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
@@ -16,10 +16,11 @@ from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
 from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
 from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
+from selfai_pipeline.knobs import check_sections
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Ref, TableRef, TableStore
+from selfai_pipeline.tables import WHOLE, Ref, TableRef
 
 DAILY = [raw_crawl, pruned_set, aligned_faces]
 LABELS = [annotations, balanced_label_table]
@@ -47,6 +48,7 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
 }
+check_sections({"compute", *(name for name, config in CONFIGS.items() if config.model_fields)})
 
 
 def _sources(store: Store) -> list[Source]:
@@ -72,7 +74,7 @@ def is_current(definition: dg.AssetsDefinition, partition: str, *, store: Store)
         and record.code_version == definition.specs_by_key[definition.key].code_version
         and dict(record.settings) == CONFIGS[name]().model_dump(mode="json")
         and has_passed(store, record.ref)
-        and dict(record.inputs) == _inputs_now(definition, partition, store.tables)
+        and dict(record.inputs) == _inputs_now(definition, partition, store)
         and dict(record.external) == (EXTERNAL[name](store, partition) if name in EXTERNAL else {})
         and not (name == "raw_crawl" and _has_failures(record.ref, store))
     )
@@ -84,16 +86,19 @@ def _has_failures(crawl: Ref, store: Store) -> bool:
     return "failed" in store.tables.read(crawl, ["status"]).column("status").to_pylist()
 
 
-def _inputs_now(definition: dg.AssetsDefinition, partition: str, tables: TableStore) -> dict[str, Any]:
+def _inputs_now(definition: dg.AssetsDefinition, partition: str, store: Store) -> dict[str, Any]:
     """The versions that a run would read: of a daily asset the same day, or every day that the graph has."""
-    inputs = {}
+    inputs, tables, name = {}, store.tables, definition.key.to_user_string()
     for key in definition.keys_by_input_name.values():
         upstream = key.to_user_string()
         if partition == WHOLE:
             names = [name for name in tables.partitions(upstream) if name == WHOLE or _is_day(name)]
         else:
             names = [partition]
-        inputs[upstream] = tables.snapshot(upstream, names).hashes
+        snapshot = tables.snapshot(upstream, names)
+        if (name, upstream) == ("balanced_label_table", "aligned_faces"):
+            snapshot = only_passed(snapshot, store)
+        inputs[upstream] = snapshot.hashes
     return inputs
 
 
@@ -102,15 +107,12 @@ def _is_day(name: str) -> bool:
 
 
 def stale_days(days: Sequence[str], *, store: Store) -> list[str]:
-    """Days to materialize, sorted: those of `days` of which a data stage is missing or out of date.
-
-    With them every other day with a version that has not passed its checks: what follows reads all days.
-    """
-    stale = {day for day in days if not all(is_current(asset, day, store=store) for asset in DAILY)}
-    for asset in DAILY:
-        refs = store.tables.snapshot(asset.key.to_user_string()).refs
-        stale |= {day for day, ref in refs.items() if not has_passed(store, ref)}
-    return sorted(filter(_is_day, stale))
+    """Those of `days`, sorted, of which a data stage is missing, out of date, or did not pass its checks."""
+    return sorted(
+        day
+        for day in set(filter(_is_day, days))
+        if not all(is_current(asset, day, store=store) for asset in DAILY)
+    )
 
 
 def stale_assets(group: Sequence[dg.AssetsDefinition], *, store: Store) -> list[dg.AssetsDefinition]:

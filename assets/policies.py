@@ -21,12 +21,9 @@ FRESHNESS: Sequence[tuple[dg.AssetSelection, dg.FreshnessPolicy]] = [
         dg.AssetSelection.groups("data"),
         dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)),
     ),
-    (
-        dg.AssetSelection.assets("evaluation_report"),
-        dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=15)),
-    ),
 ]
-"""The daily stages and the weekly report: a warning soon after one run was missed, a failure after two."""
+"""The daily stages: a warning soon after one run was missed, a failure after two. What is made of all days
+has none: where no rating changed, labels, models and report rightly stay as old as they are."""
 
 
 def with_policies(
@@ -41,6 +38,11 @@ def with_policies(
     return dg.map_asset_specs(
         lambda spec: spec.replace_attributes(freshness_policy=windows.get(spec.key)), assets
     )
+
+
+def may_retry(context: dg.AssetExecutionContext) -> bool:
+    """Whether a crawl that meets passing trouble now is tried again."""
+    return bool(context.retry_number < CRAWL_RETRIES.max_retries)
 
 
 @contextmanager

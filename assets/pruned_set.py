@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.common import (
     BY_RANGE,
+    FEW_PICTURES,
     OWNERS,
     check_specs,
     crawl_days,
@@ -16,13 +17,13 @@ from assets.common import (
     source_of,
     verdict,
 )
-from selfai_pipeline.environment import for_environment
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef, differing
 
 
-class PruneConfig(for_environment(PruneSettings), dg.Config):  # type: ignore[misc]
+class PruneConfig(defaults_of(PruneSettings, section="pruned_set"), dg.Config):  # type: ignore[misc]
     """Thresholds of pruning; each can be changed in the Launchpad."""
 
 
@@ -63,7 +64,7 @@ def pruned_set(
         "pruned_set",
         completeness="One row a stored picture of the crawl.",
         sanity="Kept rows have every measured value; dropped rows have a reason.",
-        floor="At least a tenth of the pictures is kept, where there are any.",
+        floor="At least a tenth of the pictures is kept, where there are twenty or more.",
         partitions=crawl_days,
     )
 )
@@ -89,4 +90,5 @@ def prune_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]
     yield verdict("pruned_set", "sanity", odd == 0, f"{odd} rows lack values or a reason", odd=odd)
     share = len(kept) / len(rows) if rows else 1.0
     text = f"{len(kept)} of {len(rows)} pictures kept, where a tenth is needed"
-    yield verdict("pruned_set", "quality_floor", share >= 0.1, text, kept_share=share)
+    enough = share >= 0.1 or len(rows) < FEW_PICTURES
+    yield verdict("pruned_set", "quality_floor", enough, text, kept_share=share)

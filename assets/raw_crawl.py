@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import BY_RANGE, OWNERS, check_specs, crawl_days, judged_by_day, materialized, verdict
-from assets.policies import crawl_retries
-from selfai_pipeline.environment import for_environment
+from assets.policies import crawl_retries, may_retry
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import CrawlSettings, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
 
 
-class CrawlConfig(for_environment(CrawlSettings), dg.Config):  # type: ignore[misc]
+class CrawlConfig(defaults_of(CrawlSettings, section="raw_crawl"), dg.Config):  # type: ignore[misc]
     """Limits of the crawl; each can be changed in the Launchpad."""
 
 
@@ -42,7 +42,7 @@ def raw_crawl(
     }
     with crawl_retries(context):
         refs = {
-            day: crawl_day(day, sources=sources, store=store, settings=config)
+            day: crawl_day(day, sources=sources, store=store, settings=config, insists=may_retry(context))
             for day in context.partition_keys
         }
     facts = {

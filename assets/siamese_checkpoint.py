@@ -10,13 +10,13 @@ from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, v
 from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
-from selfai_pipeline.environment import for_environment
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot
 from selfai_pipeline.training.settings import SIAMESE_CODE, SiameseSettings
 
 
-class SiameseConfig(for_environment(SiameseSettings), dg.Config):  # type: ignore[misc]
+class SiameseConfig(defaults_of(SiameseSettings, section="siamese_checkpoint"), dg.Config):  # type: ignore[misc]
     """Pre-training; each setting can be changed in the Launchpad."""
 
 
@@ -60,7 +60,9 @@ def siamese_checkpoint(
         sanity="All weights are finite.",
         floor="The embedding has not collapsed: measured again on validation faces, distances are spread, "
         "several directions are used, and a linear probe reads scores better than chance.",
-    )
+    ),
+    pool="gpu",
+    op_tags=GPU_TAGS,
 )
 def siamese_checkpoint_checks(
     siamese_checkpoint: Snapshot, store: dg.ResourceParam[Store], compute: Compute

@@ -7,7 +7,7 @@ import dagster as dg
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
 from assets.training_stage import checkpoint_verdicts, figures_of, ran_on
 from resources.compute import Compute
-from selfai_pipeline.environment import for_environment
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
 from selfai_pipeline.training.settings import WIDEN_CODE, WidenSettings
@@ -15,7 +15,7 @@ from selfai_pipeline.training.settings import WIDEN_CODE, WidenSettings
 LARGEST_DEVIATION = 1e-10
 
 
-class WidenConfig(for_environment(WidenSettings), dg.Config):  # type: ignore[misc]
+class WidenConfig(defaults_of(WidenSettings, section="widened_checkpoint"), dg.Config):  # type: ignore[misc]
     """Widening; each setting can be changed in the Launchpad."""
 
 

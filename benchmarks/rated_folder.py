@@ -7,7 +7,9 @@ For published sets such as SCUT-FBP5500 (3,300 faces of its official training pa
 A fifth of the pictures, by the SHA-256 of their names, is the test split, handed over in a `split` column as
 a user would; the rest is split into training and validation by the pipeline. Everything runs through the
 command line (`selfai import`, `selfai run`) in the `local` environment. Killed, it goes on where it was when
-it is given the same --home. Prints a table and, as its last line, one JSON object.
+it is given the same --home; seconds are then those of the last part, and `resumed` is true. `--quick` takes
+150 pictures, taken evenly by name, through small settings. Prints a table and, as its last line, one
+JSON object.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,11 +32,41 @@ TEST_SHARE = 0.2
 PICTURES = {".jpg", ".jpeg", ".png"}
 NAME = "rated-folder"
 DAY = "2026-01-01"
+QUICK_PICTURES = 150
+QUICK_SETTINGS = """
+siamese_checkpoint: {input_size: 64, width: 0.25, epochs: 6, batch_size: 32, least_steps: 1}
+finetuned_scorer: {epochs: 6, batch_size: 16}
+evaluation_report: {bootstrap_draws: 500, occlusion_faces: 2, occlusion_mean_faces: 2}
+"""
 
 
 def is_tested(name: str) -> bool:
     """Whether a picture is in the fixed fifth: its name alone decides."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 < TEST_SHARE
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURES)
+
+
+def few_pictures(folder: Path, copy: Path) -> Path:
+    """A folder with copies of some pictures, taken evenly by name."""
+    copy.mkdir()
+    every = pictures_of(folder)
+    for picture in every[:: max(1, len(every) // QUICK_PICTURES)]:
+        shutil.copyfile(picture, copy / picture.name)
+    return copy
+
+
+def rows_about(pictures: Path, table: Path, copy: Path) -> Path:
+    """The rows of a CSV that are about pictures of a folder."""
+    names = {picture.name for picture in pictures_of(pictures)}
+    with table.open(newline="") as source, copy.open("w", newline="") as target:
+        reader = csv.DictReader(source)
+        writer = csv.DictWriter(target, reader.fieldnames or [])
+        writer.writeheader()
+        writer.writerows(row for row in reader if row["image"] in names)
+    return copy
 
 
 def write_pictures_file(folder: Path, path: Path, described: Path | None) -> None:
@@ -42,7 +75,7 @@ def write_pictures_file(folder: Path, path: Path, described: Path | None) -> Non
     if described is not None:
         with described.open(newline="") as file:
             about = {row["image"]: row for row in csv.DictReader(file)}
-    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in PICTURES)
+    names = [picture.name for picture in pictures_of(folder)]
     columns = ["image", "split", *sorted({key for row in about.values() for key in row} - {"image", "split"})]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -79,6 +112,22 @@ def rows_of(home: Path) -> dict[str, int]:
     return {name: sum(ref.rows for ref in tables.snapshot(name).refs.values()) for name in assets}
 
 
+def seeds_of(home: Path) -> dict[str, int]:
+    """Every seed in the recorded settings of the current versions."""
+    from selfai_pipeline.home import Home
+    from selfai_pipeline.store import Store
+
+    tables = Store.open(Home.at(home)).tables
+    records = {name: tables.current(name) for name in tables.storage.list("tables")}
+    return {
+        f"{name}.{key}": value
+        for name, record in records.items()
+        if record is not None
+        for key, value in record.settings.items()
+        if "seed" in key
+    }
+
+
 def evaluation_of(home: Path) -> dict[str, Any]:
     from selfai_pipeline.home import Home
     from selfai_pipeline.store import Store
@@ -96,28 +145,38 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="CSV about the pictures (column image)")
     parser.add_argument("--minimum", default="1", help="lowest score of the scale")
     parser.add_argument("--maximum", default="5", help="highest score of the scale")
+    parser.add_argument("--quick", action="store_true", help="150 pictures and small settings")
     parser.add_argument("--home", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         home = (options.home or Path(temporary) / "home").resolve()
+        resumed = (home / "tables").exists()
         home.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "local"}
+        folder = options.folder
+        if options.quick:
+            folder = few_pictures(folder, Path(temporary) / "few")
+            (home / "settings.yaml").write_text(QUICK_SETTINGS)
         environment["DAGSTER_HOME"] = str(home / "dagster")
         pictures = Path(temporary) / "pictures.csv"
-        write_pictures_file(options.folder, pictures, options.pictures)
-        files = [
-            f"--{name}={getattr(options, name)}" for name in ("scores", "ratings") if getattr(options, name)
-        ]
+        write_pictures_file(folder, pictures, options.pictures)
+        tables = {name: getattr(options, name) for name in ("scores", "ratings") if getattr(options, name)}
+        if options.quick:
+            tables = {
+                name: rows_about(folder, table, Path(temporary) / table.name)
+                for name, table in tables.items()
+            }
+        files = [f"--{name}={table}" for name, table in tables.items()]
         scale = [f"--minimum={options.minimum}", f"--maximum={options.maximum}"]
         about = [f"--pictures={pictures}", f"--name={NAME}", f"--day={DAY}"]
-        run(["import", str(options.folder), *files, *scale, *about], environment)
+        run(["import", str(folder), *files, *scale, *about], environment)
         started = time.perf_counter()
         run(["run"], environment)
         whole = time.perf_counter() - started
-        report(home, whole)
+        report(home, whole, resumed=resumed)
 
 
-def report(home: Path, whole: float) -> None:
+def report(home: Path, whole: float, *, resumed: bool) -> None:
     seconds, rows, facts = stage_seconds(home), rows_of(home), evaluation_of(home)
     megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     stages = {}
@@ -142,7 +201,8 @@ def report(home: Path, whole: float) -> None:
                 "stages": stages,
                 "seconds": round(whole, 1),
                 "peak_megabytes": round(megabytes),
-                "seeds": {"training": 0, "splits": 0},
+                "seeds": seeds_of(home),
+                "resumed": resumed,
                 "machine": machine,
                 "versions": versions,
             }

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from selfai_pipeline.environment import for_environment
+from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.training.settings import ComputeSettings
 
 
-class Compute(for_environment(ComputeSettings), dg.ConfigurableResource[ComputeSettings]):  # type: ignore[misc]
+class Compute(defaults_of(ComputeSettings, section="compute"), dg.ConfigurableResource[ComputeSettings]):  # type: ignore[misc]
     """`ComputeSettings` as a resource: one place to change where training runs."""
 
     def describe(self) -> dict[str, str | int | bool]:

@@ -17,7 +17,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     A run that was being canceled ends as canceled, any other as failed. Left alone are runs that named no
     process yet, and every run of an instance that may have processes on other machines.
     """
-    if not _is_of_this_machine(instance):
+    if not is_of_this_machine(instance):
         return []
     closed = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS)):
@@ -49,7 +49,7 @@ def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
     return run is None or not run.is_finished
 
 
-def _is_of_this_machine(instance: dg.DagsterInstance) -> bool:
+def is_of_this_machine(instance: dg.DagsterInstance) -> bool:
     """Whether every process of the instance runs here, where a process id can be looked up."""
     # imported here: at the top it would be a third of what importing the definitions costs
     from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
@@ -59,12 +59,17 @@ def _is_of_this_machine(instance: dg.DagsterInstance) -> bool:
 
 
 def _last_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """The process that worked on the run last, and when it said so (seconds since 1970), if any did."""
+    """The process that worked on the run last, and the run's last sign of life (seconds since 1970).
+
+    The last one, since a clock that is set forward moves the moment at which a process began as well: one
+    that lives goes on to give signs by the new clock.
+    """
     for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         event = entry.dagster_event
         named = event.engine_event_data.metadata.get("pid") if event else None
         if named is not None and str(named.value).isdigit():
-            return int(str(named.value)), entry.timestamp
+            (latest,) = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+            return int(str(named.value)), latest.event_log_entry.timestamp
     return None
 
 

@@ -1,6 +1,7 @@
 """Which environment the process runs in, and the defaults that follow from it."""
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -69,19 +70,31 @@ def for_environment(settings: type[SettingsClass]) -> type[SettingsClass]:
 
     The defaults are real defaults of the class, so that the Launchpad shows what a run will use.
     """
-    if current_environment() is not Environment.SAMPLE or not settings.sample:
+    is_sample = current_environment() is Environment.SAMPLE
+    return with_defaults(settings, settings.sample if is_sample else {}, name="Sample")
+
+
+def with_defaults(
+    settings: type[SettingsClass], defaults: Mapping[str, Any], *, name: str
+) -> type[SettingsClass]:
+    """`settings` with other defaults for some of its fields, as a class to inherit from.
+
+    Args:
+        name: what the name of the class begins with.
+    """
+    if not defaults:
         return settings
-    unknown = set(settings.sample) - set(settings.model_fields)
+    unknown = set(defaults) - set(settings.model_fields)
     if unknown:
-        raise TypeError(f"{settings.__name__}.sample names fields that do not exist: {sorted(unknown)}")
+        raise TypeError(f"{settings.__name__} has no fields {sorted(unknown)} that could have other defaults")
     namespace: dict[str, Any] = {
         "__module__": settings.__module__,
         "__doc__": settings.__doc__,
-        "__annotations__": {name: settings.model_fields[name].annotation for name in settings.sample},
+        "__annotations__": {field: settings.model_fields[field].annotation for field in defaults},
     }
-    for name, value in settings.sample.items():
-        field = settings.model_fields[name]._copy()
-        field.default = value
-        namespace[name] = field
+    for field, value in defaults.items():
+        changed = settings.model_fields[field]._copy()
+        changed.default, changed.default_factory = value, None
+        namespace[field] = changed
     metaclass: Any = type(settings)
-    return cast(type[SettingsClass], metaclass(f"Sample{settings.__name__}", (settings,), namespace))
+    return cast(type[SettingsClass], metaclass(f"{name}{settings.__name__}", (settings,), namespace))

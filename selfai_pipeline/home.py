@@ -35,6 +35,11 @@ class Home:
         return self.root / "sources.yaml"
 
     @property
+    def settings_file(self) -> Path:
+        """Defaults of settings that stay, where there are any; see `knobs.py`."""
+        return self.root / "settings.yaml"
+
+    @property
     def imports(self) -> Path:
         """Ratings and picture attributes brought in by `selfai import`, one folder a source."""
         return self.root / "imports"

@@ -47,7 +47,9 @@ class SourceUnreachable(InputError, PassingTrouble):
     """Not one address of a source answered."""
 
 
-def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlSettings) -> TableRef:
+def crawl_day(
+    day: str, *, sources: list[Source], store: Store, settings: CrawlSettings, insists: bool = False
+) -> TableRef:
     """Crawl every source for one day and write its table of `raw_crawl`.
 
     Only addresses without a final outcome are asked, so a second call asks nothing again and gives the same
@@ -61,6 +63,7 @@ def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlS
 
     Args:
         day: the partition, YYYY-MM-DD.
+        insists: raise a source's passing trouble even where others gave rows, because the caller tries again.
 
     Raises:
         InputError: `day` is no day; or a source cannot be crawled, and no other gave a row.
@@ -82,6 +85,9 @@ def crawl_day(day: str, *, sources: list[Source], store: Store, settings: CrawlS
             rows += _rows(source, day, store=store, journal=journal)
     if troubles and all(row["source"] in troubles and row["status"] == FAILED for row in rows):
         raise next(iter(troubles.values()))
+    passing = [trouble for trouble in troubles.values() if isinstance(trouble, PassingTrouble)]
+    if insists and passing:
+        raise passing[0]
     rows.sort(key=lambda row: (row["source"], row["url"]))
     counts = Counter(row["reason"] or row["status"] for row in rows)
     facts: dict[str, Any] = {"state": "empty"}
@@ -125,7 +131,7 @@ def _require_contact(source: PagesSource, settings: CrawlSettings) -> None:
     raise InputError(
         "no contact is set, and a site has to be able to reach whoever crawls it",
         where=f"source {source.name}",
-        mend="Set `contact` in the settings of the crawl to an e-mail address or a URL.",
+        mend="Set SELFAI_CONTACT to an e-mail address or a URL, or `contact` in the Launchpad for one run.",
     )
 
 

@@ -22,7 +22,7 @@ def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int
         InputError: the text is no YAML, or uses what is not taken here: aliases, a key twice, another key.
     """
     try:
-        content, lines = _plain_values(text, path)
+        content, lines = plain_values(text, path)
     except RecursionError:
         raise InputError(
             "its values lie within each other too deeply",
@@ -50,8 +50,13 @@ def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int
     return declarations, lines
 
 
-def _plain_values(text: str, path: Path) -> tuple[Any, dict[Place, int]]:
-    """The whole document as plain values, and the line of every key and item."""
+def plain_values(text: str, path: Path) -> tuple[Any, dict[Place, int]]:
+    """A whole YAML document as plain values, and the line of every key and item.
+
+    Raises:
+        InputError: the text is no YAML, uses an alias, or has a key twice.
+        RecursionError: its values lie within each other too deeply.
+    """
     import yaml
 
     try:

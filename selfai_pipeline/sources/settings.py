@@ -245,6 +245,8 @@ class CrawlSettings(Settings):
 
     contact: str = Field(
         default_factory=lambda: os.environ.get("SELFAI_CONTACT", ""),
+        # Left out of records: what was crawled is not out of date because somebody else answers now.
+        exclude=True,
         description="E-mail or URL for the User-Agent, by default SELFAI_CONTACT; needed before any host but "
         "loopback is crawled.",
     )

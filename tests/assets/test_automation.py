@@ -213,9 +213,10 @@ class TestNightlyCatchUp:
         cursor = Memory(since=NIGHT.replace(month=1, day=1))
         assert asked(tick(nightly_catch_up, night, cursor)) == [["2026-01-01", "2026-01-02"]]
 
-    def test_a_cursor_that_is_none_of_ours_is_refused(self) -> None:
+    @pytest.mark.parametrize("cursor", ["yesterday", '{"since": "2026-02-01T00:00:00"}'])
+    def test_a_cursor_that_is_none_of_ours_is_refused(self, cursor: str) -> None:
         with pytest.raises(InputError, match=r"the sensor's cursor: .* Clear it in the UI"):
-            Memory.read("yesterday")
+            Memory.read(cursor)
 
 
 class TestDailyCrawl:
@@ -323,22 +324,55 @@ class TestWeeklyRefresh:
         age(night, "finetuned_scorer", WHOLE)
         assert self.selected(tick(weekly_refresh, night)) == ["finetuned_scorer", "evaluation_report"]
 
-    def test_a_day_that_failed_its_checks_is_made_first(self, night: Any) -> None:
-        make(night, YESTERDAY)
-        night.store.tables.judge(night.record("raw_crawl", YESTERDAY).ref, {"completeness": False})
-        days = tick(weekly_refresh, night)
-        assert [request.partition_key for request in days.run_requests] == [YESTERDAY]
-        assert set(self.selected(days)) == {asset.key.to_user_string() for asset in DAILY}
-        # A check that only warns leaves the day unjudged, and its run a success: the rest goes on.
-        self.end(night, days, dg.DagsterRunStatus.SUCCESS)
-        assert self.selected(tick(weekly_refresh, night))[0] == "annotations"
+    def test_a_day_that_always_fails_its_checks_holds_nothing_up(
+        self, night: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(night, *DAYS)
+        night.store.tables.judge(night.record("aligned_faces", DAYS[0]).ref, {"quality_floor": False})
+        for week in range(2):
+            monkeypatch.setattr(
+                automation, "_now", lambda week=week: NIGHT + datetime.timedelta(days=7 * week)
+            )
+            labels = tick(weekly_refresh, night)
+            assert self.selected(labels)[0] == "annotations"
+            self.end(night, labels, dg.DagsterRunStatus.SUCCESS)
+            assert self.selected(tick(weekly_refresh, night))[0] == "siamese_checkpoint"
 
-    def test_waits_for_what_works_on_the_same_assets(self, night: Any) -> None:
+    def test_labels_are_out_of_date_when_a_day_comes_to_pass(self, night: Any) -> None:
+        make(night, *DAYS)
+        faces = night.record("aligned_faces", DAYS[0]).ref
+        night.store.tables.judge(faces, {"quality_floor": False})
+        pretend(night, [*LABELS, *MODELS])
+        assert tick(weekly_refresh, night).run_requests != [], "they were made with the day that failed"
+        record = night.record("balanced_label_table", WHOLE)
+        passed = {day: sha256 for day, sha256 in record.inputs["aligned_faces"].items() if day != DAYS[0]}
+        inputs = {**record.inputs, "aligned_faces": passed}
+        night.store.tables.point(replace(record, inputs=inputs))
+        assert tick(weekly_refresh, night).skip_message == "Everything is up to date."
+        night.store.tables.judge(faces, {"quality_floor": True})
+        assert self.selected(tick(weekly_refresh, night)) == ["balanced_label_table"]
+
+    def test_what_a_step_found_done_is_not_looked_at_again(
+        self, night: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(night, YESTERDAY)
+        pretend(night, LABELS)
+        models = tick(weekly_refresh, night)
+        self.end(night, models, dg.DagsterRunStatus.STARTED)
+        looked_at: list[Any] = []
+        monkeypatch.setattr(automation, "stale_assets", lambda group, store: looked_at.append(group))
+        memory = Memory.read(models.cursor)
+        assert memory.steps == ("2026-02-10 03:00 labels",)
+        assert tick(weekly_refresh, night, memory).skip_message.startswith("models: waits for run")
+        assert looked_at == []
+
+    def test_waits_for_the_days_that_it_reads_and_for_its_own_assets(self, night: Any) -> None:
         make(night, YESTERDAY)
         _submit_backfill_request("days", backfill_request(DAILY, DAYS, tags={}), night.instance)
-        found = tick(weekly_refresh, night)
-        assert self.selected(found)[0] == "annotations", "days that are judged hold nothing up"
-        (request,) = found.run_requests
+        assert tick(weekly_refresh, night).skip_message == "labels: waits for backfill days."
+        backfill = night.instance.get_backfill("days")
+        night.instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
+        (request,) = tick(weekly_refresh, night).run_requests
         keys = frozenset(request.asset_selection)
         job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
         run = night.instance.create_run_for_job(job, asset_selection=keys, status=dg.DagsterRunStatus.STARTED)
@@ -349,12 +383,16 @@ class TestLostRuns:
     def test_closes_a_run_whose_process_is_gone(self, night: Any) -> None:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
-        assert tick(lost_runs, night, None).skip_message == "Every run in progress has its process."
+        assert "No run in progress is known" in tick(lost_runs, night, None).skip_message
         job = defs.resolve_implicit_global_asset_job_def()
         run = night.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         night.instance.report_engine_event("working", run, EngineEventData.in_process(gone.pid))
         assert run.run_id in tick(lost_runs, night, None).skip_message
         assert night.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
+
+    def test_says_where_it_cannot_tell(self, night: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(automation, "is_of_this_machine", lambda instance: False)
+        assert tick(lost_runs, night, None).skip_message.startswith("Closes nothing: ")
 
     def test_looks_every_half_minute_in_every_environment(self) -> None:
         assert lost_runs.default_status is dg.DefaultSensorStatus.RUNNING

@@ -29,8 +29,9 @@ def two_days(work: Any, tmp_path: Path, picture: Callable[..., bytes]) -> Any:
     """A first day of nothing but junk and a second of nothing but good pictures, crawled in one run."""
     later = tmp_path / "later"
     later.mkdir()
-    for number in range(3):
+    for number in range(20):
         (work.folder / f"{number}.png").write_bytes(picture(size=(20, 20), seed=number))
+    for number in range(3):
         (later / f"{number}.png").write_bytes(picture(seed=number))
     work.declare(work.source(), work.source(name="later", path=str(later), day=work.next_day))
     assert work.materialize(raw_crawl, days=[work.day, work.next_day]).success
@@ -50,7 +51,7 @@ def test_a_good_day_does_not_hide_a_bad_one(two_days: Any) -> None:
         if one.partition is None and one.check_name == "quality_floor"
     ]
     assert not over_the_range.passed
-    assert over_the_range.description == (f"{two_days.day}: 0 of 3 pictures kept, where a tenth is needed")
+    assert over_the_range.description == (f"{two_days.day}: 0 of 20 pictures kept, where a tenth is needed")
     table = over_the_range.metadata["days"].records
     assert [(record.data["day"], record.data["passed"]) for record in table] == [
         (two_days.day, False),

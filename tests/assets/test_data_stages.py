@@ -207,15 +207,16 @@ def test_a_wrong_pruned_set_fails_its_check(
 
 
 def test_a_day_of_junk_is_below_the_floor_of_pruning(work: Any, verdicts: Any, picture: Any) -> None:
-    for number in range(11):
+    for number in range(19):
         (work.folder / f"{number}.png").write_bytes(picture(size=(20, 20), seed=number))
+    assert work.materialize(raw_crawl, pruned_set, days=[work.day]).success, "too few to say anything"
     (work.folder / "good.png").write_bytes(picture())
     result = work.materialize(raw_crawl, pruned_set, days=[work.day])
     assert not result.success
     evaluations = [one for one in result.get_asset_check_evaluations() if not one.passed]
     (failed,) = evaluations
     assert failed.check_name == "quality_floor"
-    assert failed.description == "1 of 12 pictures kept, where a tenth is needed"
+    assert failed.description == "1 of 20 pictures kept, where a tenth is needed"
 
 
 @pytest.fixture
@@ -274,14 +275,17 @@ def test_the_bound_of_the_residual_follows_the_size_of_the_crop(
 
 
 def test_pictures_without_faces_are_below_the_floor(work: Any, verdicts: Any, picture: Any) -> None:
-    for number in range(2):
+    for number in range(19):
         (work.folder / f"{number}.png").write_bytes(picture(seed=number))
-    result = work.materialize(raw_crawl, pruned_set, aligned_faces, days=[work.day])
+    data = (raw_crawl, pruned_set, aligned_faces)
+    assert work.materialize(*data, days=[work.day]).success, "too few to say anything"
+    (work.folder / "19.png").write_bytes(picture(seed=19))
+    result = work.materialize(*data, days=[work.day])
     assert not result.success
     (failed,) = [one for one in result.get_asset_check_evaluations() if not one.passed]
     assert failed.asset_key == aligned_faces.key
     assert failed.check_name == "quality_floor"
-    assert failed.description == "0 of 2 pictures give a face, where half is needed"
+    assert failed.description == "0 of 20 pictures give a face, where half is needed"
 
 
 def test_a_changed_file_is_read_again(work: Any, picture: Callable[..., bytes], tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
+from assets.evaluation_report import evaluation_report_checks
 from assets.graph import ALL_ASSETS, CONFIGS, DAILY
+from assets.siamese_checkpoint import siamese_checkpoint_checks
 from resources.compute import Compute
 from resources.detector import FaceDetector
 from selfai_pipeline.definitions import defs
@@ -66,6 +68,11 @@ def test_every_asset_declares_what_the_house_asks_for(asset: dg.AssetsDefinition
     if "pytorch" in spec.kinds:
         assert asset.op.pool == "gpu"
         assert "dagster-k8s/config" in asset.op.tags
+
+
+@pytest.mark.parametrize("checks", [siamese_checkpoint_checks, evaluation_report_checks])
+def test_checks_that_measure_a_model_are_gpu_work(checks: dg.AssetChecksDefinition) -> None:
+    assert checks.node_def.pool == "gpu"
 
 
 def test_the_data_stages_share_one_policy_and_one_set_of_days() -> None:

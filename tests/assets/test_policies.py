@@ -131,6 +131,21 @@ def test_a_site_that_comes_up_between_two_tries_is_crawled(
     assert retries_of(result) == 1
 
 
+def test_a_site_that_is_down_beside_a_good_folder_is_tried_again_and_then_left(
+    work: Any, site: ThreadingHTTPServer, picture: Callable[..., bytes]
+) -> None:
+    (work.folder / "picture.png").write_bytes(picture())
+    address = f"127.0.0.1:{site.server_port}"
+    down = PagesSource(name="site", start_urls=[f"http://{address}/?{{day}}"], allowed_addresses=[address])
+    work.declare(work.source(), down)
+    result = work.materialize(raw_crawl, days=[work.day])
+    assert result.success
+    assert retries_of(result) == CRAWL_RETRIES.max_retries
+    facts = work.store.tables.facts(work.record("raw_crawl", work.day).ref)
+    assert facts["counts"]["stored"] == 1
+    assert list(facts["unavailable"]) == ["site"]
+
+
 def test_the_tries_come_at_growing_and_random_distances() -> None:
     for number, longest in enumerate((10, 30, 70), start=1):
         waits = [CRAWL_RETRIES.calculate_delay(number) for _ in range(200)]
@@ -154,10 +169,11 @@ def freshness(environment: Environment) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("environment", [Environment.LOCAL, Environment.PRODUCTION])
-def test_data_has_to_be_fresh_daily_and_the_report_weekly(environment: Environment) -> None:
+def test_data_has_to_be_fresh_daily_and_what_changes_with_the_ratings_need_not(
+    environment: Environment,
+) -> None:
     windows = {name: policy.fail_window.to_timedelta() for name, policy in freshness(environment).items()}
-    daily = {asset.key.to_user_string(): timedelta(hours=50) for asset in DAILY}
-    assert windows == {**daily, "evaluation_report": timedelta(days=15)}
+    assert windows == {asset.key.to_user_string(): timedelta(hours=50) for asset in DAILY}
 
 
 def test_the_sample_need_not_be_fresh() -> None:

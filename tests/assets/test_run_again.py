@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
-from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, MODELS, is_current, stale_assets, stale_days
+from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, DAILY, MODELS, is_current, stale_assets, stale_days
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from resources.environments import resources_for
@@ -19,7 +19,7 @@ from selfai_pipeline.cli import commands, materialize_stale
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT
-from selfai_pipeline.sources.settings import RatingsFile
+from selfai_pipeline.sources.settings import RatingsFile, load_sources
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref
 
 MEND = "What was made is kept, and nothing after it was run."
@@ -84,16 +84,28 @@ def test_a_failed_check_stops_every_run_until_it_is_mended(failing: Any, run: Ca
     assert failing.record("pruned_set", failing.day).ref.rows == 1
 
 
-def test_a_day_that_failed_stops_a_run_that_names_another(
-    failing: Any, run: Callable[..., str], tmp_path: Path
+def test_the_labels_leave_out_a_day_whose_faces_failed_their_checks(
+    labelled: Any, run: Callable[..., str], errors: Any
 ) -> None:
-    later = tmp_path / "later"
-    later.mkdir()
-    failing.declare(failing.source(), failing.source(name="later", path=str(later), day=failing.next_day))
-    assert f"raw_crawl, {failing.day}: its check of quality_floor failed" in run(failing)
-    stopped = run(failing, failing.next_day)
-    assert f"raw_crawl, {failing.day}: its check of quality_floor failed" in stopped
-    assert failing.store.tables.current("annotations") is None
+    assert labelled.materialize(balanced_label_table).success
+    ref = labelled.record("aligned_faces", labelled.day).ref
+    labelled.store.tables.judge(ref, {"quality_floor": False})
+    result = labelled.materialize(balanced_label_table)
+    assert "aligned_faces: no day has passed its checks" in errors(result)
+
+    labelled.store.tables.judge(ref, {"quality_floor": True})
+    later = labelled.source(name="later", path=str(labelled.folder / "none"), day=labelled.next_day)
+    (labelled.folder / "none").mkdir()
+    labelled.declare(*load_sources(labelled.home.sources_file), later)
+    assert labelled.materialize(*DAILY, days=[labelled.next_day]).success
+    empty = labelled.record("aligned_faces", labelled.next_day).ref
+    labelled.store.tables.judge(empty, {"sanity": False})
+    (made,) = labelled.materialize(balanced_label_table).get_asset_materialization_events()
+    assert made.materialization.metadata["days_left_out"].value == [labelled.next_day]
+    assert labelled.record("balanced_label_table").inputs["aligned_faces"] == {labelled.day: ref.sha256}
+    assert is_current(balanced_label_table, WHOLE, store=labelled.store)
+    labelled.store.tables.judge(empty, {"sanity": True})
+    assert not is_current(balanced_label_table, WHOLE, store=labelled.store)
 
 
 def test_a_version_that_was_never_judged_is_out_of_date(labelled: Any) -> None:
@@ -103,7 +115,8 @@ def test_a_version_that_was_never_judged_is_out_of_date(labelled: Any) -> None:
     assert not is_current(pruned_set, labelled.day, store=labelled.store)
     path = f"tables/pruned_set/{labelled.day}/verdicts/{ref.sha256}.json"
     (labelled.home.root / path).unlink()
-    assert stale_days([], store=labelled.store) == [labelled.day]
+    assert not is_current(pruned_set, labelled.day, store=labelled.store)
+    assert stale_days([labelled.day], store=labelled.store) == [labelled.day]
 
 
 def test_ratings_that_fail_keep_the_labels_from_being_made(labelled: Any, run: Callable[..., str]) -> None:

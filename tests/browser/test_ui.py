@@ -124,5 +124,6 @@ def test_the_report_opens_from_the_metadata(person, trained: str) -> None:
     with person.at("/assets/evaluation_report") as page:
         report = person.follow(page.locator(f"a[href^='{person.served.files}/reports/']").first)
         report.get_by_text(re.compile("impression of a crowd")).first.wait_for()
+        assert report.locator("img").count() > 0
         assert report.locator("img").evaluate_all(f"images => images.every({IS_LOADED})")
         person.keep(report, "report")

@@ -29,25 +29,31 @@ from selfai_pipeline.sources.gallery.settings import GallerySettings
 from selfai_pipeline.sources.settings import FolderSource, RatingsFile, save_sources
 from selfai_pipeline.store import Store
 
-TODAY = datetime.datetime.now(datetime.UTC).date()
-YESTERDAY, BEFORE, LONG_BEFORE, FIRST = (
-    (TODAY - datetime.timedelta(days=ago)).isoformat() for ago in (1, 2, 3, 20)
-)
 MODULE = "selfai_pipeline.definitions"
 
 pytestmark = pytest.mark.slow
 
 
+def days_ago(number: int) -> str:
+    return (datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=number)).isoformat()
+
+
 @pytest.fixture
-def instance(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def first() -> str:
+    """The only day that has pictures."""
+    return days_ago(20)
+
+
+@pytest.fixture
+def instance(first: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """The instance of the sample, over a home with rated portraits of one day and nothing since."""
     install_instance_file(home)
-    settings = GallerySettings(days=[FIRST], portraits_per_day=24, picture_size=240)
+    settings = GallerySettings(days=[first], portraits_per_day=24, picture_size=240)
     prepare_sample(home, settings)
-    served = gallery_folder(home, settings) / SERVED_FOLDER / FIRST
+    served = gallery_folder(home, settings) / SERVED_FOLDER / first
     ratings = RatingsFile(path=str(home.imports / "sample-gallery" / "ratings.csv"))
     save_sources(
-        home.sources_file, [FolderSource(name="mine", path=str(served), day=FIRST, ratings=[ratings])]
+        home.sources_file, [FolderSource(name="mine", path=str(served), day=first, ratings=[ratings])]
     )
     for name, value in {
         "DAGSTER_HOME": str(home.dagster),
@@ -60,7 +66,7 @@ def instance(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dagster
         made = dg.materialize(
             [*ALL_ASSETS, *ALL_CHECKS],
             selection=dg.AssetSelection.assets(*DAILY),
-            partition_key=FIRST,
+            partition_key=first,
             instance=instance,
             resources=resources_for(Environment.SAMPLE, home),
         )
@@ -94,7 +100,10 @@ def wait_for(what: str, found: Callable[[], Any], log: Path, *, seconds: float =
     return result
 
 
-def test_each_fires_once_it_is_switched_on(instance: dg.DagsterInstance, home: Home, tmp_path: Path) -> None:
+def test_each_fires_once_it_is_switched_on(
+    instance: dg.DagsterInstance, first: str, home: Home, tmp_path: Path
+) -> None:
+    lately = [days_ago(number) for number in (3, 2, 1)]
     log = tmp_path / "daemon.log"
     store = Store.open(home)
     with WorkspaceProcessContext(instance, ModuleTarget(MODULE, None, None, None)) as workspace:
@@ -144,8 +153,8 @@ def test_each_fires_once_it_is_switched_on(instance: dg.DagsterInstance, home: H
 
     (backfill,) = instance.get_backfills()
     assert {run.tags["dagster/backfill"] for run in runs_of(CATCH_UP_TAG)} == {backfill.backfill_id}
-    assert store.tables.partitions("aligned_faces") == [FIRST, LONG_BEFORE, BEFORE, YESTERDAY]
-    assert stale_days([LONG_BEFORE, BEFORE, YESTERDAY], store=store) == []
+    assert store.tables.partitions("aligned_faces") == [first, *lately]
+    assert stale_days(lately, store=store) == []
     (labels,) = runs_of(REFRESH_TAG)
     assert labels.asset_selection == {asset.key for asset in LABELS}
     judged = store.tables.current("balanced_label_table")

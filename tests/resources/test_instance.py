@@ -102,6 +102,22 @@ def test_a_process_that_got_the_number_later_is_another(
         process.wait()
 
 
+def test_a_clock_that_is_set_forward_makes_no_run_dead_that_gives_signs_after_it(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = started_holder(tmp_path)
+    try:
+        began = psutil.Process(process.pid).create_time()
+        # The system counts from the moment of the start of the machine, which moves with the clock.
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: began + 3600)
+        monkeypatch.setattr(time, "time", lambda real=time.time: real() + 3600)
+        instance.report_engine_event("an epoch is done", only_run(instance))
+        assert close_dead_runs(instance) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_run_that_lives_is_left_alone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     process = started_holder(tmp_path, seconds=3)
     assert close_dead_runs(instance) == []
