@@ -10,6 +10,8 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lxml import etree  # type: ignore[import-untyped]
 
+from selfai_pipeline.sources.opt_outs import meta_directives
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp")
 MOST_ELEMENTS = 200_000
 """How many elements of one page are looked at, from its beginning on."""
@@ -33,10 +35,11 @@ NOTHING: Candidate = ("", -1.0)
 
 @dataclass(frozen=True)
 class PageLinks:
-    """Absolute addresses in the order of the page, each once."""
+    """Absolute addresses in the order of the page, each once, and the directives of its meta tags."""
 
     pictures: list[str]
     pages: list[str]
+    directives: frozenset[str] = frozenset()
 
 
 Attributes = Mapping[str, str]
@@ -62,7 +65,8 @@ def page_links(text: str, *, base_url: str) -> PageLinks:
             break
     if content:
         parser.close()
-    return PageLinks(list(reader.pictures), [url for url in reader.pages if url not in reader.pictures])
+    pages = [url for url in reader.pages if url not in reader.pictures]
+    return PageLinks(list(reader.pictures), pages, reader.directives)
 
 
 class _Reader:
@@ -72,6 +76,7 @@ class _Reader:
         self.base_url = base_url
         self.pictures: dict[str, None] = {}
         self.pages: dict[str, None] = {}
+        self.directives: frozenset[str] = frozenset()
         self.seen = self.depth = 0
         self.offers: list[Candidate] = []
         """The best that the sources of each <picture> around the place offer."""
@@ -89,8 +94,10 @@ class _Reader:
             offered = self.offers[-1] if self.offers else NOTHING
             reference, _ = _larger(_largest(attributes), offered)
             self.show(reference or attributes.get("src", ""))
-        elif tag == "meta" and attributes.get("property") == "og:image":
-            self.show(attributes.get("content", ""))
+        elif tag == "meta":
+            self.directives |= meta_directives(attributes)
+            if attributes.get("property") == "og:image":
+                self.show(attributes.get("content", ""))
         elif tag == "a" and "href" in attributes:
             self.link(attributes["href"], rel=attributes.get("rel", ""))
 
