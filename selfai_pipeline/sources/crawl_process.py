@@ -110,7 +110,7 @@ class PagesSpider(scrapy.Spider):
         waiting = self.journal.pending(source, day, rules=self.rules, after=self.last_row)
         self.last_row = waiting[-1].row if waiting else self.last_row
         urls = [pending.found.url for pending in waiting]
-        earlier = self.journal.on_other_days(source, day, urls) if urls else {}
+        earlier = self.journal.earlier(source, day, urls) if urls else {}
         return [(pending.found, earlier.get(pending.found.url)) for pending in waiting]
 
     def request(self, found: Found, earlier: Outcome | None) -> Request | None:

@@ -1,8 +1,10 @@
 """What stands between the spider and the network: the guard of addresses, redirects, conditions."""
 
+import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.exceptions import CannotResolveHostError, IgnoreRequest
 from scrapy.http import Request, Response
@@ -64,6 +66,8 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
             "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
             "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
             PatientRetries: 550,
+            "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+            BoundedBodies: 590,
             OnlyNews: 700,
             PrivateAddresses: 950,
         },
@@ -192,6 +196,22 @@ class OnlyNews:
                 request.headers[name] = value
             else:
                 request.headers.pop(name, None)
+
+
+class BoundedBodies(HttpCompressionMiddleware):
+    """Unpacks bodies up to the limit of bytes, and lets go at once of what a bomb has unpacked by then."""
+
+    def process_response(
+        self, request: Request, response: Response, spider: Any = None
+    ) -> Request | Response:
+        try:
+            return super().process_response(request, response)
+        except IgnoreRequest as error:
+            # Its traceback would hold the bytes until the next collection of garbage, which is far off.
+            for raised in (error, error.__cause__):
+                if raised is not None:
+                    traceback.clear_frames(raised.__traceback__)
+            raise NotFetched(REFUSED, "too_many_bytes") from None
 
 
 class PrivateAddresses:

@@ -211,7 +211,7 @@ class Journal:
             rows = connection.execute(query)
             return sorted((_outcome(row) for row in rows), key=lambda outcome: outcome.found.url)
 
-    def on_other_days(self, source: str, day: str, urls: Collection[str]) -> dict[str, Outcome]:
+    def earlier(self, source: str, day: str, urls: Collection[str]) -> dict[str, Outcome]:
         """Of each address its newest picture or page on another day, as its last answer left it, by URL.
 
         Outcomes come without links; `unchanged_since` is always set, to the day that holds the content.

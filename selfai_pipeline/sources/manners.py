@@ -178,8 +178,8 @@ def retry_after(response: Response) -> float | None:
         return float(written)
     try:
         moment = email.utils.parsedate_to_datetime(written)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (ValueError, OverflowError):
         # A 503 without a moment is a server's error like another one.
         return 0.0 if response.status == 503 else None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
