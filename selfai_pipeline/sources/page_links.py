@@ -16,6 +16,9 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", "
 MOST_ELEMENTS = 200_000
 """How many elements of one page are looked at, from its beginning on."""
 
+MOST_CHARACTERS = 20_000_000
+"""Of all addresses of one page together: a long base makes each short reference as long."""
+
 DEEPEST = 2048
 """How many elements may lie within each other; a page is read as far as that holds."""
 
@@ -77,7 +80,7 @@ class _Reader:
         self.pictures: dict[str, None] = {}
         self.pages: dict[str, None] = {}
         self.directives: frozenset[str] = frozenset()
-        self.seen = self.depth = 0
+        self.seen = self.depth = self.characters = 0
         self.offers: list[Candidate] = []
         """The best that the sources of each <picture> around the place offer."""
 
@@ -111,14 +114,19 @@ class _Reader:
 
     def show(self, reference: str) -> None:
         if reference.strip():
-            self.pictures[_absolute(reference, self.base_url)] = None
+            self.add(self.pictures, _absolute(reference, self.base_url))
 
     def link(self, reference: str, *, rel: str) -> None:
         url = _absolute(reference, self.base_url)
         if _path(url).endswith(PICTURE_SUFFIXES):
-            self.pictures[url] = None
+            self.add(self.pictures, url)
         elif url.startswith(("http://", "https://")) and "nofollow" not in rel.lower():
-            self.pages[url] = None
+            self.add(self.pages, url)
+
+    def add(self, addresses: dict[str, None], url: str) -> None:
+        self.characters += len(url)
+        if self.characters <= MOST_CHARACTERS:
+            addresses[url] = None
 
 
 def _largest(attributes: Attributes) -> Candidate:

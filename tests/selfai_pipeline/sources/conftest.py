@@ -191,15 +191,15 @@ class Crawled:
 
     @property
     def reasons(self) -> dict[str, str]:
-        return {
-            f"/{row['url'].split('/', 3)[3]}" if row["url"].startswith("http") else row["url"]: row["reason"]
-            or row["status"]
-            for row in self.rows
-        }
+        return {_path(row["url"]): row["reason"] or row["status"] for row in self.rows}
 
     @property
     def statuses(self) -> dict[str, str]:
-        return {f"/{row['url'].split('/', 3)[3]}": row["status"] for row in self.rows}
+        return {_path(row["url"]): row["status"] for row in self.rows}
+
+
+def _path(url: str) -> str:
+    return f"/{url.split('/', 3)[3]}" if url.startswith("http") else url
 
 
 @pytest.fixture
