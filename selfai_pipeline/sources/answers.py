@@ -18,6 +18,8 @@ from selfai_pipeline.sources.page_links import page_links
 from selfai_pipeline.sources.picture_files import is_picture
 
 LONGEST_URL = 2048
+"""Bytes; an index of PostgreSQL takes no more than about 2,700."""
+
 TRANSIENT_STATUSES = (408, 425, 429)
 STOPPED = "download_stopped"
 """Scrapy's flag of an answer whose body was left where it is."""
@@ -105,16 +107,21 @@ class Answers:
         return without_repeat(outcome, asked.earlier)
 
     def _page(self, response: TextResponse, found: Found, directives: frozenset[str]) -> Came:
+        if len(response.body) > self.job.settings.max_page_bytes:
+            return self.refused(found, "too_many_bytes"), []
         try:
             base_url = get_base_url(response)
         except ValueError:
             # The page names a malformed base.
             base_url = response.url
         page = page_links(response.text, base_url=base_url)
-        links = Links([recorded_url(url) for url in page.pictures], [recorded_url(url) for url in page.pages])
+        directives |= page.directives
+        # A later day that finds the page unchanged does not see what stands in it.
+        pages = [] if NOFOLLOW in directives else [recorded_url(url) for url in page.pages]
+        links = Links([recorded_url(url) for url in page.pictures], pages)
         outcome = Outcome(found, READ, self.rules, links=links.to_json())
         outcome = with_validators(outcome, response.headers, answered=response.url)
-        return self._led_to(outcome, links, directives | page.directives)
+        return self._led_to(outcome, links, directives)
 
     def _led_to(self, outcome: Outcome, links: Links, directives: frozenset[str]) -> Came:
         """A page with what it leads to, as far as it allows; one that reserves its pictures is refused."""
@@ -150,6 +157,7 @@ def recorded_url(url: str) -> str:
     Of a user name and a password the bare @ is left, by which the address is refused.
     """
     url = USER_AND_PASSWORD.sub(r"\1//@", url)
-    if len(url) <= LONGEST_URL and not url.startswith("data:"):
+    written = url.encode("utf-8", "surrogatepass")
+    if len(written) <= LONGEST_URL and not url.startswith("data:"):
         return url
-    return f"data:sha256={hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"data:sha256={hashlib.sha256(written).hexdigest()}"

@@ -77,6 +77,7 @@ def rules_fingerprint(source: PagesSource | FolderSource, settings: CrawlSetting
             "allowed_addresses": source.allowed_addresses,
             "redirect_limit": settings.redirect_limit,
             "max_crawl_delay_s": settings.max_crawl_delay_s,
+            "max_page_bytes": settings.max_page_bytes,
         }
         denials["deny_hosts"] = sorted(settings.deny_hosts)
     return f"{_hash_of(limits)}.{_hash_of(denials)}"

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -39,6 +39,7 @@ REASONS_FROM_RULES = (*REASONS_FROM_LIMITS, *REASONS_FROM_DENIALS)
 NEVER_CONNECTED = ("connection_refused", "connection_failed", "host_not_found", "timeout", "tls_failed")
 """Reasons of failures in which the other side said nothing at all."""
 
+Value = TypeVar("Value")
 WITHOUT_LINKS = [column for column in fetches.c if column.name != "links"]
 
 
@@ -318,14 +319,14 @@ def _discover(connection: sa.Connection, source: str, day: str, addresses: Itera
         sa.select(sa.func.count()).select_from(fetches).where(*here, fetches.c.status == DISCOVERED)
     )
     new = [found for found in ordered if found.url not in known][: max(0, most - (count or 0))]
-    if new:
+    for some in _parts(new, 500):
         connection.execute(
-            sa.insert(fetches), [_row(source, day, Outcome(found, DISCOVERED, rules="")) for found in new]
+            sa.insert(fetches), [_row(source, day, Outcome(found, DISCOVERED, rules="")) for found in some]
         )
     return len(new)
 
 
-def _parts(values: list[str], size: int) -> Iterator[list[str]]:
+def _parts(values: list[Value], size: int) -> Iterator[list[Value]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
 

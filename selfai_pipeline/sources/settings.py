@@ -292,6 +292,9 @@ class CrawlSettings(Settings):
     retries: int = Field(2, ge=0, le=10, description="How often a failed request is tried again in one run.")
     redirect_limit: int = Field(5, ge=0, le=20, description="Most redirects from one address.")
     max_bytes: int = Field(20_000_000, ge=1000, description="Most bytes of one page or picture.")
+    max_page_bytes: int = Field(
+        5_000_000, ge=1000, description="Most bytes of one page, unpacked, where max_bytes allows more."
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels of one picture, read from its header.")
     max_addresses: int = Field(
         200_000, ge=1, description="Most pages and pictures of one source on one day; further links are left."

@@ -258,14 +258,24 @@ def test_bombs_cost_less_than_a_hundred_megabytes(jpeg: Encode, site: Any, store
     site.pages |= {f"/picture-{number}.png": picture for number in range(4)}
     site.pages |= {f"/wide-{number}.png": wide.getvalue() for number in range(4)}
     bad = [path for path in site.pages if path.startswith(("/bomb", "/picture", "/wide"))]
-    site.index(*bad)
+    letters = "\N{GRINNING FACE}" + "x" * 18_000_000
+    links = "".join(f"<a href={number}>" for number in range(200_000))
+    site.pages |= {
+        name: (200, {"Content-Type": "text/html; charset=utf-8", "Content-Encoding": "gzip"}, packed)
+        for name, packed in {
+            "/letters": gzip.compress(letters.encode()),
+            "/links": gzip.compress(links.encode()),
+        }.items()
+    }
+    site.index(*bad, '<a href="/letters">1</a>', '<a href="/links">2</a>')
     hostile = peak_megabytes(site, store, settings, "2026-01-02")
     with Journal(store.home.journal_url) as journal:
         outcomes = {
             outcome.found.url.rpartition("/")[2]: outcome.reason
             for outcome in journal.outcomes("site", "2026-01-02")
-            if outcome.found.kind == "picture"
         }
+    assert outcomes["letters"] == "too_many_bytes"
+    assert outcomes["links"] is None
     assert {outcomes[path[1:]] for path in bad if path.startswith("/bomb")} == {"too_many_bytes"}
     assert {outcomes[path[1:]] for path in bad if not path.startswith("/bomb")} == {"too_many_pixels"}
     assert hostile - ordinary < 100, f"{ordinary:.0f} MB with ordinary pictures, {hostile:.0f} MB with bombs"

@@ -116,6 +116,17 @@ def test_a_deeper_crawl_follows_the_links_of_an_unchanged_page(gallery: Any, cra
     assert second.reasons == {"/a.jpg": "not_modified", "/b.jpg": "not_modified", "/c.jpg": "stored"}
 
 
+def test_an_unchanged_page_that_asks_not_to_follow_its_links_still_does(
+    jpeg: Encode, site: Any, crawl: Crawl
+) -> None:
+    site.dated("/gallery", page_of('<meta name="robots" content="nofollow">', '<a href="/deep">more</a>'))
+    site.index("/c.jpg", path="/deep")
+    site.index('<a href="/gallery">gallery</a>')
+    for day in (FIRST, SECOND):
+        assert crawl(site.source(depth=2), day=day).rows == []
+    assert "/deep" not in site.asked
+
+
 def test_what_is_reserved_or_denied_by_now_is_refused_though_it_did_not_change(
     jpeg: Encode, gallery: Any, crawl: Crawl
 ) -> None:
