@@ -61,7 +61,12 @@ def unchanged(earlier: Outcome, *, found: Found, rules: str) -> Outcome:
 
 
 def without_repeat(outcome: Outcome, earlier: Outcome | None) -> Outcome:
-    """The outcome of a picture, which is `unchanged` where another day holds the same one of this address."""
-    if outcome.status != STORED or earlier is None or outcome.image_id != earlier.image_id:
+    """The outcome of a picture, which is `unchanged` where another day holds the same one of this address.
+
+    The same bytes under another orientation are another picture.
+    """
+    if outcome.status != STORED or earlier is None:
+        return outcome
+    if (outcome.image_id, outcome.orientation) != (earlier.image_id, earlier.orientation):
         return outcome
     return replace(outcome, status=UNCHANGED, reason=SAME_BYTES, unchanged_since=earlier.unchanged_since)

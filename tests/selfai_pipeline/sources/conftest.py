@@ -89,6 +89,10 @@ class Site:
 
         self.pages[path] = answer
 
+    def dated_index(self, path: str, *links: str) -> None:
+        """As `index`, with an ETag."""
+        self.dated(path, page_of(*links))
+
     def source(self, **values: Any) -> PagesSource:
         defaults: dict[str, Any] = {
             "name": "site",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.store import Store
@@ -22,17 +23,13 @@ def conditional(site: Any) -> dict[str, bool]:
     }
 
 
-def page_of(*links: str) -> bytes:
-    return f"<html>{''.join(links)}</html>".encode()
-
-
 @pytest.fixture
 def gallery(jpeg: Encode, site: Any) -> Any:
     """A page of the day links to a page with two pictures, each with another validator."""
-    site.dated("/gallery", page_of('<img src="/a.jpg">', '<img src="/b.jpg">', '<a href="/deep">more</a>'))
+    site.dated_index("/gallery", "/a.jpg", "/b.jpg", '<a href="/deep">more</a>')
     site.dated("/a.jpg", jpeg(1))
     site.dated("/b.jpg", jpeg(2), **{"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"})
-    site.dated("/deep", page_of('<img src="/c.jpg">'))
+    site.dated_index("/deep", "/c.jpg")
     site.dated("/c.jpg", jpeg(3))
     site.index('<a href="/gallery">gallery</a>')
     return site
@@ -69,7 +66,7 @@ def test_what_changed_is_taken(jpeg: Encode, gallery: Any, crawl: Crawl) -> None
     source = gallery.source(depth=2)
     crawl(source, day=FIRST)
     gallery.dated("/a.jpg", jpeg(8))
-    gallery.dated("/gallery", page_of('<img src="/a.jpg">', '<img src="/new.jpg">'))
+    gallery.dated_index("/gallery", "/a.jpg", "/new.jpg")
     gallery.dated("/new.jpg", jpeg(9))
     assert crawl(source, day=SECOND).reasons == {"/a.jpg": "stored", "/new.jpg": "stored"}
     third = crawl(source, day=THIRD)
@@ -89,6 +86,21 @@ def test_the_same_picture_from_a_server_without_validators_is_unchanged_too(
     assert second.rows[0]["image_id"] == first.rows[0]["image_id"]
     site.pages["/a.jpg"] = jpeg(2)
     assert crawl(site.source(), day=THIRD).reasons == {"/a.jpg": "stored"}
+
+
+@pytest.mark.parametrize(("orientation", "expected"), [(1, "same_bytes"), (6, "stored")])
+def test_other_metadata_around_the_same_pixels_count_where_they_turn_the_picture(
+    jpeg: Encode, site: Any, crawl: Crawl, orientation: int, expected: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "ANOTHER CAMERA"
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg")
+    first = crawl(site.source(), day=FIRST)
+    site.pages["/a.jpg"] = jpeg(1, exif=exif)
+    second = crawl(site.source(), day=SECOND)
+    assert second.reasons == {"/a.jpg": expected}
+    assert second.rows[0]["image_id"] == first.rows[0]["image_id"]
 
 
 def test_a_picture_that_left_the_store_is_asked_for_without_a_condition(
@@ -119,7 +131,7 @@ def test_a_deeper_crawl_follows_the_links_of_an_unchanged_page(gallery: Any, cra
 def test_an_unchanged_page_that_asks_not_to_follow_its_links_still_does(
     jpeg: Encode, site: Any, crawl: Crawl
 ) -> None:
-    site.dated("/gallery", page_of('<meta name="robots" content="nofollow">', '<a href="/deep">more</a>'))
+    site.dated_index("/gallery", '<meta name="robots" content="nofollow">', '<a href="/deep">more</a>')
     site.index("/c.jpg", path="/deep")
     site.index('<a href="/gallery">gallery</a>')
     for day in (FIRST, SECOND):
