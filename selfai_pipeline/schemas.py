@@ -18,12 +18,18 @@ MOMENT = pa.timestamp("us", tz="UTC")
 
 RAW_CRAWL = pa.schema(
     [
-        _column("image_id", TEXT, "SHA-256 of the stored bytes; null where none", nullable=True),
+        _column("image_id", TEXT, "SHA-256 of the stored bytes; null where there are none", nullable=True),
         _column("url", TEXT, "address the picture was asked from, or `file:` and the path inside the folder"),
         _column("source", TEXT, "name of the source in sources.yaml"),
         _column("fetched_at", MOMENT, "when the final answer came"),
-        _column("status", TEXT, "stored, refused, failed or not_crawled"),
+        _column("status", TEXT, "stored, unchanged, refused, failed or not_crawled"),
         _column("reason", TEXT, "why it was not stored", nullable=True),
+        _column(
+            "unchanged_since",
+            TEXT,
+            "of an unchanged picture the day (partition) that stored it and goes on with it",
+            nullable=True,
+        ),
         _column("licence", TEXT, "licence that the source declares", nullable=True),
         _column("format", TEXT, "jpeg, png, gif, webp or bmp, read from the bytes", nullable=True),
         _column("bytes", WHOLE_NUMBER, "size of the stored file", nullable=True),

@@ -66,7 +66,7 @@ def is_public(address: Address) -> bool:
 
 def literal_address(host: str) -> Address | None:
     """The address that `host` spells out, in decimal, octal, hexadecimal and short forms too; else None."""
-    bare = host.strip("[]").rstrip(".")
+    bare = bare_host(host)
     try:
         return ipaddress.ip_address(bare)
     except ValueError:

@@ -16,8 +16,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from selfai_pipeline.errors import InputError, PassingTrouble, SelfaiError, StorageError
 from selfai_pipeline.sources.crawl_job import CrawlJob, rules_fingerprint
+from selfai_pipeline.sources.deny_lists import judge_again
 from selfai_pipeline.sources.folder import is_from, read_folder
-from selfai_pipeline.sources.journal import FAILED, READ, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import FAILED, HELD, READ, UNCHANGED, Found, Journal, Outcome
 from selfai_pipeline.sources.settings import (
     SAMPLE_GALLERY,
     CrawlSettings,
@@ -100,6 +101,8 @@ def crawl_day(
 
 
 def _bring_in(source: Source, day: str, *, store: Store, journal: Journal, settings: CrawlSettings) -> None:
+    rules = rules_fingerprint(source, settings)
+    judge_again(source.name, day, journal=journal, pictures=store.pictures, settings=settings, rules=rules)
     if isinstance(source, FolderSource):
         if source.day == day:
             changed = read_folder(source, store=store, journal=journal, settings=settings)
@@ -108,7 +111,6 @@ def _bring_in(source: Source, day: str, *, store: Store, journal: Journal, setti
     if not source.is_live or day == _today():
         start = [Found(url, "page") for url in source.start_urls_of(day)]
         journal.discover(source.name, day, start, most=settings.max_addresses)
-    rules = rules_fingerprint(source, settings)
     if not journal.pending(source.name, day, rules=rules, limit=1):
         return
     _require_contact(source, settings)
@@ -222,12 +224,13 @@ def _text(quoted: str) -> str:
 
 def _row(source: Source, outcome: Outcome, *, url: str, name: str) -> dict[str, Any]:
     return {
-        "image_id": outcome.image_id,
+        "image_id": outcome.image_id if outcome.status in HELD else None,
         "url": url,
         "source": source.name,
         "fetched_at": outcome.fetched_at,
         "status": outcome.status,
         "reason": outcome.reason,
+        "unchanged_since": outcome.unchanged_since if outcome.status == UNCHANGED else None,
         "licence": source.licence or None,
         "format": outcome.format,
         "bytes": outcome.bytes,

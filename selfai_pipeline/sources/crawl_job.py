@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from selfai_pipeline.home import Home
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
 from selfai_pipeline.sources.journal import REFUSED, STORED, Found, Outcome
 from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
@@ -64,16 +65,26 @@ class CrawlJob:
 
 
 def rules_fingerprint(source: PagesSource | FolderSource, settings: CrawlSettings) -> str:
-    """Hash of the limits that a refusal may come from: where it changed, such a refusal is asked again."""
+    """Hashes of what a refusal may come from: where they changed, such a refusal is asked again.
+
+    The limits come first, then behind a dot the deny lists, so that a change of these leaves the rest alone.
+    """
     limits: dict[str, object] = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
+    denials: dict[str, object] = {"deny_pictures": sorted(settings.deny_pictures)}
     if isinstance(source, PagesSource):
         limits |= {
             "domains": source.domains,
             "allowed_addresses": source.allowed_addresses,
-            "deny_hosts": settings.deny_hosts,
             "redirect_limit": settings.redirect_limit,
+            "max_crawl_delay_s": settings.max_crawl_delay_s,
+            "max_page_bytes": settings.max_page_bytes,
         }
-    return hashlib.sha256(json.dumps(limits, sort_keys=True).encode()).hexdigest()[:16]
+        denials["deny_hosts"] = sorted(settings.deny_hosts)
+    return f"{_hash_of(limits)}.{_hash_of(denials)}"
+
+
+def _hash_of(values: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def take_picture(
@@ -85,10 +96,17 @@ def take_picture(
         StorageError: the store cannot be written.
     """
     fetched_sha256 = hashlib.sha256(content).hexdigest()
+    if fetched_sha256 in settings.deny_pictures:
+        return Outcome(found, REFUSED, rules, reason=DENIED_PICTURE, fetched_sha256=fetched_sha256)
     try:
         facts, cleaned = clean_picture(content, max_pixels=settings.max_pixels)
     except PictureFileError as error:
         return Outcome(found, REFUSED, rules, reason=error.reason, fetched_sha256=fetched_sha256)
+    image_id = hashlib.sha256(cleaned).hexdigest()
+    if image_id in settings.deny_pictures:
+        return Outcome(
+            found, REFUSED, rules, reason=DENIED_PICTURE, image_id=image_id, fetched_sha256=fetched_sha256
+        )
     return Outcome(
         found,
         STORED,

@@ -6,33 +6,34 @@ it does not outlive the run that started it. To its standard output it writes on
 """
 
 import asyncio
-import hashlib
 import json
 import os
-import re
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import scrapy
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess
-from scrapy.http import Request, Response, TextResponse
-from scrapy.utils.response import get_base_url
+from scrapy.exceptions import StopDownload
+from scrapy.http import Headers, Request, Response
 
-from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
-from selfai_pipeline.sources.downloader import scrapy_settings, status_and_reason
-from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Journal, Outcome
-from selfai_pipeline.sources.page_links import page_links
+from selfai_pipeline.sources.answers import Answers, Asked, directives_of
+from selfai_pipeline.sources.crawl_job import CrawlJob
+from selfai_pipeline.sources.downloader import CONDITIONS, scrapy_settings
+from selfai_pipeline.sources.frontier import Frontier
+from selfai_pipeline.sources.journal import READ, Found, Journal, Links, Outcome
+from selfai_pipeline.sources.news import conditions, usable
+from selfai_pipeline.sources.opt_outs import refusal
+from selfai_pipeline.sources.refusals import status_and_reason
+from selfai_pipeline.sources.settings import bare_host
 
 STANDARD_INPUT = 0
 SECONDS_BETWEEN_REPORTS = 2.0
-LONGEST_URL = 2048
-TRANSIENT_STATUSES = (408, 425, 429)
-USER_AND_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#]*@", re.IGNORECASE)
 
 
 class PagesSpider(scrapy.Spider):
@@ -50,6 +51,11 @@ class PagesSpider(scrapy.Spider):
         self.pictures = job.store.pictures
         self.address_rules = job.address_rules
         self.rules = job.rules
+        self.answers = Answers(job, pictures=self.pictures, rules=self.rules, addresses=self.address_rules)
+        self.frontier: Frontier[tuple[Found, Outcome | None]] = Frontier(
+            self.read_on, host_of=host_of, most=2 * job.settings.concurrency_per_host
+        )
+        self.last_row = 0
         self.counts: Counter[str] = Counter()
         self.crash: BaseException | None = None
         self.under_way = 0
@@ -60,133 +66,122 @@ class PagesSpider(scrapy.Spider):
     def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "PagesSpider":
         spider: PagesSpider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.remember_crash, signal=signals.spider_error)
+        crawler.signals.connect(spider.leave_what_is_reserved, signal=signals.headers_received)
         return spider
 
     def remember_crash(self, failure: Any, response: Any, spider: Any) -> None:
         self.crash = self.crash or failure.value
 
+    def leave_what_is_reserved(
+        self, headers: Headers, body_length: int, request: Request, spider: Any
+    ) -> None:
+        """End the download of a picture that its headers reserve before its body comes."""
+        asked: Asked | None = request.cb_kwargs.get("asked")
+        if asked is None or refusal(directives_of(headers)) is None:
+            return
+        if asked.found.kind == "picture" or (headers.get("Content-Type") or b"").startswith(b"image/"):
+            raise StopDownload(fail=False)
+
     async def start(self) -> AsyncIterator[Request]:
-        most, after = 2 * self.job.settings.concurrency, 0
-        while self.crash is None:
-            waiting = self.journal.pending(self.job.source.name, self.job.day, rules=self.rules, after=after)
-            if not waiting and not self.under_way:
-                return
-            for pending in waiting:
-                after = pending.row
-                reason = self.address_rules.refusal(pending.found.url)
-                request = None if reason else self.request(pending.found)
-                if request is None:
-                    self.refuse(pending.found, reason or "malformed_address")
-                    continue
-                while self.under_way >= most and self.crash is None:
+        most = 2 * self.job.settings.concurrency
+        while self.crash is None and not self.frontier.is_done:
+            item = self.frontier.next() if self.under_way < most else None
+            if item is None:
+                if self.under_way:
                     await self.until_something_ends()
-                self.under_way += 1
-                yield request
-            if not waiting:
-                await self.until_something_ends()
+                continue
+            found, _ = item
+            reason = self.address_rules.refusal(found.url)
+            request = None if reason else self.request(*item)
+            if request is None:
+                self.record(self.answers.refused(found, reason or "malformed_address"))
+                self.frontier.ended(item)
+                continue
+            self.under_way += 1
+            yield request
 
     async def until_something_ends(self) -> None:
         self.something_ended.clear()
         await self.something_ended.wait()
 
-    def request(self, found: Found) -> Request | None:
-        """A request for an address; None where no request can be made of it."""
+    def read_on(self) -> list[tuple[Found, Outcome | None]]:
+        """The next addresses of the journal, each with what it brought on another day."""
+        source, day = self.job.source.name, self.job.day
+        waiting = self.journal.pending(source, day, rules=self.rules, after=self.last_row)
+        self.last_row = waiting[-1].row if waiting else self.last_row
+        urls = [pending.found.url for pending in waiting]
+        earlier = self.journal.earlier(source, day, urls) if urls else {}
+        return [(pending.found, earlier.get(pending.found.url)) for pending in waiting]
+
+    def request(self, found: Found, earlier: Outcome | None) -> Request | None:
+        """A request for an address, for news only where that will do; None where it is malformed."""
+        earlier = usable(earlier, found=found, pictures=self.pictures)
+        links = self.links_of(earlier) if earlier is not None else None
         try:
-            return Request(
+            request = Request(
                 found.url,
                 callback=self.answered,
                 errback=self.not_answered,
-                cb_kwargs={"found": found},
+                cb_kwargs={"asked": Asked(found, earlier, links)},
+                meta={"redirect_ttl": self.job.settings.redirect_limit},
                 dont_filter=True,
                 priority=1 if found.kind == "page" else 0,
             )
         except ValueError:
             return None
+        if earlier is not None and (earlier.status != READ or links is not None):
+            address = earlier.answered_url or request.url
+            request.meta[CONDITIONS] = (address, conditions(earlier, rules=self.rules))
+        return request
 
-    def answered(self, response: Response, found: Found) -> None:
+    def links_of(self, earlier: Outcome) -> Links | None:
+        """What a page led to on the day that it was read."""
+        if earlier.status != READ:
+            return None
+        day = earlier.unchanged_since or self.job.day
+        page = self.journal.last(self.job.source.name, day, earlier.found.url, statuses=(READ,))
+        return Links.from_json(page.links) if page is not None and page.links is not None else None
+
+    def answered(self, response: Response, asked: Asked) -> None:
         try:
-            if response.status >= 500 or response.status in TRANSIENT_STATUSES:
-                self.record(Outcome(found, FAILED, self.rules, reason=f"http_{response.status}"))
-            elif 300 <= response.status < 400 and b"Location" in response.headers:
-                # Redirects to http and https were followed before they came here.
-                self.refuse(found, "unsupported_scheme")
-            elif not 200 <= response.status < 300:
-                self.refuse(found, f"http_{response.status}")
-            else:
-                self.take(response, found)
+            self.record(*self.answers.judge(response, asked))
         finally:
-            self.ended()
+            self.ended(asked)
 
     def not_answered(self, failure: Any) -> None:
+        asked: Asked = failure.request.cb_kwargs["asked"]
         try:
             status, reason = status_and_reason(failure.value)
-            found = failure.request.cb_kwargs["found"]
-            self.record(Outcome(found, status, self.rules, reason=reason))
+            self.record(Outcome(asked.found, status, self.rules, reason=reason))
         finally:
-            self.ended()
+            self.ended(asked)
 
-    def take(self, response: Response, found: Found) -> None:
-        """Store a picture, expected or not; read anything else for links if a page was expected."""
-        outcome = take_picture(
-            response.body, found=found, pictures=self.pictures, settings=self.job.settings, rules=self.rules
-        )
-        if found.kind == "picture" or outcome.reason not in (
-            "not_a_picture",
-            "unsupported_format",
-            "empty_file",
-        ):
-            self.record(outcome)
-        elif isinstance(response, TextResponse):
-            self.read_page(response, found)
-        else:
-            self.refuse(found, "not_a_page")
-
-    def read_page(self, response: TextResponse, found: Found) -> None:
-        try:
-            base_url = get_base_url(response)
-        except ValueError:
-            # The page names a malformed base.
-            base_url = response.url
-        links = page_links(response.text, base_url=base_url)
-        discovered = [Found(url, "picture", found.depth + 1) for url in map(recorded_url, links.pictures)]
-        if found.depth < self.job.source.depth:
-            discovered += [
-                Found(url, "page", found.depth + 1)
-                for url in links.pages
-                if len(url) <= LONGEST_URL and self.address_rules.refusal(url) is None
-            ]
-        self.record(Outcome(found, READ, self.rules), discovered)
-
-    def refuse(self, found: Found, reason: str) -> None:
-        self.record(Outcome(found, REFUSED, self.rules, reason=reason))
-
-    def record(self, outcome: Outcome, discovered: list[Found] | None = None) -> None:
+    def record(self, outcome: Outcome, led_to: list[Found] | None = None) -> None:
         self.journal.record(
             self.job.source.name,
             self.job.day,
             outcome,
-            discovered=discovered or [],
+            discovered=led_to or [],
             most=self.job.settings.max_addresses,
         )
+        self.frontier.may_have_more = self.frontier.may_have_more or bool(led_to)
         self.counts[outcome.reason or outcome.status] += 1
         if time.monotonic() - self.reported > SECONDS_BETWEEN_REPORTS:
             self.reported = time.monotonic()
             report(counts=dict(self.counts))
 
-    def ended(self) -> None:
+    def ended(self, asked: Asked) -> None:
         self.under_way -= 1
+        self.frontier.ended((asked.found, None))
         self.something_ended.set()
 
 
-def recorded_url(url: str) -> str:
-    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash.
-
-    Of a user name and a password the bare @ is left, by which the address is refused.
-    """
-    url = USER_AND_PASSWORD.sub(r"\1//@", url)
-    if len(url) <= LONGEST_URL and not url.startswith("data:"):
-        return url
-    return f"data:sha256={hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()}"
+def host_of(item: tuple[Found, Outcome | None]) -> str:
+    """The host that an address is asked from; empty for a malformed one."""
+    try:
+        return bare_host(urlsplit(item[0].url).hostname or "")
+    except ValueError:
+        return ""
 
 
 def report(**values: Any) -> None:

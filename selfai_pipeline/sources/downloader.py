@@ -1,34 +1,37 @@
-"""What stands between the spider and the network: the guard of addresses, robots.txt, redirects."""
+"""What stands between the spider and the network: the guard of addresses, redirects, conditions."""
 
+import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
-from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
-from scrapy.exceptions import (
-    CannotResolveHostError,
-    DownloadCancelledError,
-    DownloadConnectionRefusedError,
-    DownloadFailedError,
-    DownloadTimeoutError,
-    IgnoreRequest,
-    NotSupported,
-    ResponseDataLossError,
-    UnsupportedURLSchemeError,
-)
+from scrapy.exceptions import CannotResolveHostError, IgnoreRequest
 from scrapy.http import Request, Response
-from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.address_guard import AddressRules, literal_address
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.journal import FAILED, NEVER_CONNECTED, REFUSED
-from selfai_pipeline.sources.settings import bare_host
+from selfai_pipeline.sources.journal import FAILED, REFUSED
+from selfai_pipeline.sources.manners import (
+    CRAWL_DELAY_SETTING,
+    RETRY_AFTER_SETTING,
+    ROBOTS_REDIRECTS,
+    SLOT,
+    ObeyRobots,
+    PatientRetries,
+    Throttle,
+    is_for_robots,
+)
+from selfai_pipeline.sources.opt_outs import AGENT
+from selfai_pipeline.sources.refusals import NotFetched
+from selfai_pipeline.sources.settings import bare_host, is_loopback_host
 
-AGENT = "selfai"
 RULES_SETTING = "SELFAI_ADDRESS_RULES"
-ROBOTS_UNAVAILABLE = "robots_unavailable"
+CONTACT_SETTING = "SELFAI_CONTACT"
+CONDITIONS = "selfai_conditions"
+"""Meta key of a request: an address, and the headers that ask it for news only."""
 
 
 def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
@@ -38,8 +41,9 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
     return {
         RULES_SETTING: job.address_rules,
         "USER_AGENT": f"{AGENT}/0.1{contact}",
-        "ROBOTSTXT_USER_AGENT": AGENT,
-        "ROBOTSTXT_OBEY": True,
+        CONTACT_SETTING: settings.contact,
+        CRAWL_DELAY_SETTING: settings.max_crawl_delay_s,
+        RETRY_AFTER_SETTING: settings.max_retry_after_s,
         "TWISTED_DNS_RESOLVER": GuardedResolver,
         "DNSCACHE_ENABLED": False,
         # The guard sits in Twisted's resolver: another handler would go past it.
@@ -60,8 +64,14 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
             GuardedRedirects: 600,
             "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
             "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
+            "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+            PatientRetries: 550,
+            "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+            BoundedBodies: 590,
+            OnlyNews: 700,
             PrivateAddresses: 950,
         },
+        "EXTENSIONS": {"scrapy.extensions.throttle.AutoThrottle": None, Throttle: 0},
         "SPIDER_MIDDLEWARES": {"scrapy.spidermiddlewares.httperror.HttpErrorMiddleware": None},
         "HTTPPROXY_ENABLED": False,
         "HTTPCACHE_ENABLED": False,
@@ -78,54 +88,15 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
         "DOWNLOAD_DELAY": 1 / settings.requests_per_second,
         "DOWNLOAD_DELAY_JITTER": 0.0,
         "CONCURRENT_REQUESTS": settings.concurrency,
-        "CONCURRENT_REQUESTS_PER_DOMAIN": settings.concurrency,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": min(settings.concurrency, settings.concurrency_per_host),
+        "AUTOTHROTTLE_ENABLED": settings.throttle_concurrency > 0,
+        "AUTOTHROTTLE_START_DELAY": 0.0,
+        "AUTOTHROTTLE_TARGET_CONCURRENCY": settings.throttle_concurrency,
+        "AUTOTHROTTLE_MAX_DELAY": settings.max_throttle_delay_s,
         "RETRY_TIMES": settings.retries,
-        "REDIRECT_MAX_TIMES": settings.redirect_limit,
+        # A request brings its own limit along, which is lower for addresses than RFC 9309 has it for rules.
+        "REDIRECT_MAX_TIMES": max(settings.redirect_limit, ROBOTS_REDIRECTS),
     }
-
-
-class NotFetched(IgnoreRequest):
-    """An address was not fetched, for a reason that is known."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-def status_and_reason(error: BaseException) -> tuple[str, str]:
-    """What the journal says of an exception that a download ended with."""
-    if isinstance(error, NotFetched):
-        return error.status, error.reason
-    # Scrapy cancels a download, and ignores a response while it decompresses it, only for its size.
-    if isinstance(error, DownloadCancelledError | IgnoreRequest):
-        return REFUSED, "too_many_bytes"
-    if isinstance(error, UnsupportedURLSchemeError | NotSupported):
-        return REFUSED, "unsupported_scheme"
-    if _is_about_tls(error):
-        return FAILED, "tls_failed"
-    for kinds, reason in FAILURES:
-        if isinstance(error, kinds):
-            return FAILED, reason
-    return FAILED, "download_failed"
-
-
-FAILURES: tuple[tuple[type[BaseException], str], ...] = (
-    (DownloadTimeoutError, "timeout"),
-    (DownloadConnectionRefusedError, "connection_refused"),
-    (CannotResolveHostError, "host_not_found"),
-    (ResponseDataLossError, "connection_lost"),
-    (DownloadFailedError, "connection_lost"),
-    (ConnectError, "connection_failed"),
-    (ConnectionClosed, "connection_lost"),
-)
-
-
-def _is_about_tls(error: BaseException) -> bool:
-    causes = [error, *(failure.value for failure in getattr(error.__cause__, "reasons", None) or [])]
-    return any(
-        type(cause).__module__.split(".")[0] in ("OpenSSL", "service_identity", "ssl") for cause in causes
-    )
 
 
 @implementer(IResolutionReceiver)
@@ -188,19 +159,59 @@ class GuardedResolver:
 
 
 class GuardMiddleware:
-    """Refuses what an address itself gives away: scheme, literal private address, denied or foreign host."""
+    """Refuses what an address itself gives away: scheme, literal private address, denied or foreign host.
 
-    def __init__(self, rules: AddressRules) -> None:
+    No host but loopback is asked without a contact, wherever a redirect leads. What passes goes to the slot
+    of its host, under one name however the host is written.
+    """
+
+    def __init__(self, rules: AddressRules, contact: str) -> None:
         self.rules = rules
+        self.contact = contact
 
     @classmethod
     def from_crawler(cls, crawler: Any) -> "GuardMiddleware":
-        return cls(crawler.settings[RULES_SETTING])
+        return cls(crawler.settings[RULES_SETTING], crawler.settings[CONTACT_SETTING])
 
     def process_request(self, request: Request) -> None:
-        reason = self.rules.refusal(request.url, any_domain=_is_for_robots(request))
+        reason = self.rules.refusal(request.url, any_domain=is_for_robots(request))
         if reason is not None:
             raise NotFetched(REFUSED, reason)
+        host = urlsplit(request.url).hostname or ""
+        if not self.contact and not is_loopback_host(host):
+            raise NotFetched(FAILED, "no_contact")
+        request.meta[SLOT] = str(literal_address(host) or bare_host(host))
+
+
+class OnlyNews:
+    """Puts the conditions under which an address answered before into a request for that very address.
+
+    The target of a redirect may be another one by now, to which they say nothing.
+    """
+
+    def process_request(self, request: Request) -> None:
+        address, conditions = request.meta.get(CONDITIONS, ("", {}))
+        for name, value in conditions.items():
+            if request.url == address:
+                request.headers[name] = value
+            else:
+                request.headers.pop(name, None)
+
+
+class BoundedBodies(HttpCompressionMiddleware):
+    """Unpacks bodies up to the limit of bytes, and lets go at once of what a bomb has unpacked by then."""
+
+    def process_response(
+        self, request: Request, response: Response, spider: Any = None
+    ) -> Request | Response:
+        try:
+            return super().process_response(request, response)
+        except IgnoreRequest as error:
+            # Its traceback would hold the bytes until the next collection of garbage, which is far off.
+            for raised in (error, error.__cause__):
+                if raised is not None:
+                    traceback.clear_frames(raised.__traceback__)
+            raise NotFetched(REFUSED, "too_many_bytes") from None
 
 
 class PrivateAddresses:
@@ -216,37 +227,6 @@ class PrivateAddresses:
                 raise NotFetched(REFUSED, "private_address") from exception
 
 
-class ObeyRobots(RobotsTxtMiddleware):
-    """robots.txt as RFC 9309 has it: one that does not exist allows all, one that cannot be had nothing."""
-
-    def __init__(self, crawler: Any) -> None:
-        super().__init__(crawler)
-        self._refusals: dict[str, NotFetched] = {}
-
-    def process_request_2(self, rp: Any, request: Request) -> None:
-        refusal = self._refusals.get(urlsplit(request.url).netloc)
-        if refusal is not None:
-            raise NotFetched(refusal.status, refusal.reason)
-        try:
-            super().process_request_2(rp, request)
-        except IgnoreRequest as error:
-            raise NotFetched(REFUSED, "robots") from error
-
-    async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
-        if 400 <= response.status < 500 and response.status != 429:
-            response = response.replace(body=b"")
-        elif response.status != 200:
-            raise NotFetched(FAILED, ROBOTS_UNAVAILABLE)
-        await super()._parse_robots(response, netloc, request)
-
-    def _robots_error(self, exc: Exception, netloc: str) -> None:
-        status, reason = status_and_reason(exc)
-        if reason not in ("private_address", "denied_host", *NEVER_CONNECTED):
-            status, reason = FAILED, ROBOTS_UNAVAILABLE
-        self._refusals[netloc] = NotFetched(status, reason)
-        super()._robots_error(exc, netloc)
-
-
 class GuardedRedirects(RedirectMiddleware):
     """Follows redirects up to the limit; each passes the guard and robots.txt as a request of its own."""
 
@@ -254,13 +234,7 @@ class GuardedRedirects(RedirectMiddleware):
         request.headers.pop("Referer", None)
 
     def _redirect(self, redirected: Request, request: Request, reason: Any) -> Request:
-        # Else the other host would be asked at the rate of this one.
-        redirected.meta.pop("download_slot", None)
         try:
             return super()._redirect(redirected, request, reason)
         except IgnoreRequest as error:
             raise NotFetched(REFUSED, "too_many_redirects") from error
-
-
-def _is_for_robots(request: Request) -> bool:
-    return bool(request.meta.get("dont_obey_robotstxt"))

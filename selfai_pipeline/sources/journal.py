@@ -6,16 +6,19 @@ picture's outcome is committed after its bytes are in the store, never before.
 """
 
 import datetime
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from selfai_pipeline.errors import StorageError
+from selfai_pipeline.sources.journal_table import fetches, prepare
 
 STORED = "stored"
+UNCHANGED = "unchanged"
 REFUSED = "refused"
 FAILED = "failed"
 READ = "read"
@@ -23,37 +26,21 @@ DISCOVERED = "discovered"
 
 # A failure is tried again by the next materialization; everything else is final, as long as the rules that a
 # refusal comes from stay the same.
-FINAL = (STORED, REFUSED, READ)
-REASONS_FROM_RULES = (
-    *("private_address", "foreign_domain", "denied_host", "too_many_bytes", "too_many_pixels"),
-    "too_many_redirects",
+FINAL = (STORED, UNCHANGED, REFUSED, READ)
+HELD = (STORED, UNCHANGED)
+"""Outcomes whose picture is in the store: brought in by this day, or by another one and the same still."""
+
+REASONS_FROM_DENIALS = ("denied_host", "denied_picture")
+REASONS_FROM_LIMITS = (
+    *("private_address", "foreign_domain", "too_many_bytes", "too_many_pixels"),
+    *("too_many_redirects", "crawl_delay"),
 )
+REASONS_FROM_RULES = (*REASONS_FROM_LIMITS, *REASONS_FROM_DENIALS)
 NEVER_CONNECTED = ("connection_refused", "connection_failed", "host_not_found", "timeout", "tls_failed")
 """Reasons of failures in which the other side said nothing at all."""
 
-metadata = sa.MetaData()
-fetches = sa.Table(
-    "fetches",
-    metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("day", sa.Text, nullable=False),
-    sa.Column("url", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("depth", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text),
-    sa.Column("rules", sa.Text, nullable=False),
-    sa.Column("fetched_at", sa.Text, nullable=False),
-    sa.Column("image_id", sa.Text),
-    sa.Column("format", sa.Text),
-    sa.Column("bytes", sa.BigInteger),
-    sa.Column("width", sa.BigInteger),
-    sa.Column("height", sa.BigInteger),
-    sa.Column("orientation", sa.Integer),
-    sa.Column("fetched_sha256", sa.Text),
-)
-by_address = sa.Index("fetches_by_address", fetches.c.source, fetches.c.day, fetches.c.url)
+Value = TypeVar("Value")
+WITHOUT_LINKS = [column for column in fetches.c if column.name != "links"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,16 @@ class Pending:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of asking for an address; `rules` is the fingerprint of the limits it was asked under."""
+    """What came of asking for an address.
+
+    Args:
+        rules: fingerprint of what it was judged by: the limits, a dot, and the deny lists.
+        image_id: SHA-256 of the picture without metadata; of a denied one too, though it is not stored.
+        etag: validator of the answer, as `last_modified` is; sent back to ask for news only.
+        answered_url: the address that answered, where redirects led to another one.
+        unchanged_since: the day whose outcome holds the picture, or the links, that this one found unchanged.
+        links: what a page leads to, as `Links` writes it.
+    """
 
     found: Found
     status: str
@@ -89,6 +85,26 @@ class Outcome:
     height: int | None = None
     orientation: int | None = None
     fetched_sha256: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    answered_url: str | None = None
+    unchanged_since: str | None = None
+    links: str | None = None
+
+
+@dataclass(frozen=True)
+class Links:
+    """All addresses that a page names, whether or not a crawl goes so deep."""
+
+    pictures: list[str]
+    pages: list[str]
+
+    def to_json(self) -> str:
+        return json.dumps([self.pictures, self.pages])
+
+    @classmethod
+    def from_json(cls, text: str) -> "Links":
+        return cls(*json.loads(text))
 
 
 class Journal:
@@ -107,9 +123,7 @@ class Journal:
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _use_write_ahead_log)
         with self._transaction() as connection:
-            # Two runs may open a fresh journal at the same moment.
-            connection.execute(sa.schema.CreateTable(fetches, if_not_exists=True))
-            connection.execute(sa.schema.CreateIndex(by_address, if_not_exists=True))
+            prepare(connection)
 
     def __enter__(self) -> "Journal":
         return self
@@ -131,6 +145,7 @@ class Journal:
         self, source: str, day: str, *, rules: str, after: int = 0, limit: int = 500
     ) -> list[Pending]:
         """Addresses without a final outcome in the order of their discovery, from behind row `after` on."""
+        limits, _, denials = rules.partition(".")
         outcome = fetches.alias()
         settled = sa.exists().where(
             outcome.c.source == source,
@@ -141,6 +156,8 @@ class Journal:
                 outcome.c.reason.is_(None),
                 outcome.c.reason.not_in(REASONS_FROM_RULES),
                 outcome.c.rules == rules,
+                sa.and_(outcome.c.reason.in_(REASONS_FROM_LIMITS), outcome.c.rules.startswith(f"{limits}.")),
+                sa.and_(outcome.c.reason.in_(REASONS_FROM_DENIALS), outcome.c.rules.endswith(f".{denials}")),
             ),
         )
         query = (
@@ -171,21 +188,51 @@ class Journal:
                 connection.execute(sa.insert(fetches), _row(source, day, outcome))
             _discover(connection, source, day, discovered, most)
 
-    def last(self, source: str, day: str, url: str) -> Outcome | None:
-        """The outcome that counts for an address; None where there is none yet."""
+    def last(
+        self, source: str, day: str, url: str, *, statuses: Collection[str] | None = None
+    ) -> Outcome | None:
+        """The outcome that counts for an address, or the last of these statuses; None where there is none."""
         with self._transaction() as connection:
-            return _last(connection, source, day, url)
+            return _last(connection, source, day, url, statuses)
 
-    def outcomes(self, source: str, day: str) -> list[Outcome]:
-        """The outcome that counts for each address, sorted by URL; addresses without one are left out."""
+    def outcomes(self, source: str, day: str, *, reasons: Collection[str] | None = None) -> list[Outcome]:
+        """The outcome that counts for each address, sorted by URL, without links.
+
+        Addresses without an outcome are left out, and with `reasons` those of another reason.
+        """
         latest = (
             sa.select(sa.func.max(fetches.c.id))
             .where(fetches.c.source == source, fetches.c.day == day, fetches.c.status != DISCOVERED)
             .group_by(fetches.c.url)
         )
+        query = sa.select(*WITHOUT_LINKS).where(fetches.c.id.in_(latest))
+        if reasons is not None:
+            query = query.where(fetches.c.reason.in_(reasons))
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(fetches).where(fetches.c.id.in_(latest)))
+            rows = connection.execute(query)
             return sorted((_outcome(row) for row in rows), key=lambda outcome: outcome.found.url)
+
+    def earlier(self, source: str, day: str, urls: Collection[str]) -> dict[str, Outcome]:
+        """Of each address its newest picture or page on another day, as its last answer left it, by URL.
+
+        Outcomes come without links; `unchanged_since` is always set, to the day that holds the content.
+        """
+        latest = (
+            sa.select(sa.func.max(fetches.c.id))
+            .where(
+                fetches.c.source == source,
+                fetches.c.url.in_(list(urls)),
+                fetches.c.status.in_((*HELD, READ)),
+                fetches.c.day != day,
+            )
+            .group_by(fetches.c.url)
+        )
+        query = sa.select(*WITHOUT_LINKS).where(fetches.c.id.in_(latest))
+        with self._transaction() as connection:
+            return {
+                row.url: replace(_outcome(row), unchanged_since=row.unchanged_since or row.day)
+                for row in connection.execute(query)
+            }
 
     def knows(self, source: str, day: str) -> bool:
         """Whether anything was ever discovered for the source on this day."""
@@ -272,14 +319,14 @@ def _discover(connection: sa.Connection, source: str, day: str, addresses: Itera
         sa.select(sa.func.count()).select_from(fetches).where(*here, fetches.c.status == DISCOVERED)
     )
     new = [found for found in ordered if found.url not in known][: max(0, most - (count or 0))]
-    if new:
+    for some in _parts(new, 500):
         connection.execute(
-            sa.insert(fetches), [_row(source, day, Outcome(found, DISCOVERED, rules="")) for found in new]
+            sa.insert(fetches), [_row(source, day, Outcome(found, DISCOVERED, rules="")) for found in some]
         )
     return len(new)
 
 
-def _parts(values: list[str], size: int) -> Iterator[list[str]]:
+def _parts(values: list[Value], size: int) -> Iterator[list[Value]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
@@ -301,26 +348,29 @@ def _row(source: str, day: str, outcome: Outcome) -> dict[str, Any]:
 
 OUTCOME_COLUMNS = (
     *("status", "reason", "rules", "image_id", "format", "bytes", "width", "height", "orientation"),
-    "fetched_sha256",
+    *("fetched_sha256", "etag", "last_modified", "answered_url", "unchanged_since", "links"),
 )
 
 
 def _outcome(row: Any) -> Outcome:
+    values: dict[str, Any] = {name: getattr(row, name, None) for name in OUTCOME_COLUMNS}
     return Outcome(
         found=Found(row.url, row.kind, row.depth),
         fetched_at=datetime.datetime.fromisoformat(row.fetched_at),
-        **{name: getattr(row, name) for name in OUTCOME_COLUMNS},
+        **values,
     )
 
 
-def _last(connection: sa.Connection, source: str, day: str, url: str) -> Outcome | None:
+def _last(
+    connection: sa.Connection, source: str, day: str, url: str, statuses: Collection[str] | None = None
+) -> Outcome | None:
     query = (
         sa.select(fetches)
         .where(
             fetches.c.source == source,
             fetches.c.day == day,
             fetches.c.url == url,
-            fetches.c.status != DISCOVERED,
+            fetches.c.status != DISCOVERED if statuses is None else fetches.c.status.in_(statuses),
         )
         .order_by(fetches.c.id.desc())
         .limit(1)

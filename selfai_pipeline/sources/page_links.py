@@ -10,9 +10,14 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lxml import etree  # type: ignore[import-untyped]
 
+from selfai_pipeline.sources.opt_outs import meta_directives
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp")
 MOST_ELEMENTS = 200_000
 """How many elements of one page are looked at, from its beginning on."""
+
+MOST_CHARACTERS = 20_000_000
+"""Of all addresses of one page together: a long base makes each short reference as long."""
 
 DEEPEST = 2048
 """How many elements may lie within each other; a page is read as far as that holds."""
@@ -33,10 +38,11 @@ NOTHING: Candidate = ("", -1.0)
 
 @dataclass(frozen=True)
 class PageLinks:
-    """Absolute addresses in the order of the page, each once."""
+    """Absolute addresses in the order of the page, each once, and the directives of its meta tags."""
 
     pictures: list[str]
     pages: list[str]
+    directives: frozenset[str] = frozenset()
 
 
 Attributes = Mapping[str, str]
@@ -62,7 +68,8 @@ def page_links(text: str, *, base_url: str) -> PageLinks:
             break
     if content:
         parser.close()
-    return PageLinks(list(reader.pictures), [url for url in reader.pages if url not in reader.pictures])
+    pages = [url for url in reader.pages if url not in reader.pictures]
+    return PageLinks(list(reader.pictures), pages, reader.directives)
 
 
 class _Reader:
@@ -72,7 +79,8 @@ class _Reader:
         self.base_url = base_url
         self.pictures: dict[str, None] = {}
         self.pages: dict[str, None] = {}
-        self.seen = self.depth = 0
+        self.directives: frozenset[str] = frozenset()
+        self.seen = self.depth = self.characters = 0
         self.offers: list[Candidate] = []
         """The best that the sources of each <picture> around the place offer."""
 
@@ -89,8 +97,10 @@ class _Reader:
             offered = self.offers[-1] if self.offers else NOTHING
             reference, _ = _larger(_largest(attributes), offered)
             self.show(reference or attributes.get("src", ""))
-        elif tag == "meta" and attributes.get("property") == "og:image":
-            self.show(attributes.get("content", ""))
+        elif tag == "meta":
+            self.directives |= meta_directives(attributes)
+            if attributes.get("property") == "og:image":
+                self.show(attributes.get("content", ""))
         elif tag == "a" and "href" in attributes:
             self.link(attributes["href"], rel=attributes.get("rel", ""))
 
@@ -104,14 +114,19 @@ class _Reader:
 
     def show(self, reference: str) -> None:
         if reference.strip():
-            self.pictures[_absolute(reference, self.base_url)] = None
+            self.add(self.pictures, _absolute(reference, self.base_url))
 
     def link(self, reference: str, *, rel: str) -> None:
         url = _absolute(reference, self.base_url)
         if _path(url).endswith(PICTURE_SUFFIXES):
-            self.pictures[url] = None
+            self.add(self.pictures, url)
         elif url.startswith(("http://", "https://")) and "nofollow" not in rel.lower():
-            self.pages[url] = None
+            self.add(self.pages, url)
+
+    def add(self, addresses: dict[str, None], url: str) -> None:
+        self.characters += len(url)
+        if self.characters <= MOST_CHARACTERS:
+            addresses[url] = None
 
 
 def _largest(attributes: Attributes) -> Candidate:

@@ -18,7 +18,14 @@ from selfai_pipeline.sources.container_formats import (
     parse_webp,
 )
 
-__all__ = ["PictureFacts", "PictureFileError", "clean_picture", "inspect_picture", "strip_metadata"]
+__all__ = [
+    "PictureFacts",
+    "PictureFileError",
+    "clean_picture",
+    "inspect_picture",
+    "is_picture",
+    "strip_metadata",
+]
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,15 @@ class PictureFacts:
 
 
 Parser = Callable[[bytes], ParsedPicture]
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether the first bytes are those of a picture in one of the formats that are taken."""
+    try:
+        _recognise(content)
+    except PictureFileError:
+        return False
+    return True
 
 
 def inspect_picture(content: bytes, *, max_pixels: int | None = None) -> PictureFacts:

@@ -241,7 +241,13 @@ Source = Annotated[PagesSource | FolderSource, Field(discriminator="kind")]
 class CrawlSettings(Settings):
     """Limits of a crawl; they hold for each source on its own."""
 
-    sample: ClassVar[dict[str, Any]] = {"requests_per_second": 500.0, "timeout_s": 10.0, "retries": 1}
+    sample: ClassVar[dict[str, Any]] = {
+        "requests_per_second": 500.0,
+        "concurrency_per_host": 8,
+        "throttle_concurrency": 8.0,
+        "timeout_s": 10.0,
+        "retries": 1,
+    }
 
     contact: str = Field(
         default_factory=lambda: os.environ.get("SELFAI_CONTACT", ""),
@@ -254,10 +260,43 @@ class CrawlSettings(Settings):
         2.0, gt=0, le=10_000, description="Most requests a second to one host."
     )
     concurrency: int = Field(8, ge=1, le=256, description="Most requests under way at once.")
+    concurrency_per_host: int = Field(
+        4, ge=1, le=256, description="Most requests under way at once to one host."
+    )
+    throttle_concurrency: float = Field(
+        2.0,
+        ge=0,
+        le=256,
+        description="Requests that one host has under way on average: the slower it answers, the longer the "
+        "pauses between them. 0: the pauses stay as requests_per_second has them.",
+    )
+    max_throttle_delay_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Longest pause in seconds that a slow host is given between requests.",
+    )
+    max_crawl_delay_s: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        description="Longest crawl-delay in seconds that is kept; a host whose robots.txt asks for more is "
+        "refused.",
+    )
+    max_retry_after_s: float = Field(
+        120.0,
+        ge=0,
+        le=86_400,
+        description="Longest wait in seconds for a host that answers 429 or 503; one that asks for more, or "
+        "answers nothing else for longer, is left to the next run.",
+    )
     timeout_s: float = Field(30.0, gt=0, le=3600, description="Seconds that one download may take.")
     retries: int = Field(2, ge=0, le=10, description="How often a failed request is tried again in one run.")
     redirect_limit: int = Field(5, ge=0, le=20, description="Most redirects from one address.")
     max_bytes: int = Field(20_000_000, ge=1000, description="Most bytes of one page or picture.")
+    max_page_bytes: int = Field(
+        5_000_000, ge=1000, description="Most bytes of one page, unpacked, where max_bytes allows more."
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels of one picture, read from its header.")
     max_addresses: int = Field(
         200_000, ge=1, description="Most pages and pictures of one source on one day; further links are left."
@@ -266,10 +305,31 @@ class CrawlSettings(Settings):
         default=[], description="Hosts that are never asked, with their subdomains."
     )
 
+    deny_pictures: list[str] = Field(
+        default=[],
+        description="SHA-256 in hexadecimal of pictures that are never kept: of the bytes as a site sends "
+        "them, or of the stored ones (image_id).",
+    )
+
+    @field_validator("contact")
+    @classmethod
+    def _contact_fits_a_header(cls, contact: str) -> str:
+        if not re.fullmatch(r"[ -~]*", contact):
+            raise ValueError("it goes into the User-Agent: letters of ASCII, on one line")
+        return contact
+
     @field_validator("deny_hosts")
     @classmethod
     def _denied_are_host_names(cls, hosts: list[str]) -> list[str]:
         return host_names(hosts)
+
+    @field_validator("deny_pictures")
+    @classmethod
+    def _denied_are_hashes(cls, hashes: list[str]) -> list[str]:
+        for written in hashes:
+            if not re.fullmatch(r"[0-9a-fA-F]{64}", written):
+                raise ValueError(f"{written!r} is no SHA-256 of 64 hexadecimal digits")
+        return [written.lower() for written in hashes]
 
 
 def load_sources(path: Path) -> list[Source]:

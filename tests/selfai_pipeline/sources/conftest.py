@@ -1,9 +1,13 @@
 """A small web site on loopback that does what sites do, the bad things included."""
 
+import hashlib
 import io
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.settings import CrawlSettings, PagesSource
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import TableRef
 
 
 def encode_jpeg(seed: int, *, width: int = 64, height: int = 48, **options: Any) -> bytes:
@@ -22,15 +29,37 @@ def encode_jpeg(seed: int, *, width: int = 64, height: int = 48, **options: Any)
     return sink.getvalue()
 
 
+def page_of(*links: str) -> bytes:
+    """A page with a picture a link; a link that begins with a tag stands as it is."""
+    tags = [link if link.startswith("<") else f'<img src="{link}">' for link in links]
+    return f"<html><body>{''.join(tags)}</body></html>".encode()
+
+
 Handler = Callable[[BaseHTTPRequestHandler], None]
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Visit:
+    """A request as the site saw it, when (seconds of a clock), and the status it was answered with."""
+
+    path: str
+    headers: Message
+    moment_s: float
+    status: int | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        return "If-None-Match" in self.headers or "If-Modified-Since" in self.headers
 
 
 @dataclass
 class Site:
     """Pages by path: bytes, (status, headers, body), or a function that answers by itself."""
 
-    pages: dict[str, bytes | tuple[int, dict[str, str], bytes] | Handler] = field(default_factory=dict)
+    pages: dict[str, bytes | Answer | Handler] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
     port: int = 0
 
@@ -40,9 +69,29 @@ class Site:
 
     def index(self, *links: str, path: str = "/") -> None:
         """A page at `path` with a picture a link; a link that begins with a tag stands as it is."""
-        tags = [link if link.startswith("<") else f'<img src="{link}">' for link in links]
-        body = f"<html><body>{''.join(tags)}</body></html>".encode()
-        self.pages[path] = (200, {"Content-Type": "text/html"}, body)
+        self.pages[path] = (200, {"Content-Type": "text/html"}, page_of(*links))
+
+    def dated(self, path: str, body: bytes, **headers: str) -> None:
+        """A page with an ETag, or with the validator that is named, which it holds requests against."""
+        validators = headers or {"ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"'}
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            known = (handler.headers["If-None-Match"], handler.headers["If-Modified-Since"])
+            is_news = not any(value in known for value in validators.values())
+            handler.send_response(200 if is_news else 304)
+            for name, value in validators.items():
+                handler.send_header(name, value)
+            if body.startswith(b"<html>"):
+                handler.send_header("Content-Type", "text/html")
+            handler.send_header("Content-Length", str(len(body) if is_news else 0))
+            handler.end_headers()
+            handler.wfile.write(body if is_news else b"")
+
+        self.pages[path] = answer
+
+    def dated_index(self, path: str, *links: str) -> None:
+        """As `index`, with an ETag."""
+        self.dated(path, page_of(*links))
 
     def source(self, **values: Any) -> PagesSource:
         defaults: dict[str, Any] = {
@@ -53,11 +102,13 @@ class Site:
         return PagesSource(**{**defaults, **values})
 
 
-def serve(site: Site) -> ThreadingHTTPServer:
-    class Answer(BaseHTTPRequestHandler):
+def serve(site: Site, *, tls: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
+    class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            self.visit = Visit(self.path, self.headers, time.monotonic())
+            site.visits.append(self.visit)
             site.asked.append(self.path)
             site.agents.add(self.headers["User-Agent"])
             page = site.pages.get(self.path, site.pages.get(self.path.partition("?")[0]))
@@ -74,6 +125,10 @@ def serve(site: Site) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
+        def send_response(self, code: int, message: str | None = None) -> None:
+            self.visit.status = code
+            super().send_response(code, message)
+
         def log_message(self, *_: Any) -> None:
             pass
 
@@ -84,29 +139,39 @@ def serve(site: Site) -> ThreadingHTTPServer:
         def handle_error(self, *_: Any) -> None:
             """A client that hangs up, as the crawler does on bodies that are too large, is no trouble."""
 
-    server = QuietServer(("127.0.0.1", 0), Answer)
+    server = QuietServer(("127.0.0.1", 0), Answering)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     site.port = server.server_port
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     return server
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    one = Site()
-    server = serve(one)
-    yield one
-    server.shutdown()
-    server.server_close()
+def start_site() -> Iterator[Callable[..., Site]]:
+    """Starts one more site, with `tls` behind TLS."""
+    servers = []
+
+    def start(**options: Any) -> Site:
+        one = Site()
+        servers.append(serve(one, **options))
+        return one
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture
-def internal_site() -> Iterator[Site]:
+def site(start_site: Callable[..., Site]) -> Site:
+    return start_site()
+
+
+@pytest.fixture
+def internal_site(start_site: Callable[..., Site]) -> Site:
     """A second server, which no source allows: nothing may ever reach it."""
-    one = Site()
-    server = serve(one)
-    yield one
-    server.shutdown()
-    server.server_close()
+    return start_site()
 
 
 @pytest.fixture
@@ -119,3 +184,35 @@ def settings() -> CrawlSettings:
     return CrawlSettings(
         requests_per_second=1000, retries=0, timeout_s=5, max_bytes=100_000, max_pixels=10_000
     )
+
+
+@dataclass(frozen=True)
+class Crawled:
+    """The table of one day: its rows, and what came of each address by what follows the host."""
+
+    ref: TableRef
+    rows: list[dict[str, Any]]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        return {_path(row["url"]): row["reason"] or row["status"] for row in self.rows}
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {_path(row["url"]): row["status"] for row in self.rows}
+
+
+def _path(url: str) -> str:
+    return f"/{url.split('/', 3)[3]}" if url.startswith("http") else url
+
+
+@pytest.fixture
+def crawl(store: Store, settings: CrawlSettings) -> Callable[..., Crawled]:
+    """Crawls a day of some sources; keywords change the settings."""
+
+    def run(*sources: PagesSource, day: str = "2026-01-01", **limits: Any) -> Crawled:
+        own = CrawlSettings.model_validate({**settings.model_dump(), **limits})
+        ref = crawl_day(day, sources=list(sources), store=store, settings=own)
+        return Crawled(ref, store.tables.read(ref).to_pylist())
+
+    return run

@@ -3,7 +3,6 @@
 import datetime
 import gzip
 import io
-import json
 import os
 import subprocess
 import sys
@@ -43,14 +42,6 @@ def reasons(store: Store, ref: TableRef) -> dict[str, str]:
     }
 
 
-def endless(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Type", "image/jpeg")
-    handler.end_headers()
-    for _ in range(2000):
-        handler.wfile.write(b"\xff\xd8\xff\xe0" + bytes(60_000))
-
-
 def slow(handler: BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", "100")
@@ -61,143 +52,8 @@ def slow(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.1)
 
 
-def breaks_off(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "5000")
-    handler.end_headers()
-    handler.wfile.write(b"\xff\xd8\xff\xe0")
-
-
 def to(location: str, status: int = 302) -> tuple[int, dict[str, str], bytes]:
     return status, {"Location": location}, b""
-
-
-def test_the_good_is_stored_and_the_bad_is_refused_by_name(
-    jpeg: Encode,
-    site: Any,
-    internal_site: Any,
-    store: Store,
-    settings: CrawlSettings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    secret = f"{internal_site.url}/secret.jpg"
-    internal_site.pages["/secret.jpg"] = jpeg(99)
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "SECRET CAMERA"
-    site.pages |= {
-        "/robots.txt": b"User-agent: selfai\nDisallow: /private/\n",
-        "/a.jpg": jpeg(1),
-        "/copy-of-a.jpg": jpeg(1),
-        "/upright.jpg": jpeg(2, exif=exif),
-        "/wrong-type": (200, {"Content-Type": "text/html"}, jpeg(3)),
-        "/moved.jpg": to("/a-moved.jpg", 301),
-        "/a-moved.jpg": jpeg(4),
-        "/private/b.jpg": jpeg(5),
-        "/to-private.jpg": to("/private/b.jpg"),
-        "/html.jpg": (200, {"Content-Type": "image/jpeg"}, b"<html>no</html>"),
-        "/empty.jpg": b"",
-        "/cut.jpg": jpeg(6)[:-200],
-        "/large.jpg": jpeg(7, width=300, height=300),
-        "/heavy.jpg": jpeg(8) + bytes(200_000),
-        "/endless.jpg": endless,
-        "/bomb.jpg": (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(5_000_000))),
-        "/slow.jpg": slow,
-        "/breaks-off.jpg": breaks_off,
-        "/loop.jpg": to("/loop.jpg"),
-        "/to-file.jpg": to("file:///etc/hostname"),
-        "/to-data.jpg": to("data:image/png;base64,AAAA"),
-        "/to-internal.jpg": to(secret),
-        "/to-metadata.jpg": to("http://169.254.169.254/latest"),
-        "/to-elsewhere.jpg": to("http://pictures.example.org/a.jpg"),
-        "/teapot.jpg": (418, {}, b""),
-        "/busy.jpg": (503, {}, b""),
-        "/wait.jpg": (429, {"Retry-After": "1"}, b""),
-        "/second": (
-            200,
-            {"Content-Type": "text/html"},
-            b'<base href="//["><img src="/deep.jpg"><a href="/third">3</a>',
-        ),
-        "/third": (200, {"Content-Type": "text/html"}, b'<img src="/too-deep.jpg">'),
-        "/deep.jpg": jpeg(9),
-    }
-    named = [path for path in site.pages if path not in ("/robots.txt", "/a-moved.jpg", "/second", "/third")]
-    others = [
-        secret,
-        f"http://localhost:{internal_site.port}/secret.jpg",
-        f"http://2130706433:{internal_site.port}/secret.jpg",
-        "http://[::ffff:127.0.0.1]:1/x.jpg",
-        "file:///etc/hostname.jpg",
-        "data:image/png;base64,AAAA",
-        "http://[::1/x.jpg",
-        "http://elsewhere.example/x.jpg",
-        "/gone.jpg",
-    ]
-    site.index(*(path for path in named if path != "/deep.jpg"), *others, '<a href="/second">2</a>')
-    # A proxy would be asked in place of the guarded addresses.
-    monkeypatch.setenv("http_proxy", f"{internal_site.url}/")
-    monkeypatch.setenv("ALL_PROXY", f"{internal_site.url}/")
-
-    limits = settings.model_copy(update={"timeout_s": 2.0})
-    source = site.source(allowed_domains=["127.0.0.1", "localhost"], licence="CC0")
-    ref = crawl_day(DAY, sources=[source], store=store, settings=limits)
-
-    assert internal_site.asked == []
-    found = reasons(store, ref)
-    embedded = next(url for url in found if url.startswith("data:"))
-    assert found == {
-        "a.jpg": "stored",
-        "copy-of-a.jpg": "stored",
-        "upright.jpg": "stored",
-        "wrong-type": "stored",
-        "moved.jpg": "stored",
-        "deep.jpg": "stored",
-        "private/b.jpg": "robots",
-        "to-private.jpg": "robots",
-        "html.jpg": "not_a_picture",
-        "empty.jpg": "empty_file",
-        "cut.jpg": "truncated",
-        "large.jpg": "too_many_pixels",
-        "heavy.jpg": "too_many_bytes",
-        "endless.jpg": "too_many_bytes",
-        "bomb.jpg": "too_many_bytes",
-        "slow.jpg": "timeout",
-        "breaks-off.jpg": "connection_lost",
-        "loop.jpg": "too_many_redirects",
-        "to-file.jpg": "unsupported_scheme",
-        "to-data.jpg": "unsupported_scheme",
-        "to-internal.jpg": "private_address",
-        "to-metadata.jpg": "private_address",
-        "to-elsewhere.jpg": "foreign_domain",
-        "teapot.jpg": "http_418",
-        "busy.jpg": "http_503",
-        "wait.jpg": "http_429",
-        "gone.jpg": "http_404",
-        "secret.jpg": "private_address",
-        "x.jpg": "foreign_domain",
-        "file:///etc/hostname.jpg": "unsupported_scheme",
-        embedded: "unsupported_scheme",
-    }
-    table = {row["url"].rpartition("/")[2]: row for row in rows(store, ref) if row["status"] == "stored"}
-    assert table["a.jpg"]["image_id"] == table["copy-of-a.jpg"]["image_id"]
-    assert table["a.jpg"]["format"] == "jpeg"
-    assert (table["a.jpg"]["width"], table["a.jpg"]["height"]) == (64, 48)
-    assert table["a.jpg"]["licence"] == "CC0"
-    assert json.loads(table["a.jpg"]["attributes"]) == {"name": "a.jpg"}
-    upright = table["upright.jpg"]
-    assert upright["orientation"] == 6
-    stored = store.pictures.get(upright["image_id"])
-    assert b"SECRET" not in stored
-    assert upright["bytes"] == len(stored)
-    assert upright["fetched_sha256"] != upright["image_id"]
-    assert "/private/b.jpg" not in site.asked
-    assert "/third" not in site.asked
-    assert [(row["source"], row["url"]) for row in rows(store, ref)] == sorted(
-        (row["source"], row["url"]) for row in rows(store, ref)
-    )
-    facts = store.tables.facts(ref)
-    assert facts["state"] == "crawled"
-    assert facts["counts"]["stored"] == 6
-    assert sum(facts["counts"].values()) == ref.rows
 
 
 def test_a_second_call_asks_nothing_again_and_gives_the_same_table(

@@ -1,11 +1,24 @@
 """The journal: frontier and seen-set, whose last row an address counts."""
 
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from selfai_pipeline.errors import StorageError
-from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, STORED, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import (
+    FAILED,
+    READ,
+    REFUSED,
+    STORED,
+    UNCHANGED,
+    Found,
+    Journal,
+    Links,
+    Outcome,
+)
 
 DAY = "2026-01-01"
 PAGE = Found("http://x.org/", "page")
@@ -53,6 +66,89 @@ def test_a_refusal_that_comes_from_the_limits_is_asked_again_under_other_limits(
     journal.record("site", DAY, Outcome(robots, REFUSED, "old", reason="robots"))
     assert urls(journal, "old") == []
     assert urls(journal, "new") == [PICTURE.url]
+
+
+def test_limits_and_deny_lists_count_for_their_own_refusals_only(journal: Journal) -> None:
+    denied = Found("http://x.org/denied.jpg", "picture")
+    journal.discover("site", DAY, [PICTURE, denied], most=10)
+    journal.record("site", DAY, Outcome(PICTURE, REFUSED, "limits.lists", reason="too_many_bytes"))
+    journal.record("site", DAY, Outcome(denied, REFUSED, "limits.lists", reason="denied_picture"))
+    assert urls(journal, "limits.lists") == []
+    assert urls(journal, "limits.others") == [denied.url]
+    assert urls(journal, "others.lists") == [PICTURE.url]
+
+
+def test_an_unchanged_picture_is_final(journal: Journal) -> None:
+    journal.discover("site", DAY, [PICTURE], most=10)
+    journal.record("site", DAY, Outcome(PICTURE, UNCHANGED, "r", reason="not_modified"))
+    assert urls(journal) == []
+
+
+def test_it_finds_what_an_address_brought_on_another_day(journal: Journal) -> None:
+    links = Links(["http://x.org/a.jpg"], ["http://x.org/more"])
+    page = Outcome(PAGE, READ, "r", etag='"p"', links=links.to_json())
+    old = Outcome(PICTURE, STORED, "r", image_id="0" * 64, etag='"old"')
+    new = Outcome(PICTURE, STORED, "r", image_id="1" * 64, etag='"new"')
+    same = Outcome(PICTURE, UNCHANGED, "r", image_id="1" * 64, unchanged_since="2025-12-02")
+    gone = Outcome(PICTURE, REFUSED, "r", reason="http_404")
+    for day, outcome in {"01": old, "02": new, "03": same, "04": gone}.items():
+        journal.record("site", f"2025-12-{day}", outcome)
+    journal.record("site", "2025-12-01", page)
+    journal.record("other", "2025-12-05", old)
+    asked = [PAGE.url, PICTURE.url, "http://x.org/never.jpg"]
+    earlier = journal.earlier("site", DAY, asked)
+    assert sorted(earlier) == [PAGE.url, PICTURE.url]
+    assert earlier[PICTURE.url].image_id == "1" * 64
+    assert earlier[PICTURE.url].unchanged_since == "2025-12-02", "the day that holds it, not the last one"
+    assert (earlier[PAGE.url].unchanged_since, earlier[PAGE.url].links) == ("2025-12-01", None)
+    read = journal.last("site", "2025-12-01", PAGE.url)
+    assert read is not None
+    assert Links.from_json(read.links or "") == links
+    assert journal.earlier("site", "2025-12-03", [PICTURE.url])[PICTURE.url].etag == '"new"'
+
+
+OLDEST_TABLE = """
+    CREATE TABLE fetches (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, day TEXT NOT NULL,
+        url TEXT NOT NULL, kind TEXT NOT NULL, depth INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT,
+        rules TEXT NOT NULL, fetched_at TEXT NOT NULL, image_id TEXT, format TEXT, bytes BIGINT,
+        width BIGINT, height BIGINT, orientation INTEGER, fetched_sha256 TEXT
+    )
+"""
+
+
+def old_journal(folder: Path) -> str:
+    file = folder / "journal.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute(OLDEST_TABLE)
+        connection.execute(
+            "INSERT INTO fetches (source, day, url, kind, depth, status, rules, fetched_at, image_id) "
+            "VALUES ('site', ?, ?, 'picture', 1, 'stored', 'r', '2026-01-01T00:00:00+00:00', ?)",
+            (DAY, PICTURE.url, "0" * 64),
+        )
+    connection.close()
+    return f"sqlite:///{file}"
+
+
+def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path) -> None:
+    url = old_journal(tmp_path)
+    with Journal(url) as journal:
+        (outcome,) = journal.outcomes("site", DAY)
+        assert (outcome.image_id, outcome.etag) == ("0" * 64, None)
+        journal.record(
+            "site", "2026-01-02", Outcome(PICTURE, UNCHANGED, "r", etag='"1"', unchanged_since=DAY)
+        )
+    with Journal(url) as journal:
+        assert journal.earlier("site", "2026-01-03", [PICTURE.url])[PICTURE.url].etag == '"1"'
+
+
+def test_processes_that_bring_it_up_to_date_at_once_do_not_hinder_each_other(tmp_path: Path) -> None:
+    url = old_journal(tmp_path)
+    opens = "import sys; from selfai_pipeline.sources.journal import Journal; Journal(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", opens, url]) for _ in range(4)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
+    with Journal(url) as journal:
+        assert len(journal.outcomes("site", DAY)) == 1
 
 
 def test_the_same_outcome_again_keeps_its_first_moment(journal: Journal) -> None:

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.sources.address_guard import AddressRules
-from selfai_pipeline.sources.page_links import MOST_ELEMENTS, PageLinks, page_links, srcset_candidates
+from selfai_pipeline.sources.page_links import (
+    MOST_CHARACTERS,
+    MOST_ELEMENTS,
+    PageLinks,
+    page_links,
+    srcset_candidates,
+)
 
 
 def links(html: str) -> PageLinks:
@@ -64,6 +70,16 @@ def test_files_and_embedded_pictures_are_named_to_be_refused() -> None:
 
 def test_an_empty_page_has_no_links() -> None:
     assert links("<html></html>") == PageLinks([], [])
+
+
+def test_meta_tags_are_gathered_wherever_they_stand() -> None:
+    found = links(
+        '<META NAME="Robots" CONTENT="NoIndex"><meta name=robots content="noai, all"><img src="a.jpg">'
+        '<p><meta name="selfai" content="nofollow"><meta name="tdm-reservation" content="1">'
+        '<meta name="googlebot" content="noimageindex"><meta name="description" content="noimageai">'
+    )
+    assert found.directives == {"noindex", "noai", "nofollow", "tdm_reservation"}
+    assert found.pictures == ["http://x.org/day/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +139,13 @@ def test_a_page_is_read_up_to_a_number_of_elements() -> None:
     assert links(f"<img src=first.jpg>{'<br>' * MOST_ELEMENTS}<img src=last.jpg>").pictures == [
         "http://x.org/day/first.jpg"
     ]
+
+
+def test_short_references_to_a_long_base_take_no_more_memory_than_the_page_may() -> None:
+    base = f"http://x.org/{'a' * 2000}/"
+    page = "".join(f"<a href={number}>" for number in range(50_000))
+    found = page_links(page, base_url=base)
+    assert 0 < sum(map(len, found.pages)) <= MOST_CHARACTERS
 
 
 PIECES = [

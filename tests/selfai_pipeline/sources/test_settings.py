@@ -177,6 +177,19 @@ def test_what_is_no_host_name_can_be_neither_denied_nor_allowed(host: str) -> No
         PagesSource(name="a", start_urls=["http://x.org"], allowed_domains=[host])
 
 
+def test_denied_pictures_are_hashes_in_one_form() -> None:
+    assert CrawlSettings(deny_pictures=["AB" * 32]).deny_pictures == ["ab" * 32]
+    for written in ("", "ab" * 31, "xy" * 32, f"{'ab' * 32} ", "http://x.org/a.jpg"):
+        with pytest.raises(ValidationError, match="no SHA-256"):
+            CrawlSettings(deny_pictures=[written])
+
+
+@pytest.mark.parametrize("contact", ["me@example.org\r\nX-Other: 1", "bücher.de", "a\tb"])
+def test_a_contact_has_to_fit_into_a_header(contact: str) -> None:
+    with pytest.raises(ValidationError, match="on one line"):
+        CrawlSettings(contact=contact)
+
+
 def test_the_defaults_of_the_sample_are_fields_that_exist() -> None:
     assert set(CrawlSettings.sample) <= set(CrawlSettings.model_fields)
 

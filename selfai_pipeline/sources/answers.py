@@ -1,0 +1,163 @@
+"""What comes of an answer: a stored picture, a page and what it leads to, or a refusal with its reason."""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+
+from scrapy.http import Headers, Response, TextResponse
+from scrapy.utils.response import get_base_url
+
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
+from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
+from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
+from selfai_pipeline.sources.news import unchanged, with_validators, without_repeat
+from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, header_directives, refusal
+from selfai_pipeline.sources.page_links import page_links
+from selfai_pipeline.sources.picture_files import is_picture
+
+LONGEST_URL = 2048
+"""Bytes; an index of PostgreSQL takes no more than about 2,700."""
+
+TRANSIENT_STATUSES = (408, 425, 429)
+STOPPED = "download_stopped"
+"""Scrapy's flag of an answer whose body was left where it is."""
+
+USER_AND_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#]*@", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An address, what it brought on another day, and what that led to if it was a page."""
+
+    found: Found
+    earlier: Outcome | None = None
+    earlier_links: Links | None = None
+
+
+Came = tuple[Outcome, list[Found]]
+"""An outcome, and the addresses that it led to."""
+
+
+class Answers:
+    """Judges the answers of one crawl; stores pictures, and writes nothing else."""
+
+    def __init__(self, job: CrawlJob, *, pictures: PictureStore, rules: str, addresses: AddressRules) -> None:
+        self.job = job
+        self.pictures = pictures
+        self.rules = rules
+        self.addresses = addresses
+
+    def judge(self, response: Response, asked: Asked) -> Came:
+        """What came of a request that was answered.
+
+        Raises:
+            StorageError: the picture store cannot be written.
+        """
+        status, found = response.status, asked.found
+        if status >= 500 or status in TRANSIENT_STATUSES:
+            return Outcome(found, FAILED, self.rules, reason=f"http_{status}"), []
+        if status == 304 and asked.earlier is not None and was_conditional(response):
+            return self._not_modified(response, asked, asked.earlier)
+        if 300 <= status < 400 and b"Location" in response.headers:
+            # Redirects to http and https were followed before they came here.
+            return self.refused(found, "unsupported_scheme"), []
+        if not 200 <= status < 300:
+            return self.refused(found, f"http_{status}"), []
+        directives = directives_of(response.headers)
+        reserved = refusal(directives)
+        if found.kind == "picture" or STOPPED in response.flags or is_picture(response.body):
+            if reserved is not None:
+                return self.refused(found, reserved), []
+            return self._picture(response, asked), []
+        if isinstance(response, TextResponse):
+            return self._page(response, found, directives)
+        return self.refused(found, "not_a_page"), []
+
+    def refused(self, found: Found, reason: str) -> Outcome:
+        return Outcome(found, REFUSED, self.rules, reason=reason)
+
+    def _not_modified(self, response: Response, asked: Asked, earlier: Outcome) -> Came:
+        found = asked.found
+        directives = directives_of(response.headers)
+        reserved = refusal(directives)
+        if earlier.status != READ:
+            if reserved is not None:
+                return self.refused(found, reserved), []
+            if {earlier.image_id, earlier.fetched_sha256} & set(self.job.settings.deny_pictures):
+                denied = self.refused(found, DENIED_PICTURE)
+                return replace(denied, image_id=earlier.image_id, fetched_sha256=earlier.fetched_sha256), []
+        outcome = unchanged(earlier, found=found, rules=self.rules)
+        outcome = with_validators(outcome, response.headers, answered=response.url)
+        links = asked.earlier_links or Links([], [])
+        return self._led_to(outcome, links, directives)
+
+    def _picture(self, response: Response, asked: Asked) -> Outcome:
+        outcome = take_picture(
+            response.body,
+            found=asked.found,
+            pictures=self.pictures,
+            settings=self.job.settings,
+            rules=self.rules,
+        )
+        if outcome.image_id is None or outcome.status == REFUSED:
+            return outcome
+        outcome = with_validators(outcome, response.headers, answered=response.url)
+        return without_repeat(outcome, asked.earlier)
+
+    def _page(self, response: TextResponse, found: Found, directives: frozenset[str]) -> Came:
+        if len(response.body) > self.job.settings.max_page_bytes:
+            return self.refused(found, "too_many_bytes"), []
+        try:
+            base_url = get_base_url(response)
+        except ValueError:
+            # The page names a malformed base.
+            base_url = response.url
+        page = page_links(response.text, base_url=base_url)
+        directives |= page.directives
+        # A later day that finds the page unchanged does not see what stands in it.
+        pages = [] if NOFOLLOW in directives else [recorded_url(url) for url in page.pages]
+        links = Links([recorded_url(url) for url in page.pictures], pages)
+        outcome = Outcome(found, READ, self.rules, links=links.to_json())
+        outcome = with_validators(outcome, response.headers, answered=response.url)
+        return self._led_to(outcome, links, directives)
+
+    def _led_to(self, outcome: Outcome, links: Links, directives: frozenset[str]) -> Came:
+        """A page with what it leads to, as far as it allows; one that reserves its pictures is refused."""
+        found = outcome.found
+        reserved = refusal(directives)
+        led_to = []
+        if reserved is None:
+            led_to += [Found(url, "picture", found.depth + 1) for url in links.pictures]
+        if NOFOLLOW not in directives and found.depth < self.job.source.depth:
+            led_to += [
+                Found(url, "page", found.depth + 1)
+                for url in links.pages
+                if self.addresses.refusal(url) is None
+            ]
+        return outcome if reserved is None else self.refused(found, reserved), led_to
+
+
+def directives_of(headers: Headers) -> frozenset[str]:
+    """The directives in the headers of an answer that count for this crawler."""
+    said = [[value.decode("latin-1") for value in headers.getlist(name)] for name in (ROBOTS_HEADER, TDM)]
+    return header_directives(*said)
+
+
+def was_conditional(response: Response) -> bool:
+    """Whether the request that was answered asked for news only."""
+    headers = response.request.headers if response.request is not None else {}
+    return "If-None-Match" in headers or "If-Modified-Since" in headers
+
+
+def recorded_url(url: str) -> str:
+    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash.
+
+    Of a user name and a password the bare @ is left, by which the address is refused.
+    """
+    url = USER_AND_PASSWORD.sub(r"\1//@", url)
+    written = url.encode("utf-8", "surrogatepass")
+    if len(written) <= LONGEST_URL and not url.startswith("data:"):
+        return url
+    return f"data:sha256={hashlib.sha256(written).hexdigest()}"

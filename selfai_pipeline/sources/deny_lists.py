@@ -1,0 +1,70 @@
+"""The deny lists over what a journal holds: a change of them is judged again without asking any site."""
+
+from urllib.parse import urlsplit
+
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.sources.address_guard import is_within
+from selfai_pipeline.sources.journal import HELD, REASONS_FROM_DENIALS, REFUSED, Journal, Outcome
+from selfai_pipeline.sources.settings import CrawlSettings
+
+DENIED_HOST = "denied_host"
+DENIED_PICTURE = "denied_picture"
+
+
+def judge_again(
+    source: str, day: str, *, journal: Journal, pictures: PictureStore, settings: CrawlSettings, rules: str
+) -> int:
+    """Refuse pictures that are denied by now, and take back those that no longer are; returns how many.
+
+    A picture that was never stored cannot be taken back: its address is left to be asked again.
+
+    Args:
+        rules: fingerprint of the rules as they are now.
+    """
+    reasons = None if settings.deny_pictures or settings.deny_hosts else REASONS_FROM_DENIALS
+    denied = frozenset(settings.deny_pictures)
+    changed = 0
+    for outcome in journal.outcomes(source, day, reasons=reasons):
+        judged = None
+        if outcome.status in HELD or outcome.reason in REASONS_FROM_DENIALS:
+            reason = denial(outcome, hosts=settings.deny_hosts, pictures=denied)
+            if reason is not None:
+                judged = _refused(outcome, reason, rules)
+            elif outcome.status not in HELD:
+                judged = _taken_back(source, day, outcome, journal=journal, pictures=pictures)
+        if judged is not None and judged != outcome:
+            journal.record(source, day, judged)
+            changed += 1
+    return changed
+
+
+def denial(outcome: Outcome, *, hosts: list[str], pictures: frozenset[str]) -> str | None:
+    """Why the address or the picture of an outcome is denied; None where it is not."""
+    try:
+        host = urlsplit(outcome.found.url).hostname or ""
+    except ValueError:
+        host = ""
+    if is_within(host, hosts):
+        return DENIED_HOST
+    return DENIED_PICTURE if pictures & {outcome.fetched_sha256, outcome.image_id} else None
+
+
+def _refused(outcome: Outcome, reason: str, rules: str) -> Outcome:
+    return Outcome(
+        outcome.found,
+        REFUSED,
+        rules,
+        reason=reason,
+        fetched_at=outcome.fetched_at,
+        image_id=outcome.image_id,
+        fetched_sha256=outcome.fetched_sha256,
+    )
+
+
+def _taken_back(
+    source: str, day: str, outcome: Outcome, *, journal: Journal, pictures: PictureStore
+) -> Outcome | None:
+    before = journal.last(source, day, outcome.found.url, statuses=HELD)
+    if before is None or before.image_id is None or before.image_id not in pictures:
+        return None
+    return before
