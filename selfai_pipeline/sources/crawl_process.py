@@ -6,10 +6,8 @@ it does not outlive the run that started it. To its standard output it writes on
 """
 
 import asyncio
-import hashlib
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -23,6 +21,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Request, Response, TextResponse
 from scrapy.utils.response import get_base_url
 
+from selfai_pipeline.sources.addresses import LONGEST_URL, recorded_url
 from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
 from selfai_pipeline.sources.downloader import scrapy_settings, status_and_reason
 from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Journal, Outcome
@@ -30,9 +29,7 @@ from selfai_pipeline.sources.page_links import page_links
 
 STANDARD_INPUT = 0
 SECONDS_BETWEEN_REPORTS = 2.0
-LONGEST_URL = 2048
 TRANSIENT_STATUSES = (408, 425, 429)
-USER_AND_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#]*@", re.IGNORECASE)
 
 
 class PagesSpider(scrapy.Spider):
@@ -176,17 +173,6 @@ class PagesSpider(scrapy.Spider):
     def ended(self) -> None:
         self.under_way -= 1
         self.something_ended.set()
-
-
-def recorded_url(url: str) -> str:
-    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash.
-
-    Of a user name and a password the bare @ is left, by which the address is refused.
-    """
-    url = USER_AND_PASSWORD.sub(r"\1//@", url)
-    if len(url) <= LONGEST_URL and not url.startswith("data:"):
-        return url
-    return f"data:sha256={hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def report(**values: Any) -> None:
