@@ -150,6 +150,12 @@ class _Bringing:
         if isinstance(self.source, FolderSource):
             self.read(self.source, limits)
         elif isinstance(self.source, UrlListSource):
+            if (
+                self.source.is_live
+                and not self.is_today
+                and not self.journal.knows(self.source.name, self.day)
+            ):
+                return
             self.read_list(self.source, limits)
             self.crawl(self.source, limits)
         else:

@@ -121,7 +121,9 @@ def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason
 )
 def test_a_bad_row_of_json_lines_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     good = b'{"url": "http://x.org/a"}'
-    rows, left_out = read(written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), Columns("url"))
+    rows, left_out = read(
+        written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), Columns("url")
+    )
     assert [row[0] for row in rows] == [1, 4]
     assert left_out == [(2, reason)]
 
@@ -134,7 +136,11 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
     [
         ("list.csv", "", "list.csv: the file is empty. Fill it"),
         ("list.parquet", "", "list.parquet: the file is empty. Fill it"),
-        ("list.csv", "link,date\n", "line 1: there is no column 'url'; it has 'link', 'date'. Name the right"),
+        (
+            "list.csv",
+            "link,date\n",
+            "line 1: there is no column 'url'; it has 'link', 'date'. Name the right",
+        ),
         ("list.csv", "url;date;licence\n", "It is separated by semicolons: save it with commas."),
         ("list.csv", "url,date,licence,url\n", "line 1: two columns are called 'url'. Give each"),
         ("list.csv", f"url,date,licence,{MANY}\n", "line 1: it has 203 columns, where 200 are the most"),
@@ -145,7 +151,11 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
             f'url,date,licence\n{ROW}\n"http://x.org,,\n' + f"{ROW}\n" * 4000,
             "line 3: a quote that opens in this row is not closed within 100000 bytes. Close it",
         ),
-        ("list.jsonl", '\n{"link": "a", "date": "", "licence": ""}\n', "line 2: no row has 'url'; the first has"),
+        (
+            "list.jsonl",
+            '\n{"link": "a", "date": "", "licence": ""}\n',
+            "line 2: no row has 'url'; the first has",
+        ),
         ("list.csv.gz", "url\n", "list.csv.gz: it is no whole gzip file"),
         ("list.jsonl.gz", gzip.compress(b"{}\n" * 9)[:-9], "list.jsonl.gz: it is no whole gzip file"),
         ("list.parquet", "PAR1 and no more", "list.parquet: it is no Parquet file that can be read"),
@@ -193,7 +203,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(
     table=st.lists(
-        st.tuples(TEXT.filter(lambda url: url.strip("\r\n")), st.sampled_from(["", "2026-01-01"]), TEXT, TEXT),
+        st.tuples(
+            TEXT.filter(lambda url: url.strip("\r\n")), st.sampled_from(["", "2026-01-01"]), TEXT, TEXT
+        ),
         min_size=1,
         max_size=8,
     )
