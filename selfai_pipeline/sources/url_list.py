@@ -117,9 +117,7 @@ def read_list(
     result = ListOfDay()
     dated: set[str] = set()
     room = most - len(known)
-    for url, date, row in _good_rows(source, home, result.left_out):
-        if date not in (None, day):
-            continue
+    for url, date, row in _rows_of(source, day, home=home, left_out=result.left_out):
         if url not in known:
             if date is None:
                 if not is_today or url in result.pictures:
@@ -145,10 +143,10 @@ def read_list(
     return result
 
 
-def _good_rows(
-    source: UrlListSource, home: Home, left_out: LeftOut
+def _rows_of(
+    source: UrlListSource, day: str, *, home: Home, left_out: LeftOut
 ) -> Iterator[tuple[str, str | None, RawRow]]:
-    """(address as the journal keeps it, day or None, row) of each row that can be used.
+    """(address as the journal keeps it, day or None, row) of each row of a day and of each without one.
 
     Raises:
         InputError: the list cannot be used; or it has rows, and none of them can.
@@ -161,16 +159,15 @@ def _good_rows(
         name = str(path)
     good = 0
     for row in read_rows(path, columns, name=name, report=left_out.add):
-        url = _address(row.url)
-        if url is None:
-            left_out.add(row.line, "no_address" if not isinstance(row.url, str) else _problem_of(row.url))
-            continue
-        day = _day_of(row.date)
-        if day == "":
-            left_out.add(row.line, "bad_date")
+        # Most rows are of other days: what follows costs as little as it can for them.
+        problem = _problem_of(row.url)
+        date = day_of(row.date)
+        if problem or date == "":
+            left_out.add(row.line, problem or "bad_date")
             continue
         good += 1
-        yield url, day, row
+        if date is None or date == day:
+            yield _address(row.url), date, row
     if not good and left_out.counts:
         reason = max(left_out.counts, key=lambda one: left_out.counts[one])
         raise InputError(
@@ -180,40 +177,33 @@ def _good_rows(
         )
 
 
-def _address(cell: Any) -> str | None:
-    """The address in a cell as the journal keeps it, without its fragment; None where there is none.
-
-    One that is malformed comes back as it stands, to be refused by name.
-    """
-    if not isinstance(cell, str):
-        return None
-    # Browsers drop tabs and line ends anywhere inside an address.
-    cleaned = re.sub(r"[\t\r\n]", "", cell.strip())
-    if not cleaned or not _is_text(cleaned):
-        return None
-    with contextlib.suppress(ValueError):
-        cleaned = urldefrag(cleaned).url
-    return recorded_url(cleaned) or None
+def _problem_of(cell: Any) -> str:
+    """Why a cell holds no address that can be kept, not even to be refused by name; empty where it does."""
+    if not isinstance(cell, str) or not cell.strip():
+        return "no_address"
+    if cell.isprintable() or _is_text(cell):
+        return ""
+    return "null_character" if "\0" in cell else "not_utf8"
 
 
 def _is_text(text: str) -> bool:
     """Whether a text can be stored: PostgreSQL keeps no null characters, nothing keeps half a character."""
-    if "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _problem_of(cell: str) -> str:
-    if "\0" in cell:
-        return "null_character"
-    return "no_address" if _is_text(cell) else "not_utf8"
+def _address(cell: str) -> str:
+    """The address in a cell as the journal keeps it, without its fragment.
+
+    One that is malformed comes back as it stands, to be refused by name.
+    """
+    # Browsers drop tabs and line ends anywhere inside an address.
+    cleaned = re.sub(r"[\t\r\n]", "", cell.strip())
+    with contextlib.suppress(ValueError):
+        cleaned = urldefrag(cleaned).url or cleaned
+    return recorded_url(cleaned)
 
 
-def _day_of(cell: Any) -> str | None:
+def day_of(cell: Any) -> str | None:
     """The day that a cell of dates means; None where it is empty, an empty text where it means none."""
     if isinstance(cell, str):
         return _day_of_text(cell)
@@ -234,7 +224,7 @@ def _day_of_text(text: str) -> str | None:
     if not is_day(text[:10]) or text[10:11] not in ("T", " "):
         return ""
     try:
-        return _day_of(datetime.datetime.fromisoformat(text))
+        return day_of(datetime.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return ""
 

@@ -17,7 +17,7 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.sources.crawl import CrawlDoings, crawl_day
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.settings import CrawlSettings, PagesSource, UrlListSource
-from selfai_pipeline.sources.url_list import attributes_of, read_list
+from selfai_pipeline.sources.url_list import attributes_of, day_of, read_list
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record, TableRef
 
@@ -187,6 +187,51 @@ def test_bad_rows_are_left_out_counted_and_listed_with_their_lines(
     assert not (store.home.imports / "listed" / "left_out_of_list.csv").exists()
 
 
+def test_addresses_that_cannot_be_kept_are_left_out(site: Any, store: Store, settings: CrawlSettings) -> None:
+    lines = [f"{site.url}/a.jpg", "", "  ", None, 5, ["a"], "http://x.org/\0.jpg", "http://x.org/\ud800.jpg"]
+    text = "\n".join(json.dumps({"url": url, "date": DAY}) for url in lines)
+    (store.home.root / "list.jsonl").write_text(text)
+    here = [f"127.0.0.1:{site.port}"]
+    source = UrlListSource(name="l", path="list.jsonl", date_column="date", allowed_addresses=here)
+    doings = CrawlDoings()
+    assert reasons(store, crawl(source, DAY, store, settings, doings)) == {"a.jpg": "http_404"}
+    assert {reason: one["rows"] for reason, one in doings.left_out["l"].items()} == {
+        "no_address": 5,
+        "not_utf8": 1,
+        "null_character": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("date", "day"),
+    [
+        ("2026-01-01", "2026-01-01"),
+        (" 2026-01-01 ", "2026-01-01"),
+        ("2026-01-01 23:00:00", "2026-01-01"),
+        ("2026-01-01T23:00:00-05:00", "2026-01-02"),
+        ("2026-01-02T01:00:00+05:00", "2026-01-01"),
+        ("2026-01-01T00:00:00Z", "2026-01-01"),
+        (datetime.date(2026, 1, 1), "2026-01-01"),
+        (datetime.datetime(2026, 1, 1, 23), "2026-01-01"),
+        (
+            datetime.datetime(2026, 1, 1, 23, tzinfo=datetime.timezone(datetime.timedelta(hours=-5))),
+            "2026-01-02",
+        ),
+        ("", None),
+        (None, None),
+        *[
+            (bad, "")
+            for bad in ("20260101", "2026-1-1", "2026-02-30", "2026-01-01x", "2026-01-01T25:00", "today")
+        ],
+        ("0001-01-01T00:00:00+05:00", ""),
+        (20260101, ""),
+        (True, ""),
+    ],
+)
+def test_the_day_of_a_date(date: Any, day: str | None) -> None:
+    assert day_of(date) == day
+
+
 def test_an_address_may_have_several_days_and_counts_once_a_day(
     jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, listed: Any
 ) -> None:
@@ -236,7 +281,7 @@ def test_a_list_that_cannot_be_used_does_not_hold_up_the_others(
     site.index("/a.jpg")
     wrong = listed(f"/a.jpg,{DAY}", header="link,date")
     useless = wrong.model_copy(update={"name": "useless", "path": "useless.jsonl"})
-    (store.home.root / "useless.jsonl").write_text('{"url": 5}\n{"url": null}\n')
+    (store.home.root / "useless.jsonl").write_text('{"url": 5, "date": null}\n{"url": null}\n')
     ref = crawl_day(DAY, sources=[wrong, useless, site.source()], store=store, settings=settings)
     assert reasons(store, ref)["a.jpg"] == "stored"
     unavailable = store.tables.facts(ref)["unavailable"]
