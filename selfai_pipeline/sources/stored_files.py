@@ -1,5 +1,6 @@
 """Files in an object store that a source names: which there are, in which state, and their bytes."""
 
+import errno
 import hashlib
 import json
 import uuid
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selfai_pipeline.errors import InputError, PassingTrouble, SelfaiError
+from selfai_pipeline.errors import InputError, PassingTrouble, SelfaiError, StorageError
 from selfai_pipeline.home import Home
 from selfai_pipeline.storage import Storage
 
@@ -76,6 +77,7 @@ def local_copy(url: str, home: Home) -> Path:
     Raises:
         InputError: there is no such file, or as `files_under`.
         SourceUnreachable: the store does not answer.
+        StorageError: the disk is full. Nothing half-written stays.
     """
     folder = home.cache / "stored_files" / hashlib.sha256(url.encode()).hexdigest()[:16]
     state = file_state(url)
@@ -111,6 +113,10 @@ def asking(url: str) -> Iterator[Storage]:
             f"it may not be read ({error})", where=url, mend="Mend the permissions or the credentials."
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{url}: there is no space left for a copy of it. Free some space, then run again."
+            ) from error
         # Every file system of fsspec raises errors of its own; not all of them are OSErrors.
         raise SourceUnreachable(
             f"it cannot be reached ({type(error).__name__}: {error})",

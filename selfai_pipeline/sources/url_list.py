@@ -267,7 +267,8 @@ def attributes_of(name: str, further: Mapping[str, Any]) -> str:
     infinite number) is kept as text; what is empty is left out, and everything where it is longer together
     than a line may be.
     """
-    values = {key: value for key, value in further.items() if value is not None and value != ""}
+    # Where a table had no value, pandas writes NaN, the one value that differs from itself.
+    values = {key: value for key, value in further.items() if value not in (None, "") and value == value}
     if "name" in values:
         values = {"name_in_list": values.pop("name"), **values}
     try:

@@ -1,6 +1,7 @@
 """Lists in every format: the same rows come out, and bad ones are left out with their line and reason."""
 
 import csv
+import datetime
 import gzip
 import io
 import json
@@ -75,10 +76,18 @@ def test_json_lines_keep_what_json_has(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_its_types_and_leaves_bytes_out(tmp_path: Path) -> None:
-    table = pa.table({"url": ["http://x.org/a", None], "n": [1, 2], "thumbnail": [b"a", b"b"]})
+    far = pa.array([10**15, 0], pa.timestamp("ms"))
+    pictures = [{"bytes": b"a", "path": "p"}, None]
+    table = pa.table(
+        {"url": ["http://x.org/a", None], "n": [1, 2], "raw": [b"a", b"b"], "picture": pictures, "far": far}
+    )
     pq.write_table(table, tmp_path / "list.parquet")
     rows, left_out = read(tmp_path / "list.parquet", Columns("url"))
-    assert rows == [(1, "http://x.org/a", None, None, {"n": 1}), (2, None, None, None, {"n": 2})]
+    epoch = datetime.datetime(1970, 1, 1)
+    assert rows == [
+        (1, "http://x.org/a", None, None, {"n": 1}),
+        (2, None, None, None, {"n": 2, "far": epoch}),
+    ]
     assert left_out == []
 
 

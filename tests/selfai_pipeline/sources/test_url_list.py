@@ -2,10 +2,12 @@
 
 import csv
 import datetime
+import errno
 import gzip
 import json
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.sources.crawl import CrawlDoings, crawl_day
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.settings import CrawlSettings, PagesSource, UrlListSource
@@ -385,6 +387,22 @@ def test_a_list_may_lie_in_an_object_store(
     assert "there is no such file" in store.tables.facts(gone)["unavailable"]["stored"]
 
 
+def test_a_full_disk_leaves_nothing_of_a_copy(
+    store: Store, settings: CrawlSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, source: str, target: str, **_: Any) -> None:
+        Path(target).write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/full/list.csv", b"url\n")
+    monkeypatch.setattr(type(memory), "get_file", full)
+    with pytest.raises(StorageError, match="no space left for a copy"):
+        crawl(UrlListSource(name="l", path="memory://full/list.csv", date_column="d"), DAY, store, settings)
+    assert [path for path in store.home.cache.rglob("*") if path.is_file()] == []
+    memory.rm("/full", recursive=True)
+
+
 def test_the_lists_own_name_does_not_hide_that_of_the_picture() -> None:
     assert json.loads(attributes_of("a.jpg", {"name": "Ann"})) == {"name": "a.jpg", "name_in_list": "Ann"}
 
@@ -394,6 +412,7 @@ def test_what_json_has_no_form_for_is_kept_as_text() -> None:
         "at": datetime.date(2026, 1, 1),
         "x": float("inf"),
         "half": "\ud800",
+        "missing": float("nan"),
         "none": None,
         "empty": "",
     }
