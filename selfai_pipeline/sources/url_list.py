@@ -210,7 +210,10 @@ def day_of(cell: Any) -> str | None:
     if cell is None:
         return None
     if isinstance(cell, datetime.datetime):
-        return (cell.astimezone(datetime.UTC) if cell.tzinfo else cell).date().isoformat()
+        try:
+            return (cell.astimezone(datetime.UTC) if cell.tzinfo else cell).date().isoformat()
+        except OverflowError:
+            return ""
     return cell.isoformat() if isinstance(cell, datetime.date) else ""
 
 
@@ -225,7 +228,7 @@ def _day_of_text(text: str) -> str | None:
         return ""
     try:
         return day_of(datetime.datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
+    except ValueError:
         return ""
 
 
