@@ -137,6 +137,18 @@ def preview_link(relative: str) -> dg.UrlMetadataValue:
     return dg.MetadataValue.url(f"{FILES_URL}/{relative}")
 
 
+def as_metadata(figures: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
+    """Figures by name as metadata: numbers as such, mappings as JSON."""
+    return {
+        name: dg.MetadataValue.json(value)
+        if isinstance(value, Mapping)
+        else dg.MetadataValue.int(value)
+        if isinstance(value, int)
+        else dg.MetadataValue.float(number(name, value))
+        for name, value in figures.items()
+    }
+
+
 def picture(png: bytes) -> dg.MarkdownMetadataValue:
     """A plot (never a picture of a face) shown inside the metadata."""
     import base64

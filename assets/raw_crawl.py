@@ -4,7 +4,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import BY_RANGE, OWNERS, check_specs, crawl_days, judged_by_day, materialized, verdict
+from assets.common import (
+    BY_RANGE,
+    OWNERS,
+    as_metadata,
+    check_specs,
+    crawl_days,
+    judged_by_day,
+    materialized,
+    preview_link,
+    verdict,
+)
 from assets.policies import crawl_retries, may_retry
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
@@ -33,23 +43,28 @@ def raw_crawl(
     A past day is never crawled again: the table is made from the journal and the picture store, and only
     addresses without a final outcome are asked. So a second materialization gives the same table.
     """
-    from selfai_pipeline.sources.crawl import crawl_day
+    from selfai_pipeline.pictures.contact_sheet import write_crawl_thumbnails
+    from selfai_pipeline.sources.crawl import CrawlDoings, crawl_day
+    from selfai_pipeline.sources.crawl_figures import crawl_figures
 
     sources = load_sources(store.home.sources_file)
     # Taken before anything is read: what changes meanwhile makes the day out of date, and is not missed.
     external = {
         day: crawl_fingerprints(day, sources=sources, home=store.home) for day in context.partition_keys
     }
-    with crawl_retries(context):
-        refs = {
-            day: crawl_day(day, sources=sources, store=store, settings=config, insists=may_retry(context))
-            for day in context.partition_keys
-        }
-    facts = {
-        day: {"counts": dg.MetadataValue.json(store.tables.facts(ref).get("counts", {}))}
-        for day, ref in refs.items()
-    }
-    return materialized(context, refs, inputs=[], settings=config, external=external, metadata=facts)
+    refs, metadata = {}, {}
+    for day in context.partition_keys:
+        doings = CrawlDoings()
+        with crawl_retries(context):
+            refs[day] = crawl_day(
+                day, sources=sources, store=store, settings=config, doings=doings, insists=may_retry(context)
+            )
+        preview = f"previews/raw_crawl/{day}.jpg"
+        _, unshown = write_crawl_thumbnails(refs[day], store=store, path=store.home.root / preview)
+        figures = crawl_figures(refs[day], store=store, doings=doings)
+        left_out = {"thumbnails_left_out": unshown} if unshown else {}
+        metadata[day] = {**as_metadata({**figures, **left_out}), "thumbnails": preview_link(preview)}
+    return materialized(context, refs, inputs=[], settings=config, external=external, metadata=metadata)
 
 
 @dg.multi_asset_check(

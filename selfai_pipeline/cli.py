@@ -121,7 +121,7 @@ def run(days: tuple[str, ...]) -> None:
     Home.from_environment().require_free_space()
     home = prepared_home()
     sources = load_sources(home.sources_file)
-    of_folders = {source.day for source in sources if isinstance(source, FolderSource)}
+    of_folders = {source.day for source in sources if isinstance(source, FolderSource) and source.day}
     wanted = sorted(set(days) | of_folders)
     if not wanted:
         raise InputError(

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selfai_pipeline.pictures.decoding import decode_rgb
+from selfai_pipeline.errors import AlteredVersion, MissingVersion
+from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.measures import Pixels, shrink
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
@@ -16,6 +17,8 @@ _BACKGROUND = 245
 _TEXT_HEIGHT = 16
 _GAP = 6
 _FORMATS = (".jpg", ".png")
+_MOST_PIXELS = 24_000_000
+"""Of a crawled picture on a sheet, as many as cameras make; nothing has been pruned there yet."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,27 @@ def write_thumbnails(pruned: TableRef, *, store: Store, path: Path, most: int = 
         tiles.append(Tile(pixels, row["reason"] or "kept"))
     write_sheet(compose(tiles, side=112), path)
     return len(tiles)
+
+
+def write_crawl_thumbnails(crawl: TableRef, *, store: Store, path: Path, most: int = 60) -> tuple[int, int]:
+    """Write a sheet of pictures that a day's crawl stored, taken evenly from its rows, each with its source.
+
+    A picture that cannot be decoded, is lost or has more than 24 megapixels is left out.
+
+    Returns:
+        The number of pictures shown, and of those left out.
+    """
+    columns = ["image_id", "status", "orientation", "source"]
+    rows = [row for row in store.tables.read(crawl, columns).to_pylist() if row["status"] == "stored"]
+    chosen = [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else rows
+    tiles = []
+    for row in chosen:
+        try:
+            content = store.pictures.get(row["image_id"])
+            pixels = decode_rgb(content, orientation=row["orientation"] or 1, max_pixels=_MOST_PIXELS)
+        except (PictureError, MissingVersion, AlteredVersion):
+            continue
+        # Shrunk at once: sixty pictures in full size would need gigabytes.
+        tiles.append(Tile(shrink(pixels, side=112), row["source"]))
+    write_sheet(compose(tiles, side=112), path)
+    return len(tiles), len(chosen) - len(tiles)

@@ -6,11 +6,10 @@ redirect nor a name that changes its address in between gets around it.
 
 import ipaddress
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from selfai_pipeline.sources.settings import bare_host, host_and_port
+from selfai_pipeline.sources.addresses import bare_host, host_and_port, is_within
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -77,18 +76,12 @@ def literal_address(host: str) -> Address | None:
         return None
 
 
-def is_within(host: str, domains: Iterable[str]) -> bool:
-    """Whether `host` is one of `domains`, as `bare_host` writes them, or a subdomain of one."""
-    bare = bare_host(host)
-    return any(bare == domain or bare.endswith(f".{domain}") for domain in domains)
-
-
 @dataclass(frozen=True)
 class AddressRules:
     """Which addresses a crawl may ask; hosts are written as `bare_host` does.
 
     Args:
-        domains: hosts that may be asked, with their subdomains.
+        domains: hosts that may be asked, with their subdomains; empty: any.
         denied_hosts: hosts that may not, with their subdomains.
         allowed: pairs of host (or literal address) and port that may be reached though they are not public.
     """
@@ -139,6 +132,6 @@ class AddressRules:
             return "private_address"
         if is_within(host, self.denied_hosts):
             return "denied_host"
-        if not any_domain and not is_within(host, self.domains):
+        if not any_domain and self.domains and not is_within(host, self.domains):
             return "foreign_domain"
         return "password_in_address" if "@" in parts.netloc else None

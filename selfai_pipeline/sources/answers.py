@@ -1,7 +1,5 @@
 """What comes of an answer: a stored picture, a page and what it leads to, or a refusal with its reason."""
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
 
 from scrapy.http import Headers, Response, TextResponse
@@ -9,6 +7,7 @@ from scrapy.utils.response import get_base_url
 
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.addresses import recorded_url
 from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
 from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
@@ -17,14 +16,9 @@ from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, heade
 from selfai_pipeline.sources.page_links import page_links
 from selfai_pipeline.sources.picture_files import is_picture
 
-LONGEST_URL = 2048
-"""Bytes; an index of PostgreSQL takes no more than about 2,700."""
-
 TRANSIENT_STATUSES = (408, 425, 429)
 STOPPED = "download_stopped"
 """Scrapy's flag of an answer whose body was left where it is."""
-
-USER_AND_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#]*@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -149,15 +143,3 @@ def was_conditional(response: Response) -> bool:
     """Whether the request that was answered asked for news only."""
     headers = response.request.headers if response.request is not None else {}
     return "If-None-Match" in headers or "If-Modified-Since" in headers
-
-
-def recorded_url(url: str) -> str:
-    """The address as the journal keeps it: one too long to ask (an embedded picture, say) by its hash.
-
-    Of a user name and a password the bare @ is left, by which the address is refused.
-    """
-    url = USER_AND_PASSWORD.sub(r"\1//@", url)
-    written = url.encode("utf-8", "surrogatepass")
-    if len(written) <= LONGEST_URL and not url.startswith("data:"):
-        return url
-    return f"data:sha256={hashlib.sha256(written).hexdigest()}"

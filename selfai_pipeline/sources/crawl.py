@@ -1,55 +1,69 @@
 """One day of every source: ask what is still to be asked, then build the table from the journal."""
 
-import contextlib
-import datetime
-import json
 import logging
-import os
-import subprocess
-import sys
-import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
-from selfai_pipeline.errors import InputError, PassingTrouble, SelfaiError, StorageError
-from selfai_pipeline.sources.crawl_job import CrawlJob, rules_fingerprint
+from pydantic import ValidationError
+
+from selfai_pipeline.errors import InputError, PassingTrouble
+from selfai_pipeline.sources.crawl_job import CrawledSource, CrawlJob, rules_fingerprint
+from selfai_pipeline.sources.crawl_rows import rows_of
+from selfai_pipeline.sources.crawl_run import CrawlInterrupted, CrawlKilled, in_words, run_crawl
 from selfai_pipeline.sources.deny_lists import judge_again
-from selfai_pipeline.sources.folder import is_from, read_folder
-from selfai_pipeline.sources.journal import FAILED, HELD, READ, UNCHANGED, Found, Journal, Outcome
+from selfai_pipeline.sources.folder import read_folder
+from selfai_pipeline.sources.journal import FAILED, LISTING, READ, STORED, Found, Journal, Outcome
 from selfai_pipeline.sources.settings import (
     SAMPLE_GALLERY,
     CrawlSettings,
     FolderSource,
     PagesSource,
     Source,
+    UrlListSource,
     is_day,
     is_loopback_host,
 )
+from selfai_pipeline.sources.source_kinds import today
+from selfai_pipeline.sources.stored_files import SourceUnreachable
+from selfai_pipeline.sources.url_list import ListOfDay, read_list
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
+__all__ = ["CrawlDoings", "CrawlInterrupted", "CrawlKilled", "SourceUnreachable", "crawl_day"]
+
 logger = logging.getLogger("selfai.sources")
 
-NOT_CRAWLED = "not_crawled"
+DISCOVERED_AT_ONCE = 20_000
 
 
-class CrawlInterrupted(SelfaiError):
-    """The process that crawls ended before its work was done; what it stored is kept."""
+@dataclass
+class CrawlDoings:
+    """What one call of `crawl_day` did, beside the table, which is the same however often it is made.
 
+    Args:
+        stored: pictures that were taken into the store.
+        seconds: spent on asking and reading.
+        left_out: by source and reason the rows of its list that fall on no day: `rows`, and `first_line`.
+    """
 
-class CrawlKilled(CrawlInterrupted, PassingTrouble):
-    """A signal ended the process that crawls (the system was out of memory, say)."""
-
-
-class SourceUnreachable(InputError, PassingTrouble):
-    """Not one address of a source answered."""
+    stored: int = 0
+    seconds: float = 0.0
+    left_out: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
 
 def crawl_day(
-    day: str, *, sources: list[Source], store: Store, settings: CrawlSettings, insists: bool = False
+    day: str,
+    *,
+    sources: list[Source],
+    store: Store,
+    settings: CrawlSettings,
+    doings: CrawlDoings | None = None,
+    insists: bool = False,
 ) -> TableRef:
     """Crawl every source for one day and write its table of `raw_crawl`.
 
@@ -58,12 +72,14 @@ def crawl_day(
     the pictures of today only: asked for another day for which the journal has nothing, it gives one row
     `not_crawled`.
 
-    A source that cannot be crawled (unreachable, its folder or the contact missing) does not hold up the
-    others. Facts: `counts` by outcome, `unavailable` with such sources and what is wrong with each, where
-    there are any, `state` crawled or empty.
+    A source that cannot be crawled (unreachable, its folder or list or the contact missing, its limits
+    contradict those of the crawl) does not hold up the others. Facts: `counts` by outcome, `unavailable` with
+    such sources and what is wrong with each, where there are any, `left_out` by source and reason with the
+    rows of lists that have this day and are not taken, where there are any, `state` crawled or empty.
 
     Args:
         day: the partition, YYYY-MM-DD.
+        doings: takes what this call did.
         insists: raise a source's passing trouble even where others gave rows, because the caller tries again.
 
     Raises:
@@ -74,16 +90,34 @@ def crawl_day(
     """
     if not is_day(day):
         raise InputError(f"{day!r} is not a day", where="partition", mend="Write it as YYYY-MM-DD.")
+    doings = CrawlDoings() if doings is None else doings
     troubles: dict[str, InputError] = {}
+    left_over: dict[str, dict[str, int]] = {}
     rows: list[dict[str, Any]] = []
+    is_today = day == today()
     with Journal(store.home.journal_url) as journal:
         for source in sorted(sources, key=lambda one: one.name):
+            bringing = _Bringing(source, day, is_today, store, journal)
+            started = time.monotonic()
             try:
-                _bring_in(source, day, store=store, journal=journal, settings=settings)
+                bringing.bring_in(settings)
             except InputError as trouble:
                 troubles[source.name] = trouble
                 logger.error("%s", trouble)
-            rows += _rows(source, day, store=store, journal=journal)
+            doings.seconds += time.monotonic() - started
+            doings.stored += bringing.stored
+            listed = bringing.listed
+            if listed.left_out.counts:
+                first = listed.left_out.first
+                doings.left_out[source.name] = {
+                    reason: {"rows": count, "first_line": first[reason]}
+                    for reason, count in sorted(listed.left_out.counts.items())
+                }
+            if listed.left_over:
+                left_over[source.name] = dict(sorted(listed.left_over.items()))
+            rows += rows_of(
+                source, day, is_today=is_today, store=store, journal=journal, listed=listed.pictures
+            )
     if troubles and all(row["source"] in troubles and row["status"] == FAILED for row in rows):
         raise next(iter(troubles.values()))
     passing = [trouble for trouble in troubles.values() if isinstance(trouble, PassingTrouble)]
@@ -96,151 +130,163 @@ def crawl_day(
         facts = {"state": "crawled", "counts": dict(sorted(counts.items()))}
     if troubles:
         facts["unavailable"] = {name: str(trouble) for name, trouble in troubles.items()}
-    logger.info("crawled %s: %s", day, _in_words(counts))
+    if left_over:
+        facts["left_out"] = left_over
+    logger.info("crawled %s: %s", day, in_words(counts))
     return store.tables.write(rows, asset="raw_crawl", partition=day, facts=facts)
 
 
-def _bring_in(source: Source, day: str, *, store: Store, journal: Journal, settings: CrawlSettings) -> None:
-    rules = rules_fingerprint(source, settings)
-    judge_again(source.name, day, journal=journal, pictures=store.pictures, settings=settings, rules=rules)
-    if isinstance(source, FolderSource):
-        if source.day == day:
-            changed = read_folder(source, store=store, journal=journal, settings=settings)
-            logger.info("read %s for %s: %d files new or changed", source.name, day, changed)
-        return
-    if not source.is_live or day == _today():
-        start = [Found(url, "page") for url in source.start_urls_of(day)]
-        journal.discover(source.name, day, start, most=settings.max_addresses)
-    if not journal.pending(source.name, day, rules=rules, limit=1):
-        return
-    _require_contact(source, settings)
-    job = CrawlJob(
-        day=day, source=source, settings=settings, home=str(store.home.root), files_url=store.files.url
-    )
-    _run(job)
-    if not journal.was_reached(source.name, day):
-        raise _unreachable(source, day, journal.outcomes(source.name, day))
+@dataclass
+class _Bringing:
+    """One source on one day: brings in what is still to be asked.
+
+    `stored` and `listed` tell what came of it.
+    """
+
+    source: Source
+    day: str
+    is_today: bool
+    store: Store
+    journal: Journal
+    stored: int = 0
+    listed: ListOfDay = field(default_factory=ListOfDay)
+
+    def bring_in(self, settings: CrawlSettings) -> None:
+        limits = _limits(self.source, settings)
+        judge_again(
+            self.source.name,
+            self.day,
+            journal=self.journal,
+            pictures=self.store.pictures,
+            settings=limits,
+            rules=rules_fingerprint(self.source, limits),
+        )
+        if isinstance(self.source, FolderSource):
+            self.read(self.source, limits)
+        elif isinstance(self.source, UrlListSource):
+            if (
+                self.source.is_live
+                and not self.is_today
+                and not self.journal.knows(self.source.name, self.day)
+            ):
+                return
+            self.read_list(self.source, limits)
+            self.crawl(self.source, limits)
+        else:
+            if not self.source.is_live or self.is_today:
+                self.discover([Found(url, "page") for url in self.source.start_urls_of(self.day)], limits)
+            self.crawl(self.source, limits)
+
+    def read(self, source: FolderSource, limits: CrawlSettings) -> None:
+        if source.day and source.day != self.day:
+            return
+        changed = read_folder(
+            source,
+            self.day,
+            is_today=self.is_today,
+            store=self.store,
+            journal=self.journal,
+            settings=limits,
+        )
+        self.stored += changed[STORED]
+        logger.info("read %s for %s: %d files new or changed", source.name, self.day, changed.total())
+
+    def read_list(self, source: UrlListSource, limits: CrawlSettings) -> None:
+        self.listed = read_list(
+            source,
+            self.day,
+            is_today=self.is_today,
+            home=self.store.home,
+            journal=self.journal,
+            most=limits.max_addresses,
+        )
+        addresses = iter(self.listed.pictures)
+        while part := [Found(url, "picture") for url in islice(addresses, DISCOVERED_AT_ONCE)]:
+            self.discover(part, limits)
+        if source.is_live and self.is_today:
+            # Else a later look at this day could not tell an empty day from one that nobody looked at.
+            mark = Outcome(Found(source.path, LISTING), READ, "")
+            self.journal.record(source.name, self.day, mark)
+        left_out = self.listed.left_out.counts
+        if left_out:
+            logger.warning(
+                "%s: %s rows of the list are left out; imports/%s/left_out_of_list.csv lists them",
+                source.name,
+                in_words(Counter(left_out)),
+                source.name,
+            )
+
+    def discover(self, addresses: list[Found], limits: CrawlSettings) -> None:
+        self.journal.discover(self.source.name, self.day, addresses, most=limits.max_addresses)
+
+    def crawl(self, source: CrawledSource, limits: CrawlSettings) -> None:
+        """Ask for what has no final outcome."""
+        rules = rules_fingerprint(source, limits)
+        if not self.journal.pending(source.name, self.day, rules=rules, limit=1):
+            return
+        if not limits.contact and not all(map(is_loopback_host, self.hosts(source, rules))):
+            raise InputError(
+                "no contact is set, and a site has to be able to reach whoever crawls it",
+                where=f"source {source.name}",
+                mend="Set SELFAI_CONTACT to an e-mail address or a URL; for one run, `contact` in the Launchpad.",
+            )
+        job = CrawlJob(
+            day=self.day,
+            source=source,
+            settings=limits,
+            home=str(self.store.home.root),
+            files_url=self.store.files.url,
+        )
+        self.stored += run_crawl(job)[STORED]
+        if not self.journal.was_reached(source.name, self.day):
+            raise _unreachable(source, self.day, self.journal.outcomes(source.name, self.day))
+
+    def hosts(self, source: CrawledSource, rules: str) -> Iterator[str]:
+        """The hosts that will be asked: those that a source of pages declares, those that a list names."""
+        if isinstance(source, PagesSource):
+            yield from source.hosts
+            return
+        after = 0
+        while waiting := self.journal.pending(source.name, self.day, rules=rules, after=after, limit=10_000):
+            after = waiting[-1].row
+            yield from filter(None, (_host_of(one.found.url) for one in waiting))
 
 
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+def _host_of(url: str) -> str:
+    """The host of a web address; empty for what is none, which is refused before anybody is asked."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
 
 
-def _require_contact(source: PagesSource, settings: CrawlSettings) -> None:
-    hosts = [*source.domains, *(urlsplit(url).hostname or "" for url in source.start_urls_of("2026-01-01"))]
-    if settings.contact or all(is_loopback_host(host) for host in hosts):
-        return
-    raise InputError(
-        "no contact is set, and a site has to be able to reach whoever crawls it",
-        where=f"source {source.name}",
-        mend="Set SELFAI_CONTACT to an e-mail address or a URL, or `contact` in the Launchpad for one run.",
-    )
+def _limits(source: Source, settings: CrawlSettings) -> CrawlSettings:
+    """The limits that hold for a source.
+
+    Raises:
+        InputError: those in sources.yaml and those of the run contradict each other.
+    """
+    try:
+        limits = source.limits.over(settings)
+        if not isinstance(source, FolderSource):
+            source.refuse_contradictions(limits)
+    except ValueError as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(
+            f"its limits and those of the crawl contradict each other: {what.removeprefix('Value error, ')}",
+            where=f"source {source.name}",
+            mend="Mend its entry in sources.yaml, or the settings of the crawl.",
+        ) from None
+    return limits
 
 
-def _unreachable(source: PagesSource, day: str, outcomes: list[Outcome]) -> InputError:
-    reasons = ", ".join(sorted({outcome.reason or outcome.status for outcome in outcomes}))
-    hosts = [urlsplit(url).hostname or "" for url in source.start_urls_of(day)]
-    if source.name == SAMPLE_GALLERY and all(is_loopback_host(host) for host in hosts):
+def _unreachable(source: CrawledSource, day: str, outcomes: list[Outcome]) -> InputError:
+    reasons = ", ".join(sorted({one.reason or one.status for one in outcomes if one.found.kind != LISTING}))
+    is_gallery = isinstance(source, PagesSource) and source.name == SAMPLE_GALLERY
+    if is_gallery and all(map(is_loopback_host, source.hosts)):
         kind, mend = InputError, "Start it with `selfai gallery` and run again."
     else:
         kind = SourceUnreachable
         mend = "Check that the site is up and its address in sources.yaml is right, then run again."
     return kind(f"it cannot be reached ({reasons})", where=f"source {source.name}, {day}", mend=mend)
-
-
-def _run(job: CrawlJob) -> None:
-    """Crawl in a process of its own, and wait for its end; it is ended with this one."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, environment.get("PYTHONPATH")]))
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "selfai_pipeline.sources.crawl_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        report: dict[str, Any] = {}
-        try:
-            process.stdin.write(job.to_json().encode() + b"\n")
-            process.stdin.flush()
-            for line in process.stdout:
-                report = json.loads(line)
-                if "counts" in report:
-                    words = _in_words(Counter(report["counts"]))
-                    logger.info("crawling %s for %s: %s", job.source.name, job.day, words)
-            status = process.wait()
-        except BrokenPipeError:
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
-        if status == 0:
-            return
-        errors.seek(0)
-        last_words = errors.read()[-2000:].decode(errors="replace").strip().splitlines()[-1:]
-    if report.get("error") == StorageError.__name__:
-        raise StorageError(report["message"])
-    cause = f"{report['error']}: {report['message']}" if "error" in report else "".join(last_words)
-    # A negative status is a signal; what the process itself reports, or dies of, is a defect.
-    raise (CrawlKilled if status < 0 else CrawlInterrupted)(
-        f"source {job.source.name}, {job.day}: the crawl ended early ({cause or f'status {status}'}). "
-        "What was stored is kept: run again to go on."
-    )
-
-
-def _rows(source: Source, day: str, *, store: Store, journal: Journal) -> Iterator[dict[str, Any]]:
-    """The rows of one source; pages that were read are the way to the pictures, and no rows."""
-    if isinstance(source, FolderSource):
-        if source.day != day:
-            return
-        root = f"{source.folder(store.home).resolve().as_uri()}/"
-        for outcome in journal.outcomes(source.name, day):
-            if is_from(outcome, source, store):
-                name = _text(outcome.found.url.removeprefix(root))
-                yield _row(source, outcome, url=f"file:{name}", name=name)
-        return
-    for outcome in journal.outcomes(source.name, day):
-        if outcome.status != READ:
-            url = outcome.found.url
-            yield _row(source, outcome, url=url, name=_text(url.partition("?")[0].rpartition("/")[2]))
-    if source.is_live and day != _today() and not journal.knows(source.name, day):
-        midnight = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC)
-        never = Outcome(
-            Found(source.start_urls[0], "page"), NOT_CRAWLED, "", reason="not_today", fetched_at=midnight
-        )
-        yield _row(source, never, url=never.found.url, name="")
-
-
-def _text(quoted: str) -> str:
-    return unquote_to_bytes(quoted).decode(errors="replace")
-
-
-def _row(source: Source, outcome: Outcome, *, url: str, name: str) -> dict[str, Any]:
-    return {
-        "image_id": outcome.image_id if outcome.status in HELD else None,
-        "url": url,
-        "source": source.name,
-        "fetched_at": outcome.fetched_at,
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "unchanged_since": outcome.unchanged_since if outcome.status == UNCHANGED else None,
-        "licence": source.licence or None,
-        "format": outcome.format,
-        "bytes": outcome.bytes,
-        "width": outcome.width,
-        "height": outcome.height,
-        "orientation": outcome.orientation,
-        "fetched_sha256": outcome.fetched_sha256,
-        "attributes": json.dumps({"name": name}, ensure_ascii=False),
-    }
-
-
-def _in_words(counts: Counter[str]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in sorted(counts.items())) or "nothing"

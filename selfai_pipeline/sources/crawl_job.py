@@ -4,23 +4,28 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter
+
 from selfai_pipeline.home import Home
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
 from selfai_pipeline.sources.journal import REFUSED, STORED, Found, Outcome
 from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
-from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
+from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource, UrlListSource
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
+
+CrawledSource = PagesSource | UrlListSource
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "::1"]
 
 
 @dataclass(frozen=True)
 class CrawlJob:
-    """One pages source on one day; the journal holds the addresses that are left to ask."""
+    """One source of pages or one list on one day; the journal holds the addresses that are left to ask."""
 
     day: str
-    source: PagesSource
+    source: CrawledSource
     settings: CrawlSettings
     home: str
     files_url: str
@@ -39,9 +44,10 @@ class CrawlJob:
     @classmethod
     def from_json(cls, text: str) -> "CrawlJob":
         values = json.loads(text)
+        adapter: TypeAdapter[CrawledSource] = TypeAdapter(CrawledSource)
         return cls(
             day=values["day"],
-            source=PagesSource.model_validate(values["source"]),
+            source=adapter.validate_python(values["source"]),
             settings=CrawlSettings.model_validate(values["settings"]),
             home=values["home"],
             files_url=values["files_url"],
@@ -58,22 +64,29 @@ class CrawlJob:
     @property
     def address_rules(self) -> AddressRules:
         return AddressRules.of(
-            domains=self.source.domains,
+            domains=domains_of(self.source, self.settings),
             denied_hosts=self.settings.deny_hosts,
             allowed_addresses=self.source.allowed_addresses,
         )
 
 
-def rules_fingerprint(source: PagesSource | FolderSource, settings: CrawlSettings) -> str:
+def domains_of(source: CrawledSource, settings: CrawlSettings) -> list[str]:
+    """The hosts that may be asked; empty: any. Where no contact is set, a list may name this machine only."""
+    if source.domains or settings.contact:
+        return source.domains
+    return LOOPBACK_HOSTS
+
+
+def rules_fingerprint(source: CrawledSource | FolderSource, settings: CrawlSettings) -> str:
     """Hashes of what a refusal may come from: where they changed, such a refusal is asked again.
 
     The limits come first, then behind a dot the deny lists, so that a change of these leaves the rest alone.
     """
     limits: dict[str, object] = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
     denials: dict[str, object] = {"deny_pictures": sorted(settings.deny_pictures)}
-    if isinstance(source, PagesSource):
+    if not isinstance(source, FolderSource):
         limits |= {
-            "domains": source.domains,
+            "domains": domains_of(source, settings),
             "allowed_addresses": source.allowed_addresses,
             "redirect_limit": settings.redirect_limit,
             "max_crawl_delay_s": settings.max_crawl_delay_s,

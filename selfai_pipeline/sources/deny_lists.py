@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from selfai_pipeline.picture_store import PictureStore
-from selfai_pipeline.sources.address_guard import is_within
+from selfai_pipeline.sources.addresses import is_within
 from selfai_pipeline.sources.journal import HELD, REASONS_FROM_DENIALS, REFUSED, Journal, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
 

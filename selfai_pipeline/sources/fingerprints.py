@@ -7,27 +7,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.settings import FolderSource, PagesSource, Source
+from selfai_pipeline.sources.settings import FolderSource, Source, UrlListSource
+from selfai_pipeline.sources.source_kinds import is_in_object_store, today
 
 
 def crawl_fingerprints(day: str, *, sources: Sequence[Source], home: Home) -> dict[str, str]:
-    """What the crawl of one day depends on: the sources that give it pictures, and the files of its folders.
+    """What the crawl of one day depends on: the sources that give it pictures, their files and lists.
 
     Ratings and columns about pictures are left out: the crawl does not read them. A live source counts on the
-    days on which it was crawled, and today.
+    days on which it was crawled, and today. What cannot be reached now has a fingerprint of its own.
 
     Raises:
         StorageError: the journal, which tells those days of a live source, cannot be read.
     """
     giving = [source for source in sources if _gives(source, day, home)]
-    declared = [source.model_dump(mode="json", exclude={"ratings", "pictures"}) for source in giving]
+    # Without what has its default: a key that a later version adds makes no table out of date.
+    declared = [
+        {
+            **source.model_dump(mode="json", exclude={"ratings", "pictures"}, exclude_defaults=True),
+            "kind": source.kind,
+        }
+        for source in giving
+    ]
     fingerprints = {"sources": _hash_of(sorted(declared, key=lambda one: str(one["name"])))}
     folders = {
-        source.name: _listing(source.folder(home)) for source in giving if isinstance(source, FolderSource)
+        source.name: _listing(source, day, home)
+        for source in giving
+        if isinstance(source, FolderSource) and not (source.is_live and day != today())
     }
     if folders:
         fingerprints["folders"] = _hash_of(folders)
+    lists = {source.name: _list_state(source, home) for source in giving if isinstance(source, UrlListSource)}
+    if lists:
+        fingerprints["lists"] = _hash_of(lists)
     return fingerprints
 
 
@@ -40,24 +54,55 @@ def rating_declarations_fingerprint(sources: Sequence[Source]) -> str:
 
 
 def _gives(source: Source, day: str, home: Home) -> bool:
-    if isinstance(source, FolderSource):
+    if isinstance(source, FolderSource) and source.day:
         return source.day == day
     return not source.is_live or _was_crawled(source, day, home)
 
 
-def _was_crawled(source: PagesSource, day: str, home: Home) -> bool:
+def _was_crawled(source: Source, day: str, home: Home) -> bool:
     """Whether a live source was crawled on this day, or can still be."""
-    import datetime
-
     from selfai_pipeline.sources.journal import Journal
 
-    if day == datetime.datetime.now(datetime.UTC).date().isoformat():
+    if day == today():
         return True
     with Journal(home.journal_url) as journal:
         return journal.knows(source.name, day)
 
 
-def _listing(folder: Path) -> list[tuple[str, int, int]]:
+def _list_state(source: UrlListSource, home: Home) -> Any:
+    """What changes with the bytes of a list."""
+    if is_in_object_store(source.path):
+        from selfai_pipeline.sources.stored_files import file_state
+
+        try:
+            return file_state(source.path)
+        except InputError as error:
+            return type(error).__name__
+    return _state(source.file(home))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """(bytes, moment of the last change in ns) of a file or what a link leads to; -1 where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return (-1, -1)
+    return (facts.st_size, facts.st_mtime_ns)
+
+
+def _listing(source: FolderSource, day: str, home: Home) -> Any:
+    """Path and state of each file of a folder, as the reader sees it."""
+    if not is_in_object_store(source.path):
+        return _local_listing(source.folder(home, day))
+    from selfai_pipeline.sources.stored_files import files_under, state_of
+
+    try:
+        return [(name, state_of(info)) for name, info in files_under(source.place(day)).items()]
+    except InputError as error:
+        return type(error).__name__
+
+
+def _local_listing(folder: Path) -> list[tuple[str, int, int]]:
     """(path inside the folder, bytes, moment of the last change in ns) of each file; empty without a folder.
 
     Names that begin with a dot are passed over, as the reader does. Of a link the file behind it counts, and
@@ -67,12 +112,7 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
     for place, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for path in [Path(place, name) for name in names if not name.startswith(".")]:
-            try:
-                facts = path.stat()
-                state = (facts.st_size, facts.st_mtime_ns)
-            except OSError:
-                state = (-1, -1)
-            files.append((path.relative_to(folder).as_posix(), *state))
+            files.append((path.relative_to(folder).as_posix(), *_state(path)))
     return sorted(files)
 
 

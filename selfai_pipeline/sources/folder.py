@@ -1,17 +1,25 @@
-"""Pictures from a folder on this machine."""
+"""What a folder brings on one day."""
 
 import datetime
 import hashlib
-import os
-import stat
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.home import Home
 from selfai_pipeline.sources.crawl_job import rules_fingerprint, take_picture
+from selfai_pipeline.sources.folder_files import (
+    FileNotTaken,
+    FolderFiles,
+    holds_days,
+    open_folder,
+    place_of,
+    root_address,
+)
 from selfai_pipeline.sources.journal import (
     FAILED,
+    LISTING,
+    READ,
     REASONS_FROM_RULES,
     REFUSED,
     Found,
@@ -21,117 +29,125 @@ from selfai_pipeline.sources.journal import (
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource
 from selfai_pipeline.store import Store
 
+# Status, reason and hash of the bytes: what came of a file on another day.
+Facts = tuple[str, str | None, str | None]
 
-def read_folder(source: FolderSource, *, store: Store, journal: Journal, settings: CrawlSettings) -> int:
-    """Take the pictures of a folder and its subfolders into the store; returns how many were new or changed.
+
+def read_folder(
+    source: FolderSource, day: str, *, is_today: bool, store: Store, journal: Journal, settings: CrawlSettings
+) -> Counter[str]:
+    """Take the pictures of a folder and its subfolders into the store; returns by status what is new.
 
     A file whose bytes are known is not taken again. Names that begin with a dot are passed over. A moved or
     replaced folder counts as a new one; a folder that is gone keeps what was taken from it. A file that could
     not be read and is gone becomes a refusal, `gone`. A subfolder that cannot be listed has an outcome too.
 
+    Of a live source a file that is known from another day with the same bytes is no news of today; on a past
+    day only those files are looked at that gave no final outcome then.
+
     Raises:
         InputError: the folder cannot be listed, or there is none and nothing was ever taken from it.
+        SourceUnreachable: the store that the folder is in does not answer.
     """
-    folder = source.folder(store.home)
-    try:
-        os.scandir(folder).close()
-    except (FileNotFoundError, NotADirectoryError):
-        if any(is_from(outcome, source, store) for outcome in journal.outcomes(source.name, source.day)):
-            return 0
-        raise InputError(
-            f"there is no folder {folder}",
-            where=f"source {source.name}",
-            mend="Mend its path in sources.yaml, or import the folder again.",
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"the folder {folder} cannot be read ({error.strerror})",
-            where=f"source {source.name}",
-            mend="Mend its permissions, then run again.",
-        ) from error
-    root = folder.resolve()
     rules = rules_fingerprint(source, settings)
+    root = root_address(source, day, store.home)
+    before = {one.found.url: one for one in journal.outcomes(source.name, day) if is_below(root, one)}
     # Files have no moment of fetching: the start of their day keeps the table the same wherever it is made.
-    moment = datetime.datetime.fromisoformat(source.day).replace(tzinfo=datetime.UTC)
-    changed = 0
+    moment = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC)
+    changed: Counter[str] = Counter()
+    elsewhere: dict[str, Facts] = {}
+    asked = None
+    if source.is_live and is_today:
+        for url, status, reason, sha256 in journal.on_other_days(source.name, day):
+            elsewhere[url] = (status, reason, sha256)
+    elif source.is_live:
+        asked = {url for url, outcome in before.items() if _is_open(outcome, rules)}
+        if not asked:
+            return changed
+    files = open_folder(source, day, store.home)
+    if files is None:
+        if not before and not holds_days(source, store.home):
+            raise _missing(source, day, store.home)
+        return changed
     here = set()
-    for path in _files(root):
-        found = Found(path.as_uri(), "file")
-        here.add(found.url)
-        last = journal.last(source.name, source.day, found.url)
-        outcome = _take(path, root, found=found, last=last, store=store, settings=settings, rules=rules)
-        if outcome is not None and (last is None or replace(outcome, fetched_at=last.fetched_at) != last):
-            journal.record(source.name, source.day, replace(outcome, fetched_at=moment))
-            changed += 1
-    for outcome in journal.outcomes(source.name, source.day):
+    try:
+        for name in files.names():
+            found = Found(files.address(name), "file")
+            if asked is not None and found.url not in asked:
+                continue
+            here.add(found.url)
+            last, other = before.get(found.url), elsewhere.get(found.url)
+            outcome = _take(
+                files, name, found, last=last, other=other, store=store, settings=settings, rules=rules
+            )
+            if outcome is None:
+                continue
+            if last is None or replace(outcome, fetched_at=last.fetched_at) != last:
+                journal.record(source.name, day, replace(outcome, fetched_at=moment))
+                changed[outcome.status] += 1
+    finally:
+        files.close()
+    for url, outcome in before.items():
         # A failure is tried again for as long as it stands there; this file never comes right any more.
-        if outcome.status == FAILED and outcome.found.url not in here and is_from(outcome, source, store):
+        if outcome.status == FAILED and url not in here:
             gone = Outcome(outcome.found, REFUSED, rules, reason="gone", fetched_at=moment)
-            journal.record(source.name, source.day, gone)
-            changed += 1
+            journal.record(source.name, day, gone)
+            changed[REFUSED] += 1
+    if source.is_live and is_today:
+        # Else a later look at this day could not tell an empty day from one that nobody looked at.
+        mark = Outcome(Found(root, LISTING), READ, "", fetched_at=moment)
+        journal.record(source.name, day, mark)
     return changed
 
 
-def is_from(outcome: Outcome, source: FolderSource, store: Store) -> bool:
-    """Whether a file was taken from the folder as it is declared now."""
-    return outcome.found.url.startswith(f"{source.folder(store.home).resolve().as_uri()}/")
+def is_below(root: str, outcome: Outcome) -> bool:
+    """Whether a file was taken from the folder at `root`, as it is declared now, or one below it."""
+    return outcome.found.url.startswith(f"{root}/")
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Everything but folders, sorted.
+def _is_open(outcome: Outcome, rules: str) -> bool:
+    by_other_rules = outcome.reason in REASONS_FROM_RULES and outcome.rules != rules
+    return outcome.status == FAILED or by_other_rules
 
-    A folder is given itself and not entered where it stands behind a link or cannot be listed.
-    """
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError:
-        yield root
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
-        else:
-            yield Path(entry.path)
+
+def _missing(source: FolderSource, day: str, home: Home) -> InputError:
+    return InputError(
+        f"there is no folder {place_of(source, day, home)}",
+        where=f"source {source.name}",
+        mend="Mend its path in sources.yaml, or import the folder again.",
+    )
 
 
 def _take(
-    path: Path,
-    root: Path,
-    *,
+    files: FolderFiles,
+    name: str,
     found: Found,
+    *,
     last: Outcome | None,
+    other: Facts | None,
     store: Store,
     settings: CrawlSettings,
     rules: str,
 ) -> Outcome | None:
     """What came of a file; None where its bytes are known and the last outcome holds."""
+    known = None
+    if last is not None:
+        if last.reason not in REASONS_FROM_RULES or last.rules == rules:
+            known = last.fetched_sha256
+    elif other is not None:
+        known = other[2]
+    if known is not None and files.known_sha256(name) == known:
+        return None
     try:
-        target = path.resolve(strict=True)
-        if not target.is_relative_to(root):
-            return Outcome(found, REFUSED, rules, reason="outside_folder")
-        if target == path and path.is_dir():
-            # One that could be listed would have been entered.
-            return Outcome(found, FAILED, rules, reason="unreadable")
-        content = _read(target, settings.max_bytes)
-    except (OSError, RuntimeError):
-        return Outcome(found, FAILED, rules, reason="unreadable")
-    if content is None:
-        return Outcome(found, REFUSED, rules, reason="not_a_file")
-    if len(content) > settings.max_bytes:
-        return Outcome(found, REFUSED, rules, reason="too_many_bytes")
-    holds = last is not None and (last.reason not in REASONS_FROM_RULES or last.rules == rules)
-    if last is not None and holds and last.fetched_sha256 == hashlib.sha256(content).hexdigest():
+        content = files.read(name, settings.max_bytes)
+        if len(content) > settings.max_bytes:
+            raise FileNotTaken(REFUSED, "too_many_bytes")
+    except FileNotTaken as refusal:
+        if last is None and other == (refusal.status, refusal.reason, None):
+            return None
+        return Outcome(found, refusal.status, rules, reason=refusal.reason)
+    sha256 = hashlib.sha256(content).hexdigest()
+    files.remember(name, sha256)
+    if sha256 == known:
         return None
     return take_picture(content, found=found, pictures=store.pictures, settings=settings, rules=rules)
-
-
-def _read(path: Path, most: int) -> bytes | None:
-    """Up to one byte more than `most`; None for a folder, a pipe, a device. A pipe must not block."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(most + 1)

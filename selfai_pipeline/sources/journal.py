@@ -23,6 +23,7 @@ REFUSED = "refused"
 FAILED = "failed"
 READ = "read"
 DISCOVERED = "discovered"
+LISTING = "listing"
 
 # A failure is tried again by the next materialization; everything else is final, as long as the rules that a
 # refusal comes from stay the same.
@@ -45,7 +46,10 @@ WITHOUT_LINKS = [column for column in fetches.c if column.name != "links"]
 
 @dataclass(frozen=True)
 class Found:
-    """An address to ask: `kind` is page, picture or file; `depth` counts links from a start page."""
+    """An address to ask: `kind` is page, picture or file; `depth` counts links from a start page.
+
+    The kind listing is of a list or folder itself, which was read on that day, with anything new or without.
+    """
 
     url: str
     kind: str
@@ -240,6 +244,26 @@ class Journal:
         with self._transaction() as connection:
             return connection.execute(query).first() is not None
 
+    def addresses(self, source: str, day: str) -> set[str]:
+        """Every address of a source on a day, asked already or not."""
+        query = sa.select(fetches.c.url).where(
+            fetches.c.source == source, fetches.c.day == day, fetches.c.kind != LISTING
+        )
+        with self._transaction() as connection:
+            return set(connection.scalars(query))
+
+    def on_other_days(self, source: str, day: str) -> Iterator[tuple[str, str, str | None, str | None]]:
+        """(address, status, reason, hash of the bytes as they came) of all rows of other days, oldest first.
+
+        They are read as they are taken, so that a source of a million addresses needs no memory for them.
+        """
+        columns = (fetches.c.url, fetches.c.status, fetches.c.reason, fetches.c.fetched_sha256)
+        query = sa.select(*columns).where(fetches.c.source == source, fetches.c.day != day)
+        with self._transaction() as connection:
+            streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(fetches.c.id))
+            for row in streamed:
+                yield row.url, row.status, row.reason, row.fetched_sha256
+
     def was_reached(self, source: str, day: str) -> bool:
         """Whether any of the addresses asked was answered or refused, in whatever way."""
         query = (
@@ -248,6 +272,7 @@ class Journal:
                 fetches.c.source == source,
                 fetches.c.day == day,
                 fetches.c.status != DISCOVERED,
+                fetches.c.kind != LISTING,
                 sa.or_(fetches.c.status != FAILED, fetches.c.reason.not_in(NEVER_CONNECTED)),
             )
             .limit(1)

@@ -19,7 +19,7 @@ from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
 from selfai_pipeline.sources.gallery.portraits import render_portrait
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 from selfai_pipeline.sources.journal import STORED, Found, Journal, Outcome
-from selfai_pipeline.sources.settings import PagesSource
+from selfai_pipeline.sources.settings import PagesSource, UrlListSource
 
 Rows = list[dict[str, Any]]
 
@@ -116,6 +116,34 @@ def test_metadata_counts_rows_and_names_the_hash(work: Any, picture: Callable[..
     assert event.materialization.metadata["sha256"].value == ref.sha256
     assert event.materialization.metadata["dagster/row_count"].value == 1
     assert event.materialization.tags["dagster/data_version"] == ref.sha256
+
+
+def test_the_crawl_shows_counts_hosts_bytes_and_thumbnails_and_no_address(
+    work: Any, picture: Callable[..., bytes]
+) -> None:
+    (work.folder / "good.png").write_bytes(picture())
+    (work.folder / "text.png").write_bytes(b"no picture")
+    rows = [f"http://127.0.0.1:1/secret-{number}.jpg,{work.day}" for number in range(3)]
+    (work.home.root / "list.csv").write_text("\n".join(["url,date", *rows, rows[0], "http://127.0.0.1:1/,x"]))
+    listed = UrlListSource(
+        name="listed", path="list.csv", date_column="date", allowed_addresses=["127.0.0.1:1"]
+    )
+    work.declare(work.source(), listed)
+    result = work.materialize(raw_crawl, days=[work.day])
+    (event,) = result.get_asset_materialization_events()
+    shown = {name: one.value for name, one in event.materialization.metadata.items()}
+    assert shown["counts"] == {"connection_refused": 3, "not_a_picture": 1, "stored": 1}
+    assert shown["hosts"] == {"127.0.0.1": 3}
+    assert shown["bytes_stored"] == work.by_name("raw_crawl", work.day)["good.png"]["bytes"]
+    assert shown["pictures_per_s"] > 0
+    assert "it cannot be reached" in shown["unavailable"]["listed"]
+    assert shown["left_out"] == {
+        "listed": {"bad_date": {"rows": 1, "first_line": 6}, "duplicate": {"rows": 1}}
+    }
+    assert shown["thumbnails"].endswith(f"/previews/raw_crawl/{work.day}.jpg")
+    with Image.open(work.home.previews / "raw_crawl" / f"{work.day}.jpg") as sheet:
+        assert sheet.format == "JPEG"
+    assert "secret" not in str(shown)
 
 
 def test_a_stage_without_its_input_says_what_to_materialize_first(work: Any, errors: Any) -> None:

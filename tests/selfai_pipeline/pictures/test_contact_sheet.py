@@ -1,12 +1,22 @@
 """Sheets are files that can be opened and show as many pictures as they say."""
 
+import hashlib
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from selfai_pipeline.pictures.contact_sheet import Tile, compose, write_sheet, write_thumbnails
+from selfai_pipeline.pictures.contact_sheet import (
+    Tile,
+    compose,
+    write_crawl_thumbnails,
+    write_sheet,
+    write_thumbnails,
+)
+from selfai_pipeline.schemas import RAW_CRAWL
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
@@ -44,6 +54,40 @@ def test_thumbnails_show_at_most_what_was_asked(tmp_path: Path, kept: int, dropp
         write_thumbnails(pruned_day(store, kept=kept, dropped=dropped), store=store, path=path, most=12)
         == shown
     )
+    with Image.open(path) as sheet:
+        assert sheet.format == "JPEG"
+
+
+def crawled_day(store: Store, contents: list[bytes], *, refused: int = 0) -> TableRef:
+    rows = []
+    for number, content in enumerate([*contents, *[b""] * refused]):
+        stored = number < len(contents)
+        row = dict.fromkeys(RAW_CRAWL.names)
+        row |= {"url": f"u{number}", "source": "s", "attributes": "{}", "fetched_at": datetime.now(UTC)}
+        row |= {"status": "stored" if stored else "refused", "reason": None if stored else "robots"}
+        row |= {"image_id": store.pictures.put(content) if stored else None, "orientation": 1}
+        rows.append(row)
+    return store.tables.write(rows, asset="raw_crawl", partition="2026-01-02")
+
+
+def png(width: int, height: int, value: int = 0) -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (width, height), (value, 0, 0)).save(sink, "png")
+    return sink.getvalue()
+
+
+def test_thumbnails_of_a_crawl_are_taken_evenly_and_what_cannot_be_decoded_is_left_out(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(tmp_path)
+    path = tmp_path / "previews" / "day.jpg"
+    many = crawled_day(store, [png(30, 20, number) for number in range(25)], refused=3)
+    assert write_crawl_thumbnails(many, store=store, path=path, most=10) == (10, 0)
+    lost = png(9, 9)
+    bad = crawled_day(store, [png(30, 20), png(300, 200)[:100], b"no picture", png(5000, 5000), lost])
+    store.pictures.delete(hashlib.sha256(lost).hexdigest())
+    assert write_crawl_thumbnails(bad, store=store, path=path) == (1, 4)
+    assert write_crawl_thumbnails(crawled_day(store, [], refused=1), store=store, path=path) == (0, 0)
     with Image.open(path) as sheet:
         assert sheet.format == "JPEG"
 

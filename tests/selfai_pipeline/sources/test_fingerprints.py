@@ -5,12 +5,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints, rating_declarations_fingerprint
 from selfai_pipeline.sources.journal import Found, Journal
-from selfai_pipeline.sources.settings import FolderSource, PagesSource, PicturesFile, RatingsFile, Source
+from selfai_pipeline.sources.settings import (
+    FolderSource,
+    PagesSource,
+    PicturesFile,
+    RatingsFile,
+    Source,
+    UrlListSource,
+)
 
 DAY, OTHER_DAY = "2026-01-01", "2026-01-02"
 GALLERY = PagesSource(name="gallery", start_urls=["http://127.0.0.1:8650/{day}/index.html"])
@@ -109,3 +117,76 @@ def test_a_live_source_counts_today_and_on_the_days_on_which_it_was_crawled(home
     with Journal(home.journal_url) as journal:
         journal.discover("news", DAY, [Found("http://127.0.0.1:8650/", "page")], most=10)
     assert of_day(LIVE, home=home) == of_day(LIVE, home=home, day=today) != nothing
+
+
+def test_a_list_counts_on_every_day_with_its_bytes(home: Home) -> None:
+    path = home.root / "list.csv"
+    dated = UrlListSource(name="listed", path="list.csv", date_column="date")
+    missing = of_day(dated, home=home)
+    path.write_text("url,date\n")
+    before = of_day(dated, home=home)
+    assert len({missing["lists"], before["lists"], of_day(dated, home=home, day=OTHER_DAY)["lists"]}) == 2
+    os.utime(path, ns=(1, 1))
+    touched = of_day(dated, home=home)
+    assert touched["lists"] != before["lists"]
+    assert touched["sources"] == before["sources"]
+
+
+def test_a_live_folder_counts_with_its_files_today_only(home: Home, faces: FolderSource) -> None:
+    live = FolderSource(name="live", path=faces.path)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    assert of_day(live, home=home) == of_day(home=home)
+    assert "folders" in of_day(live, home=home, day=today)
+    with Journal(home.journal_url) as journal:
+        journal.discover("live", DAY, [Found((Path(faces.path) / "a.jpg").as_uri(), "file")], most=10)
+    before = of_day(live, home=home)
+    (Path(faces.path) / "c.jpg").write_bytes(b"three")
+    assert of_day(live, home=home) == before != of_day(home=home)
+
+
+def test_a_folder_a_day_counts_with_the_files_of_its_day(home: Home, tmp_path: Path) -> None:
+    by_day = FolderSource(name="faces", path=str(tmp_path / "{day}"))
+    before = [of_day(by_day, home=home, day=day) for day in (DAY, OTHER_DAY)]
+    (tmp_path / DAY).mkdir()
+    (tmp_path / DAY / "a.jpg").write_bytes(b"one")
+    after = [of_day(by_day, home=home, day=day) for day in (DAY, OTHER_DAY)]
+    assert (before[0] != after[0], before[1] == after[1]) == (True, True)
+
+
+def test_files_in_an_object_store_count_with_their_state(home: Home, tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    root = f"/state-{tmp_path.name}"
+    memory.pipe_file(f"{root}/faces/a.jpg", b"one")
+    memory.pipe_file(f"{root}/list.csv", b"url")
+    both: list[Source] = [
+        FolderSource(name="faces", path=f"memory:/{root}/faces", day=DAY),
+        UrlListSource(name="listed", path=f"memory:/{root}/list.csv", date_column="date"),
+    ]
+    before = of_day(*both, home=home)
+    assert of_day(*both, home=home) == before
+    memory.pipe_file(f"{root}/faces/b.jpg", b"two")
+    memory.pipe_file(f"{root}/list.csv", b"url,date")
+    after = of_day(*both, home=home)
+    assert [after[name] != before[name] for name in ("folders", "lists", "sources")] == [True, True, False]
+    memory.rm(root, recursive=True)
+
+
+def test_a_store_that_does_not_answer_stops_no_fingerprint(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ConnectionResetError("the other side hung up")
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file(f"/down-{tmp_path.name}/a.jpg", b"one")
+    stored = FolderSource(name="faces", path=f"memory://down-{tmp_path.name}", day=DAY)
+    before = of_day(stored, home=home)
+    monkeypatch.setattr(type(memory), "find", broken)
+    assert of_day(stored, home=home)["folders"] != before["folders"]
+
+
+def test_a_key_with_its_default_makes_nothing_out_of_date(home: Home, faces: FolderSource) -> None:
+    spelled_out = FolderSource(name="faces", path=faces.path, day=DAY, licence="", limits={})
+    assert of_day(spelled_out, home=home) == of_day(faces, home=home)
+    limited = FolderSource(name="faces", path=faces.path, day=DAY, limits={"max_pixels": 50_000_000})
+    assert of_day(limited, home=home) != of_day(faces, home=home)

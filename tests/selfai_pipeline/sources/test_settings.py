@@ -14,6 +14,8 @@ from selfai_pipeline.sources.settings import (
     PagesSource,
     PicturesFile,
     RatingsFile,
+    SourceLimits,
+    UrlListSource,
     bare_host,
     host_and_port,
     load_sources,
@@ -31,10 +33,18 @@ FACES = FolderSource(
 )
 
 
+LISTED = UrlListSource(
+    name="listed",
+    path="s3://bucket/list.parquet",
+    date_column="date",
+    limits=SourceLimits(requests_per_second=2, deny_hosts=["Bad.example"]),
+)
+
+
 def test_saved_sources_are_loaded_again_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "sources.yaml"
-    save_sources(path, [GALLERY, FACES])
-    assert load_sources(path) == [GALLERY, FACES]
+    save_sources(path, [GALLERY, FACES, LISTED])
+    assert load_sources(path) == [GALLERY, FACES, LISTED]
     assert [entry.name for entry in tmp_path.iterdir()] == ["sources.yaml"]
 
 
@@ -53,6 +63,8 @@ def test_a_file_without_sources_is_an_empty_list(tmp_path: Path, text: str) -> N
     assert load_sources(path) == []
 
 
+PAGES = "sources:\n  - name: a\n    start_urls: ['http://x.org/']\n"
+LIST = "sources:\n  - name: a\n    kind: url_list\n"
 FOLDER = "sources:\n  - name: faces\n    kind: folder\n    path: faces\n    day: 2026-01-01\n"
 
 
@@ -68,7 +80,13 @@ FOLDER = "sources:\n  - name: faces\n    kind: folder\n    path: faces\n    day:
             "a second source is called 'faces'",
         ),
         (f"{FOLDER}    path: other\n", 6, "the key 'path' stands twice"),
-        ("sources:\n  - name: a\n    kind: ftp\n", 2, "kind has to be pages or folder"),
+        (
+            "sources:\n  - name: a\n    kind: ftp\n",
+            3,
+            "no kind of source is called 'ftp'; it has to be one of: ",
+        ),
+        ("sources:\n  - name: a\n    kind:\n", 3, "has to be one of: pages, url_list, folder"),
+        ("sources:\n  - name: a\n    kind: [folder]\n", 3, "has to be one of: pages, url_list, folder"),
         ("sources:\n  - name: a\n    start_urls: [ftp://x.org]\n", 3, "is not an http or https address"),
         ("sources:\n  - name: a\n    start_urls:\n      - http://x.org\n    depth: deep\n", 5, "depth"),
         ("sources:\n  - name: a\n    kind: folder\n    path: x\n    day: 2026-02-30\n", 5, "not a day"),
@@ -87,6 +105,35 @@ FOLDER = "sources:\n  - name: faces\n    kind: folder\n    path: faces\n    day:
         (f"{FOLDER}    ratings:\n      - path: ~nosuchuser/x\n", 7, "no home folder"),
         (f"{FOLDER}    pictures:\n      path: ~nosuchuser/x\n", 7, "no home folder"),
         ("sources:\n  - name: a\n    start_urls: ['http://ann:pw@x.org/']\n", 3, "a user name or a password"),
+        (f"{FOLDER}    limits:\n      max_byte: 5000\n", 7, "limits.max_byte: no such key"),
+        (f"{FOLDER}    limits:\n      max_bytes: 5\n", 7, "limits.max_bytes: input should be greater than"),
+        (f"{FOLDER}    limits: 5\n", 6, "limits: it has keys of its own"),
+        (f"{FOLDER}    limits:\n      retries: 5\n", 6, "retries means nothing for a folder"),
+        (f"{PAGES}    limits:\n      contact: me@x.org\n", 5, "there is one contact for all sources"),
+        (f"{PAGES}    limits:\n      deny_hosts: [www.x.org, x.org]\n", 2, "x.org is in deny_hosts too"),
+        (f"{PAGES}    allowed_domains: [y.org]\n", 3, "x.org is outside of allowed_domains"),
+        (f"{PAGES}    depth: 0\n    allowed_domains: [a.x.org]\n", 3, "x.org is outside of allowed_domains"),
+        (
+            f"{PAGES}    allowed_addresses: ['a.x.org:80']\n    limits: {{deny_hosts: [a.x.org]}}\n",
+            2,
+            "a.x.org is in deny_hosts too, and is never asked",
+        ),
+        (FOLDER.replace("path: faces", "path: faces/{day}"), 5, "the path has {day} already"),
+        (
+            FOLDER.replace("path: faces", "path: ftp://x/y"),
+            4,
+            "'ftp://x/y' is neither a path on this machine",
+        ),
+        (
+            FOLDER.replace("path: faces", "path: 's3://'"),
+            4,
+            "begins with s3://, gs://, az://, abfs://, memory://",
+        ),
+        (FOLDER.replace("path: faces", "path: zip::s3://a/b.zip"), 4, "neither a path on this machine"),
+        (f"{LIST}    path: list.txt\n", 4, "the name of a list ends in one of .csv, .csv.gz, .jsonl"),
+        (f"{LIST}    path: http://x.org/list.csv\n", 4, "neither a path on this machine nor an address"),
+        (f"{LIST}    path: a.csv\n    date_column: url\n", 5, "the column 'url' has another meaning already"),
+        (f"{LIST}    path: a.csv\n    start_urls: ['http://x']\n", 5, "start_urls: no such key"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -162,7 +209,7 @@ def test_an_allowed_address_needs_a_port(address: str) -> None:
 def test_a_host_is_compared_in_one_form(host: str, expected: str) -> None:
     assert bare_host(host) == expected
     assert CrawlSettings(deny_hosts=[host]).deny_hosts == [expected]
-    source = PagesSource(name="a", start_urls=["http://x.org"], allowed_domains=[host])
+    source = UrlListSource(name="a", path="list.csv", allowed_domains=[host])
     assert source.domains == [expected]
 
 
@@ -207,3 +254,20 @@ def test_scheduled_crawls_take_the_contact_from_the_environment(monkeypatch: pyt
     monkeypatch.setenv("SELFAI_CONTACT", "crawler@example.org")
     assert CrawlSettings().contact == "crawler@example.org"
     assert CrawlSettings(contact="other@example.org").contact == "other@example.org"
+
+
+def test_a_source_sets_some_limits_and_has_the_others_of_the_run() -> None:
+    run = CrawlSettings(requests_per_second=9, timeout_s=5, deny_hosts=["worse.example"], contact="me@x.org")
+    limits = LISTED.limits.over(run)
+    assert (limits.requests_per_second, limits.timeout_s, limits.contact) == (2, 5, "me@x.org")
+    assert limits.deny_hosts == ["worse.example", "bad.example"]
+    assert FACES.limits.over(run) is run
+
+
+def test_a_limit_that_is_set_to_its_default_is_set_all_the_same() -> None:
+    default = CrawlSettings().requests_per_second
+    limits = SourceLimits(requests_per_second=default)
+    assert limits != SourceLimits()
+    assert limits.over(CrawlSettings(requests_per_second=9)).requests_per_second == default
+    source = GALLERY.model_copy(update={"limits": limits})
+    assert PagesSource.model_validate(source.model_dump(mode="json")) == source != GALLERY
