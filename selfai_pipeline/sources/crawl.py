@@ -228,8 +228,7 @@ class _Bringing:
             raise InputError(
                 "no contact is set, and a site has to be able to reach whoever crawls it",
                 where=f"source {source.name}",
-                mend="Set SELFAI_CONTACT (or, for one run, `contact` in the Launchpad) to an e-mail address or a "
-                "URL.",
+                mend="Set SELFAI_CONTACT (`contact` in the Launchpad for one run) to an e-mail address.",
             )
         job = CrawlJob(
             day=self.day,
