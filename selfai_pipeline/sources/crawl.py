@@ -152,6 +152,7 @@ class _Bringing:
     listed: ListOfDay = field(default_factory=ListOfDay)
 
     def bring_in(self, settings: CrawlSettings) -> None:
+        """Deny lists count for what was stored before, whether or not anything else can be brought in."""
         limits = _limits(self.source, settings)
         judge_again(
             self.source.name,
@@ -161,6 +162,7 @@ class _Bringing:
             settings=limits,
             rules=rules_fingerprint(self.source, limits),
         )
+        _refuse_contradictions(self.source, limits)
         if isinstance(self.source, FolderSource):
             self.read(self.source, limits)
         elif isinstance(self.source, UrlListSource):
@@ -268,17 +270,27 @@ def _limits(source: Source, settings: CrawlSettings) -> CrawlSettings:
         InputError: those in sources.yaml and those of the run contradict each other.
     """
     try:
-        limits = source.limits.over(settings)
-        if not isinstance(source, FolderSource):
-            source.refuse_contradictions(limits)
+        return source.limits.over(settings)
+    except ValidationError as error:
+        raise _contradiction(source, error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def _refuse_contradictions(source: Source, limits: CrawlSettings) -> None:
+    """Raises InputError where the limits leave nothing of what the source declares."""
+    if isinstance(source, FolderSource):
+        return
+    try:
+        source.refuse_contradictions(limits)
     except ValueError as error:
-        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(
-            f"its limits and those of the crawl contradict each other: {what.removeprefix('Value error, ')}",
-            where=f"source {source.name}",
-            mend="Mend its entry in sources.yaml, or the settings of the crawl.",
-        ) from None
-    return limits
+        raise _contradiction(source, str(error)) from None
+
+
+def _contradiction(source: Source, what: str) -> InputError:
+    return InputError(
+        f"its limits and those of the crawl contradict each other: {what}",
+        where=f"source {source.name}",
+        mend="Mend its entry in sources.yaml, or the settings of the crawl.",
+    )
 
 
 def _unreachable(source: CrawledSource, day: str, outcomes: list[Outcome]) -> InputError:
