@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets import policies
 from assets.annotations import annotations
 from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY
 from resources.environments import resources_for
@@ -114,6 +115,12 @@ def errors_of(result: dg.ExecuteInProcessResult) -> str:
     """What the failed steps of a run said."""
     failures = [event for event in result.all_events if event.is_step_failure]
     return "\n".join(str(event.step_failure_data.error) for event in failures)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crawl that is tried again does not wait for it."""
+    monkeypatch.setattr(policies, "CRAWL_RETRIES", policies.CRAWL_RETRIES._replace(delay=0.01))
 
 
 @pytest.fixture

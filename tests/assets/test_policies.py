@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets import policies
 from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY
 from assets.policies import CRAWL_RETRIES, with_policies
 from assets.raw_crawl import raw_crawl
@@ -23,11 +22,6 @@ from selfai_pipeline.sources.settings import PagesSource
 
 UNREACHABLE = SourceUnreachable("it cannot be reached", where="source site", mend="Check that it is up.")
 TRIES = 1 + CRAWL_RETRIES.max_retries
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "CRAWL_RETRIES", CRAWL_RETRIES._replace(delay=0.01))
 
 
 @pytest.fixture

@@ -32,7 +32,18 @@ def test_photographs_of_faces_pass_both_stages(folder: str, tmp_path: Path, dete
             "source": "photographs",
             "fetched_at": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
             "status": "stored",
-            **dict.fromkeys(["reason", "licence", "format", "bytes", "width", "height", "fetched_sha256"]),
+            **dict.fromkeys(
+                [
+                    "reason",
+                    "unchanged_since",
+                    "licence",
+                    "format",
+                    "bytes",
+                    "width",
+                    "height",
+                    "fetched_sha256",
+                ]
+            ),
             "orientation": 1,
             "attributes": "{}",
         }

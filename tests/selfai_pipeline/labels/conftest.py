@@ -38,7 +38,9 @@ def crawled(store: Store) -> Callable[..., TableRef]:
         status: str = "stored",
     ) -> TableRef:
         content = names if isinstance(names, Mapping) else {name: name for name in names}
-        nothing = dict.fromkeys(["reason", "licence", "format", "bytes", "width", "height", "orientation"])
+        nothing = dict.fromkeys(
+            ["reason", "unchanged_since", "licence", "format", "bytes", "width", "height", "orientation"]
+        )
         rows = [
             {
                 **nothing,

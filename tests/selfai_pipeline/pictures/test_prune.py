@@ -52,6 +52,7 @@ def crawled(store: Store, pictures: Sequence[tuple[str, bytes]], **columns: Any)
             "fetched_at": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
             "status": "stored",
             "reason": None,
+            "unchanged_since": None,
             "licence": None,
             "format": None,
             "bytes": len(content),
