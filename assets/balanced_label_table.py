@@ -15,7 +15,7 @@ class LabelConfig(for_environment(LabelSettings), dg.Config):  # type: ignore[mi
     """Rating model, splits and balance; each setting can be changed in the Launchpad."""
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="2")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="3")
 def balanced_label_table(
     context: dg.AssetExecutionContext,
     config: LabelConfig,

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selfai_pipeline.pictures.decoding import decode_rgb
+from selfai_pipeline.pictures.decoding import decode_shrunk
 from selfai_pipeline.pictures.measures import Pixels, shrink
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
@@ -15,6 +15,7 @@ from selfai_pipeline.tables import TableRef
 _BACKGROUND = 245
 _TEXT_HEIGHT = 16
 _GAP = 6
+_SIDE = 112
 _FORMATS = (".jpg", ".png")
 
 
@@ -70,7 +71,8 @@ def write_thumbnails(pruned: TableRef, *, store: Store, path: Path, most: int = 
     tiles = []
     for row in dropped + kept[: most - len(dropped)]:
         content = store.pictures.get(row["image_id"])
-        pixels = decode_rgb(content, orientation=row["orientation"], max_pixels=row["width"] * row["height"])
-        tiles.append(Tile(pixels, row["reason"] or "kept"))
-    write_sheet(compose(tiles, side=112), path)
+        most = row["width"] * row["height"]
+        shrunk = decode_shrunk(content, orientation=row["orientation"], max_pixels=most, side=_SIDE)
+        tiles.append(Tile(shrink(shrunk.pixels, side=_SIDE), row["reason"] or "kept"))
+    write_sheet(compose(tiles, side=_SIDE), path)
     return len(tiles)

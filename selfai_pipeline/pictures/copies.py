@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfai_pipeline.pictures.measures import THUMBNAIL_SIDE
-from selfai_pipeline.pictures.perceptual_hash import FREQUENCIES, HASH_BYTES, dct_rows, hash_bits
+from selfai_pipeline.pictures.perceptual_hash import FREQUENCIES, HASH_BYTES, dct_rows
 
 Thumbnails = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.float32]
@@ -49,6 +49,9 @@ _WINDOWS: tuple[tuple[Cut, Cut], ...] = (
 WHOLE = 0
 _PARTS = tuple(_WINDOWS.index((rows, _NONE)) for rows in _COVERED)
 _WHOLES = tuple(index for index in range(len(_WINDOWS)) if index not in _PARTS)
+
+_MIRROR = np.packbits(np.tile([False, True], FREQUENCIES**2 // 2))
+"""The bits of a hash that change in a mirror image: those of odd frequencies along a row."""
 
 _VERIFIED_FREQUENCIES = 32
 _FINE = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
@@ -135,20 +138,20 @@ def _candidates(
     """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough."""
     import faiss
 
-    hashes = _hashes(others)
+    windows = _window_hashes(thumbnails)
+    targets = windows if same else _window_hashes(others)
     wholes = faiss.IndexBinaryFlat(8 * HASH_BYTES)
-    for mirrored in (0, 1):
-        wholes.add(np.ascontiguousarray(hashes[:, mirrored]))
-    parts = []
-    for number in range(len(_PARTS)):
-        parts.append(faiss.IndexBinaryFlat(8 * HASH_BYTES))
-        parts[-1].add(np.ascontiguousarray(hashes[:, 2 + number]))
-    step = max(1, min(_PICTURES_AT_ONCE, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES))))
+    wholes.add(np.ascontiguousarray(targets[:, WHOLE]))
+    wholes.add(targets[:, WHOLE] ^ _MIRROR)
+    searches = [(wholes, WHOLE, _WHOLES)]
+    for part in _PARTS:
+        index = faiss.IndexBinaryFlat(8 * HASH_BYTES)
+        index.add(np.ascontiguousarray(targets[:, part]))
+        searches.append((index, part, (part,)))
+    step = max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
     for start in range(0, len(thumbnails), step):
-        windows = _window_hashes(thumbnails[start : start + step])
-        searches = [(wholes, WHOLE, _WHOLES)] + [(parts[n], part, (part,)) for n, part in enumerate(_PARTS)]
         for search, part, members in searches:
-            queries = np.ascontiguousarray(windows[:, members]).reshape(-1, HASH_BYTES)
+            queries = np.ascontiguousarray(windows[start : start + step, members]).reshape(-1, HASH_BYTES)
             # faiss leaves out what lies exactly at the radius.
             limits, _, hits = search.range_search(queries, CANDIDATE_RADIUS + 1)
             query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
@@ -159,19 +162,17 @@ def _candidates(
                     yield row, other, part, bool(mirrored)
 
 
-def _hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:
-    """uint8 [n, 4, 32]: of the whole, of its mirror image, of the upper and of the lower part."""
-    flipped = np.tile((-1.0) ** np.arange(FREQUENCIES), FREQUENCIES).astype(np.float32)
+def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:
+    """The signs of the low frequencies of each window: uint8 [n, windows, 32].
+
+    Signs in place of a comparison with the median: the hash of a mirror image is then an exclusive or.
+    """
     chunks = []
     for start in range(0, len(thumbnails), _PICTURES_AT_ONCE):
-        low = _window_frequencies(thumbnails[start : start + _PICTURES_AT_ONCE])[:, (0, *_PARTS)]
-        chunks.append(hash_bits(np.concatenate([low[:, :1], low[:, :1] * flipped, low[:, 1:]], axis=1)))
+        low = _window_frequencies(thumbnails[start : start + _PICTURES_AT_ONCE])
+        low[..., 0] = 0
+        chunks.append(np.packbits(low > 0, axis=-1))
     return np.concatenate(chunks)
-
-
-def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:
-    """uint8 [n, windows, 32]."""
-    return hash_bits(_window_frequencies(thumbnails))
 
 
 def _window_frequencies(thumbnails: Thumbnails) -> Reals:

@@ -89,7 +89,7 @@ def measure(pixels: Pixels, luma: Luma) -> Measures:
     share = share[share > 0].astype(np.float64)
     inner = inside_borders(luma)
     # Borders are even and end at straight edges themselves.
-    across, down = cv2.absdiff(inner[:, 1:], inner[:, :-1]), cv2.absdiff(inner[1:], inner[:-1])
+    across, down = _steps(inner)
     return Measures(
         brightness=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
@@ -172,6 +172,14 @@ def collage_of(across: Luma, down: Luma) -> float:
         across, down: as for `screenshot_of`.
     """
     return max(_longest_seam(across), _longest_seam(down.T))
+
+
+def _steps(luma: Luma) -> tuple[Luma, Luma]:
+    """Absolute differences of neighbours in a row and in a column; none where there are no two of each."""
+    if min(luma.shape) < 2:
+        return luma[:0, :0], luma[:0, :0]
+    across, down = cv2.absdiff(luma[:, 1:], luma[:, :-1]), cv2.absdiff(luma[1:], luma[:-1])
+    return np.asarray(across, dtype=np.uint8), np.asarray(down, dtype=np.uint8)
 
 
 def _longest_seam(steps: Luma) -> float:

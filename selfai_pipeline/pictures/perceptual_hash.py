@@ -10,8 +10,6 @@ from selfai_pipeline.pictures.measures import Luma
 FREQUENCIES = 16
 HASH_BYTES = FREQUENCIES**2 // 8
 
-Reals = npt.NDArray[np.floating]
-
 
 @lru_cache
 def dct_rows(samples: int, frequencies: int) -> npt.NDArray[np.float64]:
@@ -39,13 +37,6 @@ def perceptual_hash(thumbnail: Luma) -> bytes:
     """
     rows = dct_rows(len(thumbnail), FREQUENCIES)
     # Rounded, so that a picture that is even throughout has no bits made of rounding errors.
-    low = np.round(rows @ thumbnail.astype(np.float64) @ rows.T, 6)
-    return hash_bits(low.reshape(1, -1)).tobytes()
-
-
-def hash_bits(low: Reals) -> npt.NDArray[np.uint8]:
-    """The hash of low frequencies [..., 256]: uint8 [..., 32], a bit for each that is above their median."""
-    middle = low.shape[-1] // 2
-    ordered = np.partition(low, (middle - 1, middle), axis=-1)
-    median = (ordered[..., middle - 1] + ordered[..., middle]) / 2
-    return np.packbits(low > median[..., None], axis=-1)
+    low = np.round(rows @ thumbnail.astype(np.float64) @ rows.T, 6).ravel()
+    middle = np.partition(low, (len(low) // 2 - 1, len(low) // 2))[len(low) // 2 - 1 :][:2]
+    return np.packbits(low > middle.mean()).tobytes()

@@ -48,8 +48,10 @@ def pruned(store: Store, pictures: Sequence[tuple[str, bytes]], **columns: Any) 
             "duplicate_of": None,
             "orientation": 1,
             "perceptual_hash": bytes(range(32)),
+            "thumbnail": bytes(4096),
             **dict.fromkeys(["width", "height"], 1),
             **dict.fromkeys(["brightness", "contrast", "blur", "entropy", "saturation"], 1.0),
+            **dict.fromkeys(["border", "screenshot", "collage"], 0.0),
             **dict.fromkeys(["aspect", "bits_per_pixel"], 1.0),
         }
         rows.append(row | columns)
