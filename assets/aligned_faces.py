@@ -75,8 +75,8 @@ def aligned_faces(
     specs=check_specs(
         "aligned_faces",
         completeness="One row a kept picture of the pruned set, and every crop is in the crop store.",
-        sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1; each face "
-        "has a pose.",
+        sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1; each "
+        "face has a pose.",
         floor="At least half of the kept pictures give a face, where there are any.",
         partitions=crawl_days,
     )

@@ -31,8 +31,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 BACKDROP = 128
 """The grey (of 255) that transparent pixels are laid over."""
 
-MOST_BYTES = 96_000_000
-"""Memory that decoding one picture may take; what would need more has too many pixels for its format."""
+MOST_BYTES = 90_000_000
+"""Memory that decoding one picture may take by what its format costs a pixel; what would need more has too
+many pixels."""
 
 MOST_SCANS = 100
 """Of a JPEG: each costs a pass over the whole picture for a few bytes of file. Encoders write about ten."""
@@ -264,7 +265,7 @@ def _lacks_data(content: bytes, digest: bytes) -> bool:
 def _digest(image: Image.Image) -> bytes:
     digest = hashlib.sha256()
     for _, strip in _strips(image, step=_STRIP):
-        digest.update(np.ascontiguousarray(strip))
+        digest.update(strip.tobytes())
     return digest.digest()
 
 

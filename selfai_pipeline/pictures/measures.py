@@ -128,15 +128,14 @@ def inside_borders(luma: Luma) -> Luma:
 
 def _bar(lines: Luma) -> int:
     """How many of the first lines are one even bar that ends at a straight edge."""
-    if np.ptp(lines[0]) > _EVEN:
+    if int(lines[0].max()) - int(lines[0].min()) > _EVEN:
         return 0
-    lowest = np.asarray(cv2.reduce(lines, 1, cv2.REDUCE_MIN)).ravel().astype(int)
-    highest = np.asarray(cv2.reduce(lines, 1, cv2.REDUCE_MAX)).ravel().astype(int)
-    level = int(np.median(lines[0]))
-    even = (lowest >= level - _EVEN) & (highest <= level + _EVEN)
-    if even.all():
+    level = int(np.sort(lines[0])[lines.shape[1] // 2])
+    lowest, highest = max(0, level - _EVEN), min(255, level + _EVEN)
+    uneven = ((lines < lowest) | (lines > highest)).any(axis=1)
+    if not uneven.any():
         return len(lines)
-    length = int(np.argmin(even))
+    length = int(np.argmax(uneven))
     behind = lines[length : length + 3].astype(int)
     departs = (np.abs(behind - level) > _STEP).mean(axis=1).max()
     return length if departs >= _LEAST_STRAIGHT else 0
@@ -155,11 +154,11 @@ def screenshot_of(across: Luma, down: Luma) -> float:
     across, down = across[:-1], down[:, :-1]
     if not across.size:
         return 0.0
-    larger, smaller = cv2.max(across, down), cv2.min(across, down)
-    flat = cv2.countNonZero(cv2.compare(larger, _FLAT, cv2.CMP_LE)) / larger.size
-    edges = cv2.compare(larger, _EDGE, cv2.CMP_GE)
-    straight = cv2.bitwise_and(edges, cv2.compare(smaller, _FLAT, cv2.CMP_LE))
-    return flat * cv2.countNonZero(straight) / max(1, cv2.countNonZero(edges))
+    larger, smaller = np.maximum(across, down), np.minimum(across, down)
+    flat = int(np.count_nonzero(larger <= _FLAT)) / larger.size
+    edges = larger >= _EDGE
+    straight = int(np.count_nonzero(edges & (smaller <= _FLAT)))
+    return flat * straight / max(1, int(np.count_nonzero(edges)))
 
 
 def collage_of(across: Luma, down: Luma) -> float:
@@ -188,8 +187,8 @@ def _longest_seam(steps: Luma) -> float:
     inner = steps[:, margin : steps.shape[1] - margin]
     if not inner.size:
         return 0.0
-    stepping = cv2.compare(np.ascontiguousarray(inner), _SEAM, cv2.CMP_GE)
-    return float(np.asarray(cv2.reduce(stepping, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)).max()) / 255
+    stepping = (inner >= _SEAM).astype(np.uint8)
+    return float(np.asarray(cv2.reduce(stepping, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)).max())
 
 
 def _shrunk_size(pixels: npt.NDArray[np.uint8], *, side: int) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ class PruneSettings(Settings):
     """When a crawled picture is dropped; the end of a threshold's range switches its rule off."""
 
     max_pixels: int = Field(
-        32_000_000,
+        30_000_000,
         ge=1,
         description="Pixels above which a picture is refused from its header, undecoded; formats that cost "
         "more memory a pixel than JPEG are refused earlier.",

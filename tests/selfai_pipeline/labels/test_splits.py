@@ -156,7 +156,7 @@ def test_clusters_do_not_depend_on_the_order(hashes: list[bytes], radius: int, s
     names = ids(len(hashes))
     persons = [[str(k % 5)] if k % 3 == 0 else [] for k in range(len(hashes))]
     days = [f"2026-01-0{1 + k % 3}" for k in range(len(hashes))]
-    # One drawing, its mirror image and its left part are copies of each other; the others show something else.
+    # One drawing, its mirror image and its left part are copies of each other; the others are not.
     drawn = scene(1)
     shown = [drawn, drawn[:, ::-1], drawn[:, :190], scene(2), None]
     thumbnails = [None if one is None else thumbnail(one) for one in (shown * 3)[: len(hashes)]]
