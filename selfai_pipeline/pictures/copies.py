@@ -59,40 +59,81 @@ _MIRROR = np.packbits(np.tile([False, True], FREQUENCIES**2 // 2))
 """The bits of a hash that change in a mirror image: those of odd frequencies along a row."""
 
 _VERIFIED_FREQUENCIES = 32
+_ODD = ((-1.0) ** np.arange(_VERIFIED_FREQUENCIES)).astype(np.float32)
+"""What frequencies along a row are multiplied by in a mirror image."""
+
+_EVEN = 1e-6
 _FINE = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _HITS_AT_ONCE = 4_000_000
 _PICTURES_AT_ONCE = 256
 
 
-def copy_pairs(thumbnails: Thumbnails, others: Thumbnails, *, least_correlation: float) -> Pairs:
-    """Pairs (row of `thumbnails`, row of `others`) where a window of the first is a copy of the second.
+def joining_pairs(
+    thumbnails: Thumbnails, groups: npt.NDArray[np.int64], *, least_correlation: float
+) -> Pairs:
+    """Pairs of copies that join groups of pictures, as many as it takes to join all that copies connect.
 
-    Where the second is a crop of the first it is found; for the reverse, exchange the two. Where both are
-    the same array, each picture's pair with itself is left out. A pair does not depend on what else is
-    searched, nor on the order.
+    Two pictures are copies where a window of either is a copy of the other. Whether they are does not depend
+    on what else is searched, nor on the order; a pair whose groups are joined already is not looked at, so
+    that a thousand copies of one picture cost a thousand comparisons and not a million.
 
     Args:
         thumbnails: uint8 [n, 64, 64], see `thumbnail_of`.
-        others: uint8 [m, 64, 64].
+        groups: int64 [n]: equal where two pictures are known to be in one group.
         least_correlation: see `aligned_correlation`; above 1 there are none.
 
     Returns:
-        int64 [p, 2], each pair once, in no particular order.
+        int64 [p, 2], rows of `thumbnails`.
     """
-    same = thumbnails is others
-    if not len(thumbnails) or not len(others) or least_correlation > 1:
-        return np.zeros((0, 2), dtype=np.int64)
-    found: dict[tuple[int, int], bool] = {}
-    for row, other, part, mirrored in _candidates(thumbnails, others, same=same):
-        if found.get((row, other)) or (same and found.get((other, row))):
-            continue
-        correlation = aligned_correlation(thumbnails[row], others[other], part=part, mirrored=mirrored)
-        found[row, other] = correlation >= least_correlation
-    pairs = [pair for pair, verified in found.items() if verified]
+    leader = list(range(int(groups.max()) + 1)) if len(groups) else []
+
+    def group_of(row: int) -> int:
+        place = int(groups[row])
+        while leader[place] != place:
+            leader[place] = leader[leader[place]]
+            place = leader[place]
+        return place
+
+    pairs = []
+    if least_correlation <= 1:
+        for row, other, part, mirrored in _candidates(thumbnails, thumbnails):
+            ours, theirs = group_of(row), group_of(other)
+            if ours == theirs:
+                continue
+            alike = aligned_correlation(
+                thumbnails[row],
+                thumbnails[other],
+                part=part,
+                mirrored=mirrored,
+                enough=least_correlation,
+            )
+            if alike >= least_correlation:
+                leader[ours] = theirs
+                pairs.append((row, other))
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def aligned_correlation(picture: Thumbnails, other: Thumbnails, *, part: int, mirrored: bool) -> float:
+def copied_in(
+    thumbnails: Thumbnails, others: Thumbnails, *, least_correlation: float
+) -> npt.NDArray[np.bool_]:
+    """Which of n pictures have a copy, as in `joining_pairs`, among m others: bool [n]."""
+    found = np.zeros(len(thumbnails), dtype=bool)
+    if least_correlation > 1:
+        return found
+    for ours_cut in (True, False):
+        first, second = (thumbnails, others) if ours_cut else (others, thumbnails)
+        for cut, whole, part, mirrored in _candidates(first, second):
+            row = cut if ours_cut else whole
+            if not found[row]:
+                found[row] = least_correlation <= aligned_correlation(
+                    first[cut], second[whole], part=part, mirrored=mirrored, enough=least_correlation
+                )
+    return found
+
+
+def aligned_correlation(
+    picture: Thumbnails, other: Thumbnails, *, part: int, mirrored: bool, enough: float = 1.0
+) -> float:
     """How alike a window of one picture and another are, at most 1: the cosine of their spectra.
 
     The spectrum is that of the 32 lowest frequencies each way without the mean, each divided by its usual
@@ -103,45 +144,68 @@ def aligned_correlation(picture: Thumbnails, other: Thumbnails, *, part: int, mi
     Args:
         part: `WHOLE`, or which of the parts beside a caption is compared with the same part of `other`.
         mirrored: compare with the mirror image of `other`.
+        enough: a cosine at which the search for a higher one ends.
     """
     members = list(_WHOLES) if part == WHOLE else [part]
-    coarse = _spectrum(_window_frequencies(picture[None])[0, members])
-    aim = _spectrum(_window_frequencies(other[None])[0, part])
+    aim = _coarse_spectra(other.tobytes())[part]
     if mirrored:
-        aim = aim * (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
-    cosines = (coarse * aim).sum(axis=(1, 2))
+        aim = aim * _ODD[:FREQUENCIES]
+    cosines = _cosines(_coarse_spectra(picture.tobytes())[members], aim)
     if cosines.max() < _LEAST_COARSE:
         return -1.0
     rows, columns = _WINDOWS[part]
     target = _spectrum(_transform(rows) @ other @ _transform(columns).T)
     if mirrored:
-        target = target * (-1.0) ** np.arange(_VERIFIED_FREQUENCIES, dtype=np.float32)
-    starts = [_WINDOWS[members[index]] for index in np.argsort(-cosines, kind="stable")[:2]]
-    return max(_refined(picture, target, rows=rows, columns=columns) for rows, columns in starts)
+        target = target * _ODD
+    best = -1.0
+    for index in np.argsort(-cosines, kind="stable")[:2]:
+        rows, columns = _WINDOWS[members[index]]
+        best = max(best, _refined(picture, target, rows=rows, columns=columns, enough=enough))
+        if best >= enough:
+            break
+    return best
 
 
-def _refined(picture: Thumbnails, target: Reals, *, rows: Cut, columns: Cut) -> float:
+def _refined(picture: Thumbnails, target: Reals, *, rows: Cut, columns: Cut, enough: float) -> float:
     """The highest cosine with `target` among windows whose edges are moved a little."""
     best = -1.0
-    half = _transform(rows) @ picture
+    half: npt.NDArray[Any] = _transform(rows) @ picture
     for along_columns in (True, False, True):
         bank = _bank(columns if along_columns else rows)
         tried = half @ bank.transpose(0, 2, 1) if along_columns else bank @ half
-        cosines = (_spectrum(tried) * target).sum(axis=(1, 2))
+        weighted = tried * _weights(_VERIFIED_FREQUENCIES)
+        lengths = np.sqrt(np.einsum("nij,nij->n", weighted, weighted))
+        cosines = _cosines(weighted, target) / np.maximum(lengths, _EVEN)
         index = int(cosines.argmax())
         best = max(best, float(cosines[index]))
-        if best < _LEAST_AT_FIRST:
+        if best < _LEAST_AT_FIRST or best >= enough:
             break
         half = picture @ bank[index].T if along_columns else bank[index] @ picture
     return best
 
 
-def _candidates(
-    thumbnails: Thumbnails, others: Thumbnails, *, same: bool
-) -> Iterator[tuple[int, int, int, bool]]:
-    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough."""
+def _cosines(spectra: Reals, target: Reals) -> Reals:
+    """Inner products, float32 [n], of spectra [n, f, f] and one [f, f]."""
+    return np.asarray(np.einsum("nij,ij->n", spectra, target), dtype=np.float32)
+
+
+@lru_cache(maxsize=512)
+def _coarse_spectra(thumbnail: bytes) -> Reals:
+    """The spectra of the 16 lowest frequencies of each window: float32 [windows, 16, 16]."""
+    side = THUMBNAIL_SIDE
+    return _spectrum(_window_frequencies(np.frombuffer(thumbnail, np.uint8).reshape(1, side, side))[0])
+
+
+def _candidates(thumbnails: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int, int, bool]]:
+    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough.
+
+    Where both are one array, each picture's pair with itself is left out.
+    """
     import faiss
 
+    if not len(thumbnails) or not len(others):
+        return
+    same = thumbnails is others
     windows = _window_hashes(thumbnails)
     targets = windows if same else _window_hashes(others)
     wholes = faiss.IndexBinaryFlat(8 * HASH_BYTES)
@@ -181,10 +245,8 @@ def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:
 
 def _window_frequencies(thumbnails: Thumbnails) -> Reals:
     """The low frequencies of each window: float32 [n, windows, 16, 16]."""
-    n, ratio = len(thumbnails), THUMBNAIL_SIDE // _SEARCHED_SIDE
-    small = thumbnails.reshape(n, _SEARCHED_SIDE, ratio, _SEARCHED_SIDE, ratio).mean(
-        axis=(2, 4), dtype=np.float32
-    )
+    n, rows = len(thumbnails), thumbnails[:, ::2].astype(np.float32) + thumbnails[:, 1::2]
+    small = (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
     f, k = FREQUENCIES, len(_CROPS)
     # Matrix products of one shape a picture: the last bits must not depend on how many go together.
     narrow = _stacked(_BANDS, _SEARCHED_SIDE, f) @ small @ _stacked((_NONE,), _SEARCHED_SIDE, f).T
@@ -230,7 +292,13 @@ def _stretch(samples: int, cut: Cut) -> npt.NDArray[np.float64]:
 
 def _spectrum(frequencies: npt.NDArray[Any]) -> Reals:
     """Frequencies [..., f, f] without the mean, over their usual size, at length 1 (or 0 where even)."""
-    index = np.arange(frequencies.shape[-1])
-    weighted = frequencies * np.hypot(index[:, None], index).astype(np.float32)
+    weighted = frequencies * _weights(frequencies.shape[-1])
     length = np.sqrt((weighted**2).sum(axis=(-2, -1), keepdims=True))
-    return np.asarray(weighted / np.maximum(length, 1e-6), dtype=np.float32)
+    return np.asarray(weighted / np.maximum(length, _EVEN), dtype=np.float32)
+
+
+@lru_cache
+def _weights(frequencies: int) -> Reals:
+    """One over the usual size of each frequency; 0 for the mean."""
+    index = np.arange(frequencies)
+    return np.hypot(index[:, None], index).astype(np.float32)

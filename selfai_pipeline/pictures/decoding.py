@@ -38,7 +38,7 @@ many pixels."""
 MOST_SCANS = 100
 """Of a JPEG: each costs a pass over the whole picture for a few bytes of file. Encoders write about ten."""
 
-_JPEG_START, _SCAN_START, _PROGRESSIVE = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xc2"
+_JPEG_START, _SCAN_START = b"\xff\xd8\xff", b"\xff\xda"
 _SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Samples a pixel of JPEG's ways to store colour; 3 for all others."""
 
@@ -141,7 +141,7 @@ def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
     if not content:
         raise PictureError("empty_file")
     if content.startswith(_JPEG_START):
-        if content.count(_SCAN_START) > MOST_SCANS:
+        if _has_several_scans(content) and content.count(_SCAN_START) > MOST_SCANS:
             raise PictureError("too_many_scans")
         shrunk = _whole_jpeg(content, max_pixels=max_pixels, side=side)
         if shrunk is not None:
@@ -179,8 +179,8 @@ def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk 
         return None
     if colours not in ("YCbCr", "Gray"):
         return None
-    # A progressive file is held as coefficients of 2 bytes until its last scan.
-    kept = 2 * _SAMPLES.get(sampling, 3.0) if _PROGRESSIVE in content else 0.0
+    # A file of several scans is held as coefficients of 2 bytes until the last.
+    kept = 2 * _SAMPLES.get(sampling, 3.0) if _has_several_scans(content) else 0.0
     if height * width > max_pixels or height * width * (3 + kept) > MOST_BYTES:
         raise PictureError("too_many_pixels")
     divisor = _divisor(height, width, side=side)
@@ -191,6 +191,24 @@ def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk 
     except ValueError:
         return None
     return Shrunk(np.asarray(pixels, dtype=np.uint8), height, width)
+
+
+def _has_several_scans(content: bytes) -> bool:
+    """Whether libjpeg reads more than one scan of a JPEG: it is progressive, or its first scan lacks a
+    component. What is no JPEG has one.
+
+    The markers before the first scan are followed one by one: their segments may hold any bytes.
+    """
+    place, components, progressive = 2, 0, False
+    while place + 9 < len(content) and content[place] == 0xFF:
+        kind, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        if kind == 0xDA:
+            return progressive or content[place + 4] < components
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            components, progressive = content[place + 9], kind in (0xC2, 0xC6, 0xCA, 0xCE)
+        # FF may be repeated before a marker.
+        place += 1 if kind == 0xFF else 2 + length
+    return False
 
 
 def _divisor(height: int, width: int, *, side: int | None) -> int:
@@ -204,7 +222,7 @@ def _cost(image: Image.Image, content: bytes) -> float:
     beside it, and the pixels that come out."""
     bands = 1 if image.mode in ("1", "L", "P") else 4
     held = 12 if image.format == "WEBP" else 0
-    if isinstance(image, JpegImageFile) and _PROGRESSIVE in content:
+    if isinstance(image, JpegImageFile) and _has_several_scans(content):
         held = 2 * bands
     return image.width * image.height * (bands + held + 3)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.pictures.copies import copy_pairs
+from selfai_pipeline.pictures.copies import copied_in, joining_pairs
 from selfai_pipeline.pictures.measures import THUMBNAIL_SIDE
 
 _QUERIES = 4096
@@ -23,7 +23,7 @@ def duplicate_groups(
     """The group of each picture, independent of their order: copies of one another, and copies of copies.
 
     Two pictures are copies where their hashes differ in at most `radius` bits, or where the thumbnail of one,
-    or a window of it, mirrored or not, correlates with that of the other (see `copy_pairs`).
+    or a window of it, mirrored or not, correlates with that of the other (see `joining_pairs`).
 
     Args:
         hashes: n of `perceptual_hash`.
@@ -40,10 +40,11 @@ def duplicate_groups(
     for row, thumbnail in enumerate(thumbnails):
         if thumbnail is not None and row != (first := first_of.setdefault(thumbnail, row)):
             links.append((row, first))
+    known = np.array(links, dtype=np.int64).reshape(-1, 2)
+    groups = connected(len(hashes), known)
     rows = np.fromiter(first_of.values(), dtype=np.int64, count=len(first_of))
-    squares = _squares(list(first_of))
-    pairs = rows[copy_pairs(squares, squares, least_correlation=least_correlation)]
-    return connected(len(hashes), np.concatenate([np.array(links, dtype=np.int64).reshape(-1, 2), pairs]))
+    pairs = joining_pairs(_squares(list(first_of)), groups[rows], least_correlation=least_correlation)
+    return connected(len(hashes), np.concatenate([known, rows[pairs]]))
 
 
 def have_copies(
@@ -62,8 +63,7 @@ def have_copies(
     rows = np.array([row for row, one in enumerate(thumbnails) if one is not None], dtype=np.int64)
     ours = _squares([one for one in thumbnails if one is not None])
     theirs = _squares([one for one in of_thumbnails if one is not None])
-    found[rows[copy_pairs(ours, theirs, least_correlation=least_correlation)[:, 0]]] = True
-    found[rows[copy_pairs(theirs, ours, least_correlation=least_correlation)[:, 1]]] = True
+    found[rows] |= copied_in(ours, theirs, least_correlation=least_correlation)
     return np.asarray(found, dtype=bool)
 
 

@@ -1,11 +1,14 @@
 """Decode and measure the stored pictures of a day, or take over what was measured before."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from typing import Any
+
+import cv2
 
 from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
@@ -109,12 +112,24 @@ def examine_all(
         return examine(content, image_id=image_id, orientation=orientation, max_pixels=settings.max_pixels)
 
     ordered = sorted(pictures)
-    with ThreadPoolExecutor(settings.workers or usable_cores(), thread_name_prefix="prune") as pool:
+    workers = settings.workers or usable_cores()
+    with one_thread_a_call(), ThreadPoolExecutor(workers, thread_name_prefix="prune") as pool:
         found = dict(zip(ordered, pool.map(one, ordered), strict=True))
     taken_over = sum(found[picture] is known.get(picture) for picture in ordered)
     if taken_over:
         logger.info("pruning %s: %d of %d pictures were measured before", partition, taken_over, len(ordered))
     return found
+
+
+@contextmanager
+def one_thread_a_call() -> Iterator[None]:
+    """OpenCV's own threads switched off: the pictures go over the cores, and both at once gain nothing."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _known(partition: str, *, store: Store, settings: PruneSettings) -> dict[AsShown, Examined]:

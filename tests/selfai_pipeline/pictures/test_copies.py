@@ -1,12 +1,13 @@
 """Cropped, mirrored and captioned copies are found; different pictures are not joined."""
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from selfai_pipeline.pictures.copies import copy_pairs
+from selfai_pipeline.pictures.copies import Thumbnails, aligned_correlation, joining_pairs
 from selfai_pipeline.pictures.duplicates import duplicate_groups, have_copies, near_duplicate_clusters
 from selfai_pipeline.pictures.measures import Pixels, measured_luma, thumbnail_of
 from selfai_pipeline.pictures.perceptual_hash import perceptual_hash
@@ -59,7 +60,7 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def thumbnails(pictures: list[Pixels]) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def thumbnails(pictures: list[Pixels]) -> Thumbnails:
     return np.stack([thumbnail_of(measured_luma(np.ascontiguousarray(one))) for one in pictures])
 
 
@@ -88,28 +89,49 @@ def test_the_hash_of_the_whole_would_miss_them(portraits: list[Pixels]) -> None:
     assert len(set(found.tolist())) > 1.5 * len(portraits)
 
 
+def joined(squares: Thumbnails, *, least_correlation: float) -> list[tuple[int, ...]]:
+    """The pairs of pictures that nobody has grouped before."""
+    pairs = joining_pairs(squares, np.arange(len(squares)), least_correlation=least_correlation)
+    return sorted(tuple(sorted(pair)) for pair in pairs.tolist())
+
+
 def test_a_pair_does_not_depend_on_what_else_is_searched(portraits: list[Pixels]) -> None:
+    n = len(portraits)
     both = thumbnails([*portraits, *(saved(cut(one, top=0.0, left=0.05)) for one in portraits)])
-    whole = {tuple(sorted(pair)) for pair in copy_pairs(both, both, least_correlation=0.97).tolist()}
-    alone = set()
-    for row in range(len(portraits)):
-        two = both[[row, row + len(portraits)]]
-        alone |= {
-            (row, row + len(portraits)) for _ in copy_pairs(two, two, least_correlation=0.97)[:1].tolist()
-        }
-    assert whole == alone == {(row, row + len(portraits)) for row in range(len(portraits))}
+    alone = [joined(both[[row, row + n]], least_correlation=0.97) for row in range(n)]
+    assert alone == [[(0, 1)]] * n
+    assert joined(both, least_correlation=0.97) == [(row, row + n) for row in range(n)]
+
+
+def test_what_is_joined_already_is_not_compared_again(
+    portraits: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve copies of one picture make 66 pairs, and each can be looked at more than once."""
+    copies = [saved(cut(portraits[0], top=0.004 * k, left=0.004 * k)) for k in range(12)]
+    counted = []
+
+    def counting(*arguments: Thumbnails, **how: Any) -> float:
+        counted.append(how)
+        return aligned_correlation(*arguments, **how)
+
+    monkeypatch.setattr("selfai_pipeline.pictures.copies.aligned_correlation", counting)
+    pairs = joined(thumbnails(copies), least_correlation=0.97)
+    assert len(pairs) == 11
+    assert len(counted) < 66
+    grouped = joining_pairs(thumbnails(copies), np.zeros(12, dtype=np.int64), least_correlation=0.97)
+    assert not len(grouped)
 
 
 def test_even_pictures_and_noise_are_nobodys_copies() -> None:
     noise = [np.random.default_rng(seed).integers(0, 256, (90, 90, 3), dtype=np.uint8) for seed in range(4)]
     squares = thumbnails([np.full((90, 90, 3), 80, dtype=np.uint8), *noise])
-    assert copy_pairs(squares, squares, least_correlation=0.9).shape == (0, 2)
+    assert joined(squares, least_correlation=0.9) == []
 
 
 def test_above_one_the_hashes_alone_count(portraits: list[Pixels]) -> None:
     squares = thumbnails([portraits[0], saved(portraits[0][:, ::-1])])
-    assert len(copy_pairs(squares, squares, least_correlation=0.97))
-    assert not len(copy_pairs(squares, squares, least_correlation=1.1))
+    assert joined(squares, least_correlation=0.97) == [(0, 1)]
+    assert joined(squares, least_correlation=1.1) == []
 
 
 def test_which_pictures_have_a_copy_elsewhere(portraits: list[Pixels]) -> None:

@@ -340,6 +340,9 @@ def test_a_jpeg_with_stray_bytes_is_decoded_all_the_same(junk: bytes) -> None:
 def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding() -> None:
     content = encoded(large(3, height=200, width=300), "JPEG", progressive=True)
     assert decode(content).shape == (200, 300, 3)
+    # In a segment that nobody reads stands what would be the beginning of a scan of a plain file.
+    decoy = b"\xff\xfe\x00\x0c" + b"\xff\xda\x00\x0c\x03" + bytes(5)
+    content = content[:2] + decoy + content[2:]
     last = content.rindex(b"\xff\xda")
     many = content[:last] + content[last:-2] * MOST_SCANS + b"\xff\xd9"
     with pytest.raises(PictureError, match="too_many_scans"):
