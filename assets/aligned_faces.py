@@ -36,7 +36,7 @@ class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):
     group_name="data",
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    code_version="3",
+    code_version="4",
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -50,7 +50,8 @@ def aligned_faces(
     """One row a kept picture's face: box, landmarks, residual and the aligned crop; or why there is none.
 
     RetinaFace finds the faces; a least-squares similarity on the five landmarks brings eyes, nose and mouth
-    to the same place in every crop.
+    to the same place in every crop. The funnel sums up the day: crawled, stored, kept, faces, and why the
+    others went.
     """
     from selfai_pipeline.faces.align import align_day
     from selfai_pipeline.faces.contact_sheet import write_contact_sheet
@@ -62,8 +63,12 @@ def aligned_faces(
         refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
-        counts = dg.MetadataValue.json(store.tables.facts(refs[day])["counts"])
-        metadata[day] = {"counts": counts, "contact_sheet": preview_link(preview)}
+        facts = store.tables.facts(refs[day])
+        metadata[day] = {
+            "counts": dg.MetadataValue.json(facts["counts"]),
+            "funnel": dg.MetadataValue.json(facts["funnel"]),
+            "contact_sheet": preview_link(preview),
+        }
     return materialized(context, refs, inputs=[pruned_set], settings=config, metadata=metadata)
 
 
@@ -71,7 +76,8 @@ def aligned_faces(
     specs=check_specs(
         "aligned_faces",
         completeness="One row a kept picture of the pruned set, and every crop is in the crop store.",
-        sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1.",
+        sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1; each "
+        "face has a pose.",
         floor="At least half of the kept pictures give a face, where there are twenty or more.",
         partitions=crawl_days,
     )
@@ -95,7 +101,12 @@ def face_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
     text = f"{amiss} rows lost or too many, {lost} crops are lost"
     yield verdict(asset, "completeness", amiss == lost == 0, text, amiss=amiss, lost=lost)
     most = record_of(store, ref).settings["crop_size"] / 4
-    odd = sum(not (0 <= row["residual_px"] < most and 0 <= row["border_fraction"] <= 1) for row in faces)
+    odd = sum(
+        not (0 <= row["residual_px"] < most and 0 <= row["border_fraction"] <= 1)
+        or row["yaw_degrees"] is None
+        or row["pitch_degrees"] is None
+        for row in faces
+    )
     yield verdict(asset, "sanity", odd == 0, f"{odd} faces out of range", odd=odd, most_residual_px=most)
     share = len(faces) / len(rows) if rows else 1.0
     text = f"{len(faces)} of {len(rows)} pictures give a face, where half is needed"

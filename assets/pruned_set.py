@@ -33,7 +33,7 @@ class PruneConfig(defaults_of(PruneSettings, section="pruned_set"), dg.Config): 
     group_name="data",
     kinds={"opencv", "parquet"},
     owners=OWNERS,
-    code_version="3",
+    code_version="4",
 )
 def pruned_set(
     context: dg.AssetExecutionContext,
@@ -43,7 +43,8 @@ def pruned_set(
 ) -> Snapshot:
     """One row a crawled picture: kept, or the reason it was dropped, with every measured value.
 
-    The measured values stay in the table, so that thresholds can be changed without another crawl.
+    The measured values stay in the table, so that thresholds can be changed without another crawl: what the
+    same code measured before is taken over, and nothing is decoded again.
     """
     from selfai_pipeline.pictures.contact_sheet import write_thumbnails
     from selfai_pipeline.pictures.prune import prune_day
@@ -77,6 +78,8 @@ def pruned_set_checks(
 
 def prune_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of one day's pruned set."""
+    from selfai_pipeline.pictures.examine import MEASURED
+
     rows = store.tables.read(ref).to_pylist()
     crawled = store.tables.read(source_of(store, ref, "raw_crawl"), ["status", "url"]).to_pylist()
     stored = [row["url"] for row in crawled if row["status"] == "stored"]
@@ -84,7 +87,7 @@ def prune_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]
     text = f"{amiss} rows lost or too many"
     yield verdict("pruned_set", "completeness", amiss == 0, text, amiss=amiss)
     kept = [row for row in rows if row["kept"]]
-    odd = sum(row["perceptual_hash"] is None for row in kept) + sum(
+    odd = sum(any(row[name] is None for name in MEASURED) for row in kept) + sum(
         row["reason"] is None for row in rows if not row["kept"]
     )
     yield verdict("pruned_set", "sanity", odd == 0, f"{odd} rows lack values or a reason", odd=odd)

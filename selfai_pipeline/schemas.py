@@ -57,14 +57,18 @@ PRUNED_SET = pa.schema(
         _column(
             "blur",
             REAL,
-            "variance of the luma's Laplacian at a fixed size; low: blurred",
+            "variance of the luma's Laplacian at 256 pixels; low: blurred",
             nullable=True,
         ),
         _column("entropy", REAL, "Shannon entropy of the luma histogram, bits 0..8", nullable=True),
         _column("saturation", REAL, "mean saturation (HSV), 0..255", nullable=True),
+        _column("border", REAL, "share that even bars at the edges take, 0..1", nullable=True),
+        _column("screenshot", REAL, "how much it looks drawn by a computer, 0..1", nullable=True),
+        _column("collage", REAL, "how far one straight seam runs through it, 0..1", nullable=True),
         _column("aspect", REAL, "longer side over shorter side, 1 or more", nullable=True),
         _column("bits_per_pixel", REAL, "stored bits over pixels; low: heavily compressed", nullable=True),
         _column("perceptual_hash", pa.binary(32), "256-bit DCT hash (pHash) of the picture", nullable=True),
+        _column("thumbnail", pa.binary(4096), "luma at 64 by 64 pixels, row by row", nullable=True),
     ]
 )
 
@@ -98,9 +102,17 @@ ALIGNED_FACES = pa.schema(
         ),
         _column("eye_distance_px", REAL, "between the eyes, upright pixels", nullable=True),
         _column("roll_degrees", REAL, "in-plane rotation that alignment removed", nullable=True),
+        _column(
+            "yaw_degrees",
+            REAL,
+            "estimate: turned to the right of the picture; left: below 0",
+            nullable=True,
+        ),
+        _column("pitch_degrees", REAL, "estimate: looking up; down: below 0", nullable=True),
         _column("border_fraction", REAL, "share of the crop outside the picture, 0..1", nullable=True),
         _column("crop_sha256", TEXT, "hash of the aligned crop (PNG) in the crop store", nullable=True),
         _column("perceptual_hash", pa.binary(32), "as in pruned_set", nullable=True),
+        _column("thumbnail", pa.binary(4096), "as in pruned_set", nullable=True),
     ]
 )
 
@@ -139,6 +151,7 @@ BALANCED_LABEL_TABLE = pa.schema(
         _column("group", TEXT, "subgroup for the evaluation, where given", nullable=True),
         _column("attributes", TEXT, "further columns about the picture, a JSON object"),
         _column("perceptual_hash", pa.binary(32), "as in aligned_faces", nullable=True),
+        _column("thumbnail", pa.binary(4096), "as in aligned_faces", nullable=True),
     ]
 )
 

@@ -189,17 +189,28 @@ class TableStore:
     def read(self, ref: TableRef, columns: list[str] | None = None) -> "pa.Table":
         """The rows of a version, its bytes checked against the reference; `columns` where not all are wanted.
 
+        A version from before one of `columns` came into the schema has nulls there, where it may.
+
         Raises:
             MissingVersion: the file is not in the store.
             AlteredVersion: the file was altered or truncated.
             KeyError: the table has no such column.
         """
+        import pyarrow as pa
         import pyarrow.parquet as pq
+
+        from selfai_pipeline.schemas import TABLES
 
         # A thread of Arrow that still holds Python's bytes when the interpreter ends aborts the process.
         file = pq.ParquetFile(self._verified(ref), pre_buffer=False)
         table = file.read(columns=columns, use_threads=False)
-        return table if columns is None else table.select(columns)
+        if columns is None:
+            return table
+        for name in set(columns) - set(table.column_names):
+            field = TABLES[ref.asset].field(name)
+            if field.nullable:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        return table.select(columns)
 
     def facts(self, ref: TableRef) -> dict[str, Any]:
         """The figures about the whole table that were stored with it, its bytes checked as in `read`."""

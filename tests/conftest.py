@@ -86,6 +86,7 @@ def write_labels(
                 "group": None,
                 "attributes": "{}",
                 "perceptual_hash": perceptual_hash(row, flipped_bits),
+                "thumbnail": None,
             }
         )
     return store.tables.write(rows, asset="balanced_label_table", facts={"duplicate_radius": 12})

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from selfai_pipeline.faces.alignment import Alignment, Points, align, crop, template
 from selfai_pipeline.faces.detector import Detection, Detector, Pixels
+from selfai_pipeline.faces.pose import Pose, estimated_pose
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.prune import summary
@@ -19,7 +20,8 @@ from selfai_pipeline.tables import TableRef
 
 logger = logging.getLogger("selfai.faces")
 
-_COLUMNS = ["image_id", "source", "url", "kept", "orientation", "perceptual_hash"]
+_TAKEN_OVER = ["image_id", "source", "url", "perceptual_hash", "thumbnail"]
+_COLUMNS = [*_TAKEN_OVER, "kept", "orientation"]
 _PIXELS_AT_ONCE = 64_000_000
 _BATCHES_AT_ONCE = 8
 """Pictures are opened some batches at a time, so that those of one shape find each other."""
@@ -40,11 +42,12 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
     """The aligned faces of a day: one row a kept picture of `pruned` (a version of `pruned_set`).
 
     The largest face of a picture counts; `faces_found` tells how many there were. A picture is decoded
-    once, and a bounded number of pixels is in memory at a time. Reasons for no crop: no_face, too_small_face,
-    bad_alignment, too_much_border (the first that holds, in this order), or that of the decoder.
+    once, and a bounded number of pixels is in memory at a time. Reasons for no crop: no_face, several_faces,
+    too_small_face, extreme_pose, bad_alignment, too_much_border (the first that holds, in this order), or
+    that of the decoder.
 
-    Rows are sorted by image_id. Facts: `counts` by outcome, `state` aligned or empty, `template` (x, y of
-    the five landmarks in crop pixels).
+    Rows are sorted by image_id. Facts: `counts` by outcome, `funnel` (see `funnel_of`), `state` aligned or
+    empty, `template` (x, y of the five landmarks in crop pixels).
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
@@ -66,24 +69,62 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
             faces = [] if opened.pixels is None else next(found)
             rows.append(_row(opened, faces, target=target, store=store, settings=settings))
     counts = Counter(row["reason"] or "aligned" for row in rows)
+    funnel = funnel_of(store.tables.facts(pruned), counts)
     ref = store.tables.write(
         rows,
         asset="aligned_faces",
         partition=pruned.partition,
         facts={
             "counts": dict(sorted(counts.items())),
+            "funnel": funnel,
             "state": "aligned" if rows else "empty",
             "template": target.tolist(),
         },
     )
     logger.info("aligned %s: %s", pruned.partition, summary(counts, good="aligned"))
+    logger.info(
+        "of the crawl of %s: %s", pruned.partition, ", ".join(f"{n} {step}" for step, n in _steps(funnel))
+    )
     return ref
 
 
-def first_reason(face: Detection, alignment: Alignment, settings: FaceSettings) -> str | None:
-    """Why a face gets no crop, or None."""
+def funnel_of(pruned: Mapping[str, Any], faces: Mapping[str, int]) -> dict[str, Any]:
+    """What became of a day's crawl: how many pictures each step left, and why the others went.
+
+    Args:
+        pruned: the facts of the pruned set.
+        faces: counts of the faces by outcome.
+
+    Returns:
+        `crawled`, `stored`, `kept` and `faces` count pictures; `not_stored`, `dropped` and `no_crop` are
+        counts by reason.
+    """
+    crawled, kept = pruned.get("crawled", {}), pruned.get("counts", {})
+    return {
+        "crawled": sum(crawled.values()),
+        "not_stored": {reason: n for reason, n in sorted(crawled.items()) if reason != "stored"},
+        "stored": sum(kept.values()),
+        "dropped": {reason: n for reason, n in sorted(kept.items()) if reason != "kept"},
+        "kept": kept.get("kept", 0),
+        "no_crop": {reason: n for reason, n in sorted(faces.items()) if reason != "aligned"},
+        "faces": faces.get("aligned", 0),
+    }
+
+
+def _steps(funnel: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for step in ("crawled", "stored", "kept", "faces"):
+        yield step, funnel[step]
+
+
+def first_reason(
+    face: Detection, alignment: Alignment, pose: Pose, settings: FaceSettings, *, faces_found: int = 1
+) -> str | None:
+    """Why the largest of the faces that were found in a picture gets no crop, or None."""
+    turned = abs(pose.yaw) > settings.max_yaw or abs(pose.pitch) > settings.max_pitch
     rules = (
+        ("several_faces", 0 < settings.most_faces < faces_found),
         ("too_small_face", face.eye_distance < settings.min_eye_distance),
+        ("extreme_pose", turned or abs(alignment.roll) > settings.max_roll),
         ("bad_alignment", alignment.residual > settings.max_residual * settings.crop_size),
         ("too_much_border", alignment.border > settings.max_border),
     )
@@ -139,27 +180,30 @@ def _row(
     opened: Opened, faces: list[Detection], *, target: Points, store: Store, settings: FaceSettings
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        **{name: opened.row[name] for name in ("image_id", "source", "url", "perceptual_hash")},
+        **{name: opened.row[name] for name in _TAKEN_OVER},
         "face": -1,
         "reason": opened.reason or "no_face",
         "faces_found": len(faces),
         **dict.fromkeys(["box", "landmarks", "detection_score", "residual_px", "eye_distance_px"]),
-        **dict.fromkeys(["roll_degrees", "border_fraction", "crop_sha256"]),
+        **dict.fromkeys(["roll_degrees", "yaw_degrees", "pitch_degrees", "border_fraction", "crop_sha256"]),
     }
     if opened.pixels is None or not faces:
         return row
     face = faces[0]
     size = (opened.pixels.shape[0], opened.pixels.shape[1])
     alignment = align(face.landmarks, target, picture_size=size, crop_size=settings.crop_size)
+    pose = estimated_pose(face.landmarks)
     row |= {
         "face": 0,
-        "reason": first_reason(face, alignment, settings),
+        "reason": first_reason(face, alignment, pose, settings, faces_found=len(faces)),
         "box": face.box.tolist(),
         "landmarks": face.landmarks.ravel().tolist(),
         "detection_score": face.score,
         "residual_px": alignment.residual,
         "eye_distance_px": face.eye_distance,
         "roll_degrees": alignment.roll,
+        "yaw_degrees": pose.yaw,
+        "pitch_degrees": pose.pitch,
         "border_fraction": alignment.border,
     }
     if row["reason"] is None:

@@ -9,7 +9,10 @@ class FaceSettings(Settings):
     """How faces are found, and which crops are refused."""
 
     max_pixels: int = Field(
-        50_000_000, ge=1, description="Pixels above which a picture is refused from its header, undecoded."
+        30_000_000,
+        ge=1,
+        description="Pixels above which a picture is refused from its header, undecoded; formats that cost "
+        "more memory a pixel than JPEG are refused earlier.",
     )
     detection_side: int = Field(
         320, ge=64, le=2048, description="Longest side in pixels at which faces are looked for."
@@ -44,4 +47,22 @@ class FaceSettings(Settings):
         0.08,
         gt=0,
         description="RMS of the landmarks to the template over the crop's side; above it: bad_alignment.",
+    )
+    most_faces: int = Field(
+        0,
+        ge=0,
+        description="More faces than this in a picture: several_faces; 0: any number, the largest counts.",
+    )
+    max_yaw: float = Field(
+        60, ge=0, le=180, description="Degrees that a face is turned to a side; above it: extreme_pose."
+    )
+    max_pitch: float = Field(
+        60, ge=0, le=180, description="Degrees that a face looks up or down; above it: extreme_pose."
+    )
+    max_roll: float = Field(
+        180,
+        ge=0,
+        le=180,
+        description="Degrees that a face leans in the picture, which alignment undoes; above it: "
+        "extreme_pose.",
     )

@@ -87,6 +87,7 @@ def build_label_table(
             for side in Split
         },
         "duplicate_radius": settings.duplicate_radius,
+        "duplicate_correlation": settings.duplicate_correlation,
         "clusters": len({sides[face["image_id"]][0] for face in rows}),
         "left_out": dict(sorted(left_out.items())),
         "differing_attributes": sum(len(one.conflicts) for one in described.values()),
@@ -111,6 +112,7 @@ def build_label_table(
                 described[face["image_id"]].attributes, sort_keys=True, ensure_ascii=False
             ),
             "perceptual_hash": face["perceptual_hash"],
+            "thumbnail": face["thumbnail"],
         }
         for k, face in enumerate(rows)
     ]
@@ -126,7 +128,7 @@ def build_label_table(
 def _first_crops(aligned_faces: Snapshot, store: Store) -> list[dict[str, Any]]:
     """Faces with a crop, each picture's from its first partition; sorted by (image_id, face)."""
     faces: dict[str, list[dict[str, Any]]] = {}
-    columns = ["image_id", "face", "source", "crop_sha256", "perceptual_hash"]
+    columns = ["image_id", "face", "source", "crop_sha256", "perceptual_hash", "thumbnail"]
     for partition, ref in aligned_faces.tables.items():
         found: dict[str, list[dict[str, Any]]] = {}
         for row in store.tables.read(ref, columns).to_pylist():
@@ -153,9 +155,11 @@ def _split(
     clusters = clusters_of(
         image_ids,
         hashes=[pictures[image_id]["perceptual_hash"] for image_id in image_ids],
+        thumbnails=[pictures[image_id]["thumbnail"] for image_id in image_ids],
         persons=[persons.get(image_id, []) for image_id in image_ids],
         days=[pictures[image_id]["partition"] for image_id in image_ids],
         radius=settings.duplicate_radius,
+        least_correlation=settings.duplicate_correlation,
     )
     sides = assign_splits(
         clusters,

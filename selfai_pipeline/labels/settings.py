@@ -47,6 +47,13 @@ class LabelSettings(Settings):
         le=256,
         description="Differing bits, of 256, of two perceptual hashes up to which both get one split.",
     )
+    duplicate_correlation: float = Field(
+        PruneSettings.model_fields["duplicate_correlation"].default,
+        ge=0,
+        le=1.1,
+        description="Correlation of two thumbnails, aligned, from which both get one split: cropped, "
+        "mirrored or captioned copies; above 1: the hashes alone count.",
+    )
     person_column: str = Field(
         "person", description="Attribute that names the person: one person stays in one split; empty: none."
     )

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
+from selfai_pipeline.pictures.duplicates import connected, duplicate_groups
 
 
 class Split(StrEnum):
@@ -44,37 +44,38 @@ def clusters_of(
     image_ids: Sequence[str],
     *,
     hashes: Sequence[bytes | None],
+    thumbnails: Sequence[bytes | None],
     persons: Sequence[Sequence[str]],
     days: Sequence[str],
     radius: int,
+    least_correlation: float,
 ) -> list[str]:
     """The earliest image_id of each picture's group: near-duplicates, one person, and what these link.
 
     Args:
         image_ids: n different ids.
         hashes: a perceptual hash each, all of one length; a picture without one has no near-duplicates.
+        thumbnails: the luma that copies are verified on, each; None where there is none.
         persons: the persons that each picture shows, by name.
         days: the partition that each picture is first of; among pictures of one day the smallest id is the
             earliest.
-        radius: near-duplicates differ in this many bits of 256 at most.
+        radius, least_correlation: what near-duplicates are, see `duplicate_groups`.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     links: list[tuple[int, int]] = []
     hashed = [(row, value) for row, value in enumerate(hashes) if value is not None]
     if hashed:
         rows = [row for row, _ in hashed]
-        bits = np.frombuffer(b"".join(value for _, value in hashed), dtype=np.uint8).reshape(len(rows), -1)
-        nearest = near_duplicate_clusters(bits, radius=radius)
-        links += [(row, rows[first]) for row, first in zip(rows, nearest, strict=True)]
+        nearest = duplicate_groups(
+            [value for _, value in hashed],
+            [thumbnails[row] for row in rows],
+            radius=radius,
+            least_correlation=least_correlation,
+        )
+        links += [(row, rows[first]) for row, first in zip(rows, nearest.tolist(), strict=True)]
     first_of: dict[str, int] = {}
     for row, names in enumerate(persons):
         links += [(row, first_of.setdefault(name, row)) for name in names]
-    pairs = np.array(links, dtype=np.int64).reshape(-1, 2)
-    shape = (len(image_ids), len(image_ids))
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape)
-    _, component = connected_components(graph, directed=False)
+    component = connected(len(image_ids), np.array(links, dtype=np.int64).reshape(-1, 2)).tolist()
     earliest: dict[int, tuple[str, str]] = {}
     for image_id, day, group in zip(image_ids, days, component, strict=True):
         earliest[group] = min((day, image_id), earliest.get(group, (day, image_id)))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
-from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
+from selfai_pipeline.pictures.decoding import PictureError, decode_shrunk
 from selfai_pipeline.pictures.measures import Pixels, shrink
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
@@ -16,6 +16,7 @@ from selfai_pipeline.tables import TableRef
 _BACKGROUND = 245
 _TEXT_HEIGHT = 16
 _GAP = 6
+_SIDE = 112
 _FORMATS = (".jpg", ".png")
 _MOST_PIXELS = 24_000_000
 """Of a crawled picture on a sheet, as many as cameras make; nothing has been pruned there yet."""
@@ -73,9 +74,10 @@ def write_thumbnails(pruned: TableRef, *, store: Store, path: Path, most: int = 
     tiles = []
     for row in dropped + kept[: most - len(dropped)]:
         content = store.pictures.get(row["image_id"])
-        pixels = decode_rgb(content, orientation=row["orientation"], max_pixels=row["width"] * row["height"])
-        tiles.append(Tile(pixels, row["reason"] or "kept"))
-    write_sheet(compose(tiles, side=112), path)
+        most = row["width"] * row["height"]
+        shrunk = decode_shrunk(content, orientation=row["orientation"], max_pixels=most, side=_SIDE)
+        tiles.append(Tile(shrink(shrunk.pixels, side=_SIDE), row["reason"] or "kept"))
+    write_sheet(compose(tiles, side=_SIDE), path)
     return len(tiles)
 
 
@@ -94,10 +96,12 @@ def write_crawl_thumbnails(crawl: TableRef, *, store: Store, path: Path, most: i
     for row in chosen:
         try:
             content = store.pictures.get(row["image_id"])
-            pixels = decode_rgb(content, orientation=row["orientation"] or 1, max_pixels=_MOST_PIXELS)
+            shrunk = decode_shrunk(
+                content, orientation=row["orientation"] or 1, max_pixels=_MOST_PIXELS, side=_SIDE
+            )
         except (PictureError, MissingVersion, AlteredVersion):
             continue
         # Shrunk at once: sixty pictures in full size would need gigabytes.
-        tiles.append(Tile(shrink(pixels, side=112), row["source"]))
-    write_sheet(compose(tiles, side=112), path)
+        tiles.append(Tile(shrink(shrunk.pixels, side=_SIDE), row["source"]))
+    write_sheet(compose(tiles, side=_SIDE), path)
     return len(tiles), len(chosen) - len(tiles)

@@ -1,18 +1,27 @@
 """Pictures of any kind to upright 8-bit RGB, or a reason why not.
 
-Pillow decodes everything: it reports files that break off, where OpenCV returns their lower part grey, and
-it reads CMYK, palettes and animations as they are meant. It only ever tries the formats named here. A JPEG
-that breaks off and has an end marker all the same is told by `_lacks_data`.
+A JPEG that libjpeg decodes without a warning goes through simplejpeg: it can decode at a half, a quarter or
+an eighth, which costs no memory for the pixels that are left out, and its warnings tell of files that break
+off. Everything else goes through Pillow, whose pixels are the same: it reports files that break off, where
+OpenCV returns their lower part grey, and it reads CMYK, palettes and animations as they are meant. It only
+ever tries the formats named here. A JPEG that breaks off and has an end marker all the same is told by
+`_lacks_data`.
 """
 
+import hashlib
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -21,6 +30,19 @@ from selfai_pipeline.errors import SelfaiError
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 BACKDROP = 128
 """The grey (of 255) that transparent pixels are laid over."""
+
+MOST_BYTES = 90_000_000
+"""Memory that decoding one picture may take by what its format costs a pixel; what would need more has too
+many pixels."""
+
+MOST_SCANS = 100
+"""Of a JPEG: each costs a pass over the whole picture for a few bytes of file. Encoders write about ten."""
+
+_JPEG_START, _SCAN_START = b"\xff\xd8\xff", b"\xff\xda"
+_SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
+"""Samples a pixel of JPEG's ways to store colour; 3 for all others."""
+
+_STRIP = 64
 
 # Compressed data of a JPEG that belong to no picture: all bytes but FF, in a different order in each of nine
 # parts, with restart markers in between so that they are read wherever a file with restarts breaks off. The
@@ -50,7 +72,7 @@ _DECODER_ERRORS = (
 class PictureError(SelfaiError):
     """A picture cannot be used; `reason` is the code that goes into tables.
 
-    Codes: empty_file, not_a_picture, too_many_pixels, truncated, undecodable.
+    Codes: empty_file, not_a_picture, too_many_pixels, too_many_scans, truncated, undecodable.
     """
 
     def __init__(self, reason: str) -> None:
@@ -58,7 +80,25 @@ class PictureError(SelfaiError):
         self.reason = reason
 
 
-def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> npt.NDArray[np.uint8]:
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A picture decoded at a part of its size.
+
+    Attributes:
+        pixels: uint8 [height / n, width / n, 3] RGB, upright; n is 1, 2, 4 or 8, sides rounded up.
+        height: of the whole picture, upright, in pixels.
+        width: of the whole picture, upright, in pixels.
+    """
+
+    pixels: Pixels
+    height: int
+    width: int
+
+
+def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> Pixels:
     """Decode a picture.
 
     Grey becomes three equal channels; transparency is laid over mid grey (`BACKDROP`); 16 bits are scaled
@@ -69,7 +109,8 @@ def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> npt.
     Args:
         content: a JPEG, PNG, GIF, WebP or BMP file.
         orientation: EXIF orientation, 1..8, that is undone.
-        max_pixels: width times height above which nothing is decoded.
+        max_pixels: width times height above which nothing is decoded. Nothing is decoded either where that
+            would take more than `MOST_BYTES` of memory.
 
     Returns:
         uint8 [height, width, 3], RGB, upright.
@@ -77,16 +118,47 @@ def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> npt.
     Raises:
         PictureError: with the reason, see there.
     """
+    return _upright(_decode(content, max_pixels=max_pixels, side=None), orientation).pixels
+
+
+def decode_shrunk(content: bytes, *, orientation: int = 1, max_pixels: int, side: int) -> Shrunk:
+    """Decode a picture at the smallest of 1, 1/2, 1/4 and 1/8 of its size that leaves `side` pixels or more.
+
+    Each pixel is the mean of those it stands for: a JPEG is decoded from as many frequencies of its blocks,
+    anything else is averaged over areas.
+
+    Args:
+        content, orientation, max_pixels: as for `decode_rgb`.
+        side: pixels that the longer side shall still have, where the picture has them.
+
+    Raises:
+        PictureError: as `decode_rgb` raises it for the same file.
+    """
+    return _upright(_decode(content, max_pixels=max_pixels, side=side), orientation)
+
+
+def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
     if not content:
         raise PictureError("empty_file")
+    if content.startswith(_JPEG_START):
+        if _has_several_scans(content) and content.count(_SCAN_START) > MOST_SCANS:
+            raise PictureError("too_many_scans")
+        shrunk = _whole_jpeg(content, max_pixels=max_pixels, side=side)
+        if shrunk is not None:
+            return shrunk
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
+        with closing(Image.open(io.BytesIO(content), formats=FORMATS)) as image:
+            if image.width * image.height > max_pixels or _cost(image, content) > MOST_BYTES:
                 raise PictureError("too_many_pixels")
-            pixels = _to_rgb(image)
+            image.load()
+            height, width = image.height, image.width
             in_doubt = isinstance(image, JpegImageFile) and _may_lack_data(image)
-        if in_doubt and _lacks_data(content, pixels):
+            digest = _digest(image) if in_doubt else b""
+            pixels = _assembled(image, divisor=_divisor(height, width, side=side))
+        # By now the memory of the first decoding is free for a second.
+        if in_doubt and _lacks_data(content, digest):
             raise PictureError("truncated")
+        return Shrunk(pixels, height, width)
     except Image.DecompressionBombError:
         raise PictureError("too_many_pixels") from None
     except UnidentifiedImageError:
@@ -94,15 +166,92 @@ def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> npt.
     except _DECODER_ERRORS as error:
         truncated = isinstance(error, EOFError) or "truncated" in str(error)
         raise PictureError("truncated" if truncated else "undecodable") from error
-    return _upright(pixels, orientation)
 
 
-def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk | None:
+    """A JPEG of grey or YCbCr that libjpeg has nothing to say about; None for all others.
+
+    What it warns of may be a file that breaks off, or no more than a stray byte: that is told elsewhere.
+    """
+    try:
+        height, width, colours, sampling = simplejpeg.decode_jpeg_header(content)
+    except ValueError:
+        return None
+    if colours not in ("YCbCr", "Gray"):
+        return None
+    # A file of several scans is held as coefficients of 2 bytes until the last.
+    kept = 2 * _SAMPLES.get(sampling, 3.0) if _has_several_scans(content) else 0.0
+    if height * width > max_pixels or height * width * (3 + kept) > MOST_BYTES:
+        raise PictureError("too_many_pixels")
+    divisor = _divisor(height, width, side=side)
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            content, "RGB", min_height=-(-height // divisor), min_width=-(-width // divisor)
+        )
+    except ValueError:
+        return None
+    return Shrunk(np.asarray(pixels, dtype=np.uint8), height, width)
+
+
+def _has_several_scans(content: bytes) -> bool:
+    """Whether libjpeg reads more than one scan of a JPEG: it is progressive, or its first scan lacks a
+    component. What is no JPEG has one.
+
+    The markers before the first scan are followed one by one: their segments may hold any bytes.
+    """
+    place, components, progressive = 2, 0, False
+    while place + 9 < len(content) and content[place] == 0xFF:
+        kind, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        if kind == 0xDA:
+            return progressive or content[place + 4] < components
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            components, progressive = content[place + 9], kind in (0xC2, 0xC6, 0xCA, 0xCE)
+        # FF may be repeated before a marker.
+        place += 1 if kind == 0xFF else 2 + length
+    return False
+
+
+def _divisor(height: int, width: int, *, side: int | None) -> int:
+    """By how much a picture is shrunk while it is decoded: a power of two that leaves `side` pixels."""
+    longest = max(height, width)
+    return 1 if side is None else max(n for n in (1, 2, 4, 8) if n == 1 or longest >= n * side)
+
+
+def _cost(image: Image.Image, content: bytes) -> float:
+    """Bytes that decoding with Pillow takes at most, as measured: its image, what its decoder holds
+    beside it, and the pixels that come out."""
+    bands = 1 if image.mode in ("1", "L", "P") else 4
+    held = 12 if image.format == "WEBP" else 0
+    if isinstance(image, JpegImageFile) and _has_several_scans(content):
+        held = 2 * bands
+    return image.width * image.height * (bands + held + 3)
+
+
+def _assembled(image: Image.Image, *, divisor: int) -> Pixels:
+    """A loaded image as RGB, averaged over squares of `divisor` pixels: never both whole at a time."""
+    height, width = -(-image.height // divisor), -(-image.width // divisor)
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    for top, strip in _strips(image, step=_STRIP * divisor):
+        rows = -(-strip.shape[0] // divisor)
+        if divisor > 1:
+            strip = np.asarray(cv2.resize(strip, (width, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        pixels[top // divisor : top // divisor + rows] = strip
+    return pixels
+
+
+def _strips(image: Image.Image, *, step: int) -> Iterator[tuple[int, Pixels]]:
+    """An image as RGB, `step` rows at a time, each with the number of its first row."""
+    for top in range(0, image.height, step):
+        part = image.crop((0, top, image.width, min(top + step, image.height)))
+        yield top, _to_rgb(part, transparent="transparency" in image.info)
+
+
+def _to_rgb(image: Image.Image, *, transparent: bool) -> Pixels:
     if image.mode.startswith("I"):
         deep = np.asarray(image).astype(np.float64)
         grey = np.rint(np.clip(deep, 0, 65535) / 257).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or transparent:
         layer = image.convert("RGBA")
         backdrop = Image.new("RGBA", layer.size, (BACKDROP, BACKDROP, BACKDROP, 255))
         return np.asarray(Image.alpha_composite(backdrop, layer).convert("RGB"))
@@ -120,23 +269,31 @@ def _may_lack_data(image: JpegImageFile) -> bool:
     return bool(image.info.get("progressive")) or all(value in (127, 128) for value in values)
 
 
-def _lacks_data(content: bytes, pixels: npt.NDArray[np.uint8]) -> bool:
-    """Whether the compressed data of a JPEG end before its last block.
+def _lacks_data(content: bytes, digest: bytes) -> bool:
+    """Whether the compressed data of a JPEG, whose pixels have this digest, end before its last block.
 
     Then more data before the end marker change the pixels; else the decoder passes over them. A progressive
     file that breaks off at the very end of a scan cannot be told from one that was written with fewer scans.
     """
     end = content.rfind(b"\xff\xd9")
     with Image.open(io.BytesIO(content[:end] + _MORE_JPEG_DATA + content[end:]), formats=("JPEG",)) as longer:
-        return not np.array_equal(_to_rgb(longer), pixels)
+        return _digest(longer) != digest
 
 
-def _upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+def _digest(image: Image.Image) -> bytes:
+    digest = hashlib.sha256()
+    for _, strip in _strips(image, step=_STRIP):
+        digest.update(strip.tobytes())
+    return digest.digest()
+
+
+def _upright(shrunk: Shrunk, orientation: int) -> Shrunk:
     """Undo an EXIF orientation (EXIF 2.32, tag 274)."""
     if not 1 <= orientation <= 8:
         raise ValueError(f"an EXIF orientation is 1 to 8, not {orientation}")
+    pixels, height, width = shrunk.pixels, shrunk.height, shrunk.width
     if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
+        pixels, height, width = pixels.swapaxes(0, 1), width, height
     flips: dict[int, Any] = {
         1: np.s_[:, :],
         2: np.s_[:, ::-1],
@@ -147,4 +304,4 @@ def _upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.
         7: np.s_[::-1, ::-1],
         8: np.s_[::-1, :],
     }
-    return np.ascontiguousarray(pixels[flips[orientation]])
+    return Shrunk(np.ascontiguousarray(pixels[flips[orientation]]), height, width)

@@ -1,9 +1,91 @@
-"""Groups of near-duplicates: connected components of perceptual hashes within a Hamming radius."""
+"""Groups of near-duplicates: what hashes alike within a Hamming radius, and what is verified to be a copy."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from selfai_pipeline.pictures.copies import copied_in, joining_pairs
+from selfai_pipeline.pictures.measures import THUMBNAIL_SIDE
+
 _QUERIES = 4096
+
+Hashes = npt.NDArray[np.uint8]
+
+
+def duplicate_groups(
+    hashes: Sequence[bytes],
+    thumbnails: Sequence[bytes | None],
+    *,
+    radius: int,
+    least_correlation: float,
+) -> npt.NDArray[np.int64]:
+    """The group of each picture, independent of their order: copies of one another, and copies of copies.
+
+    Two pictures are copies where their hashes differ in at most `radius` bits, or where the thumbnail of one,
+    or a window of it, mirrored or not, correlates with that of the other (see `joining_pairs`).
+
+    Args:
+        hashes: n of `perceptual_hash`.
+        thumbnails: n of `thumbnail_of` as bytes; a picture without one is judged by its hash alone.
+        radius: bits of 256, 0 or more.
+        least_correlation: of two thumbnails, up to 1; above 1 the hashes alone count.
+
+    Returns:
+        int64 [n]: the smallest index in the row's group.
+    """
+    groups = near_duplicate_clusters(_rows(hashes), radius=radius)
+    first_of: dict[bytes, int] = {}
+    links = [(row, first) for row, first in enumerate(groups.tolist()) if row != first]
+    for row, thumbnail in enumerate(thumbnails):
+        if thumbnail is not None and row != (first := first_of.setdefault(thumbnail, row)):
+            links.append((row, first))
+    known = np.array(links, dtype=np.int64).reshape(-1, 2)
+    groups = connected(len(hashes), known)
+    rows = np.fromiter(first_of.values(), dtype=np.int64, count=len(first_of))
+    pairs = joining_pairs(_squares(list(first_of)), groups[rows], least_correlation=least_correlation)
+    return connected(len(hashes), np.concatenate([known, rows[pairs]]))
+
+
+def have_copies(
+    hashes: Sequence[bytes],
+    thumbnails: Sequence[bytes | None],
+    *,
+    of_hashes: Sequence[bytes],
+    of_thumbnails: Sequence[bytes | None],
+    radius: int,
+    least_correlation: float,
+) -> npt.NDArray[np.bool_]:
+    """Which of n pictures have a copy among others, by the rule of `duplicate_groups`: bool [n]."""
+    if not hashes or not of_hashes:
+        return np.zeros(len(hashes), dtype=bool)
+    found = nearest_distances(_rows(hashes), _rows(of_hashes)) <= radius
+    rows = np.array([row for row, one in enumerate(thumbnails) if one is not None], dtype=np.int64)
+    ours = _squares([one for one in thumbnails if one is not None])
+    theirs = _squares([one for one in of_thumbnails if one is not None])
+    found[rows] |= copied_in(ours, theirs, least_correlation=least_correlation)
+    return np.asarray(found, dtype=bool)
+
+
+def connected(n: int, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The smallest index, int64 [n], of each row's connected component; `pairs` [m, 2] are its links."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    components, component = connected_components(graph, directed=False)
+    smallest = np.full(components, n, dtype=np.int64)
+    np.minimum.at(smallest, component, np.arange(n, dtype=np.int64))
+    return np.asarray(smallest[component], dtype=np.int64)
+
+
+def _rows(hashes: Sequence[bytes]) -> Hashes:
+    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(hashes), -1 if hashes else 32)
+
+
+def _squares(thumbnails: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    joined = np.frombuffer(b"".join(thumbnails), dtype=np.uint8)
+    return joined.reshape(len(thumbnails), THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 
 def near_duplicate_clusters(hashes: npt.NDArray[np.uint8], *, radius: int) -> npt.NDArray[np.int64]:
@@ -21,8 +103,6 @@ def near_duplicate_clusters(hashes: npt.NDArray[np.uint8], *, radius: int) -> np
         int64 [n]: the smallest index in the row's group.
     """
     import faiss
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     if hashes.ndim != 2 or hashes.dtype != np.uint8:
         raise ValueError(f"hashes have to be uint8 [n, bytes], not {hashes.dtype} {list(hashes.shape)}")
@@ -41,11 +121,9 @@ def near_duplicate_clusters(hashes: npt.NDArray[np.uint8], *, radius: int) -> np
         nearer = queries < found
         rows.append(queries[nearer])
         columns.append(found[nearer])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_array((np.ones(len(row), dtype=bool), (row, column)), shape=(len(distinct), len(distinct)))
-    _, component = connected_components(graph, directed=False)
-    labels = component[index]
-    smallest = np.full(labels.max() + 1, len(hashes), dtype=np.int64)
+    pairs = np.stack([np.concatenate(rows), np.concatenate(columns)], axis=1)
+    labels = connected(len(distinct), pairs)[index]
+    smallest = np.full(len(distinct), len(hashes), dtype=np.int64)
     np.minimum.at(smallest, labels, np.arange(len(hashes), dtype=np.int64))
     return np.asarray(smallest[labels], dtype=np.int64)
 

@@ -2,74 +2,52 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from selfai_pipeline.environment import usable_cores
-from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
-from selfai_pipeline.pictures.duplicates import near_duplicate_clusters
-from selfai_pipeline.pictures.measures import MEASURED_SIDE, Measures, measure, shrink
-from selfai_pipeline.pictures.perceptual_hash import HASH_BYTES, perceptual_hash
+from selfai_pipeline.pictures.duplicates import duplicate_groups
+from selfai_pipeline.pictures.examine import AsShown, Examined, examine_all, measured_by
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
 logger = logging.getLogger("selfai.pictures")
 
-_COLUMNS = ["image_id", "url", "source", "status", "orientation"]
-_MEASURED = ["width", "height", "brightness", "contrast", "blur", "entropy", "saturation", "aspect"]
-_MEASURED += ["bits_per_pixel", "perceptual_hash"]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What is known about one stored picture; `reason` says why it has no measures, where it has none."""
-
-    image_id: str
-    orientation: int
-    reason: str | None = None
-    width: int = 0
-    height: int = 0
-    bits_per_pixel: float = 0.0
-    measures: Measures | None = None
-    perceptual_hash: bytes = b""
-
-    @property
-    def aspect(self) -> float:
-        return max(self.width, self.height) / min(self.width, self.height)
+_COLUMNS = ["image_id", "url", "source", "status", "reason", "orientation"]
 
 
 def prune_day(crawl: TableRef, *, store: Store, settings: PruneSettings) -> TableRef:
     """The pruned set of a day: one row a stored picture of `crawl` (a version of `raw_crawl`).
 
-    A picture is decoded once (in two orientations twice). The first rule that it breaks is its reason, in
-    the order of `first_reason`. Of the pictures that break none, each group of near-duplicates keeps one:
-    that with the most pixels, of equal ones that with the smallest image_id.
+    A picture is decoded once (in two orientations twice), or not at all where the current version of the day
+    holds its measures (see `examine_all`); the table is the same either way. The first rule that it breaks
+    is its reason, in the order of `first_reason`. Of the pictures that break none, each group of
+    near-duplicates keeps one: that with the most pixels, of equal ones that with the smallest image_id.
 
     Where one picture was stored from several addresses, one row stands for it and the others are
     exact_duplicate: the first in the order of (source, url), of those with an orientation other than 1 where
     there are any. Such a row comes from a file that carried its orientation; the same bytes without one are
     a copy that lost it and lies on its side.
 
-    Rows are sorted by (image_id, source, url). Facts: `counts` by outcome, `state` pruned or empty.
+    Rows are sorted by (image_id, source, url). Facts: `counts` by outcome, `crawled` (the crawl's counts by
+    outcome), `measured_by` (the code that the values come from), `state` pruned or empty.
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
     """
-    stored = [row for row in store.tables.read(crawl, _COLUMNS).to_pylist() if row["status"] == "stored"]
+    crawled = store.tables.read(crawl, _COLUMNS).to_pylist()
+    stored = [row for row in crawled if row["status"] == "stored"]
     stored.sort(key=lambda row: (row["image_id"], row["source"], row["url"]))
     standing: dict[str, dict[str, Any]] = {}
     for row in sorted(stored, key=lambda row: _as_shown(row)[1] == 1):
         standing.setdefault(row["image_id"], row)
-    examined = _examine_all({_as_shown(row) for row in stored}, store=store, settings=settings)
+    examined = examine_all(
+        {_as_shown(row) for row in stored}, partition=crawl.partition, store=store, settings=settings
+    )
     pictures = [examined[_as_shown(row)] for row in standing.values()]
     reasons = {one.image_id: one.reason or first_reason(one, settings) for one in pictures}
     good = [one for one in pictures if reasons[one.image_id] is None]
-    kept_instead = near_duplicates(good, radius=settings.duplicate_radius)
+    kept_instead = near_duplicates(good, settings)
     rows = []
     for row in stored:
         image_id = row["image_id"]
@@ -85,29 +63,15 @@ def prune_day(crawl: TableRef, *, store: Store, settings: PruneSettings) -> Tabl
         rows,
         asset="pruned_set",
         partition=crawl.partition,
-        facts={"counts": dict(sorted(counts.items())), "state": state},
+        facts={
+            "counts": dict(sorted(counts.items())),
+            "crawled": dict(sorted(Counter(row["reason"] or row["status"] for row in crawled).items())),
+            "measured_by": measured_by(),
+            "state": state,
+        },
     )
     logger.info("pruned %s: %s", crawl.partition, summary(counts, good="kept"))
     return ref
-
-
-def examine(content: bytes, *, image_id: str, orientation: int, max_pixels: int) -> Examined:
-    """Decode and measure one picture; what cannot be decoded is an outcome, not an error."""
-    try:
-        pixels = decode_rgb(content, orientation=orientation, max_pixels=max_pixels)
-    except PictureError as error:
-        return Examined(image_id, orientation, reason=error.reason)
-    height, width = pixels.shape[:2]
-    small = shrink(pixels, side=MEASURED_SIDE)
-    return Examined(
-        image_id,
-        orientation,
-        width=width,
-        height=height,
-        bits_per_pixel=8 * len(content) / (width * height),
-        measures=measure(small),
-        perceptual_hash=perceptual_hash(small),
-    )
 
 
 def first_reason(picture: Examined, settings: PruneSettings) -> str | None:
@@ -124,23 +88,31 @@ def first_reason(picture: Examined, settings: PruneSettings) -> str | None:
         ("low_information", measures.entropy < settings.min_entropy),
         ("blurred", measures.blur < settings.min_blur),
         ("heavily_compressed", picture.bits_per_pixel < settings.min_bits_per_pixel),
+        ("colourless", measures.saturation < settings.min_saturation),
+        ("letter_boxed", measures.border > settings.max_border),
+        ("screenshot", measures.screenshot > settings.max_screenshot),
+        ("collage", measures.collage > settings.max_collage),
     )
     return next((reason for reason, broken in rules if broken), None)
 
 
-def near_duplicates(pictures: list[Examined], *, radius: int) -> dict[str, str]:
+def near_duplicates(pictures: list[Examined], settings: PruneSettings) -> dict[str, str]:
     """image_id -> the image_id that is kept in its place, for every picture that has to go.
 
     Args:
         pictures: decoded ones, each image_id once.
-        radius: bits of 256.
+        settings: `duplicate_radius` and `duplicate_correlation` say what a copy is.
     """
     ordered = sorted(pictures, key=lambda one: (-one.width * one.height, one.image_id))
-    hashes = np.frombuffer(b"".join(one.perceptual_hash for one in ordered), dtype=np.uint8)
-    clusters = near_duplicate_clusters(hashes.reshape(-1, HASH_BYTES), radius=radius)
+    groups = duplicate_groups(
+        [one.perceptual_hash for one in ordered],
+        [one.thumbnail for one in ordered],
+        radius=settings.duplicate_radius,
+        least_correlation=settings.duplicate_correlation,
+    )
     return {
         one.image_id: ordered[first].image_id
-        for index, (one, first) in enumerate(zip(ordered, clusters.tolist(), strict=True))
+        for index, (one, first) in enumerate(zip(ordered, groups.tolist(), strict=True))
         if first != index
     }
 
@@ -152,42 +124,18 @@ def summary(counts: Mapping[str, int], *, good: str) -> str:
     return f"{text} ({others})" if others else text
 
 
-def _as_shown(row: Mapping[str, Any]) -> tuple[str, int]:
-    """(image_id, orientation) of a crawled row: what it takes to show the picture upright."""
+def _as_shown(row: Mapping[str, Any]) -> AsShown:
     return row["image_id"], row["orientation"] or 1
-
-
-def _examine_all(
-    pictures: Iterable[tuple[str, int]], *, store: Store, settings: PruneSettings
-) -> dict[tuple[str, int], Examined]:
-    def one(picture: tuple[str, int]) -> Examined:
-        image_id, orientation = picture
-        content = store.pictures.get(image_id)
-        return examine(content, image_id=image_id, orientation=orientation, max_pixels=settings.max_pixels)
-
-    ordered = sorted(pictures)
-    with ThreadPoolExecutor(settings.workers or usable_cores(), thread_name_prefix="prune") as pool:
-        return dict(zip(ordered, pool.map(one, ordered), strict=True))
 
 
 def _row(
     crawled: Mapping[str, Any], picture: Examined, *, reason: str | None, duplicate_of: str | None
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    return {
         **{name: crawled[name] for name in ("image_id", "url", "source")},
         "kept": reason is None,
         "reason": reason,
         "duplicate_of": duplicate_of,
         "orientation": picture.orientation,
-        **dict.fromkeys(_MEASURED),
+        **picture.columns(),
     }
-    if picture.measures is not None:
-        row |= asdict(picture.measures)
-        row |= {
-            "width": picture.width,
-            "height": picture.height,
-            "aspect": picture.aspect,
-            "bits_per_pixel": picture.bits_per_pixel,
-            "perceptual_hash": picture.perceptual_hash,
-        }
-    return row

@@ -4,10 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfai_pipeline.errors import InputError, MissingVersion
-from selfai_pipeline.pictures.duplicates import nearest_distances
+from selfai_pipeline.pictures.duplicates import have_copies
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import load_record
@@ -85,7 +83,8 @@ def check_unseen(
 
     Stages that read the same label table are safe by its splits; an earlier table may have split otherwise.
     A validation face of `labels` must not have been trained on, a test face neither trained on nor validated
-    on. A face counts as the same where picture or crop are, or where the two pictures are near-duplicates.
+    on. A face counts as the same where picture or crop are, or where the two pictures are near-duplicates by
+    the rule that `labels` was split by.
 
     Args:
         splits: those of `labels` that are looked at.
@@ -103,10 +102,12 @@ def check_unseen(
             rows = store.tables.read(labels, COLUMNS).to_pylist()
             held_out = [row for row in rows if row["split"] in splits]
         earlier = store.tables.find(labels.asset, labels.partition, sha256)
+        facts = store.tables.facts(labels)
         seen = _seen(
             held_out,
             store.tables.read(earlier, COLUMNS).to_pylist(),
-            radius=int(store.tables.facts(labels).get("duplicate_radius", 0)),
+            radius=int(facts.get("duplicate_radius", 0)),
+            least_correlation=float(facts.get("duplicate_correlation", HASHES_ALONE)),
         )
         if seen:
             raise InputError(
@@ -117,10 +118,18 @@ def check_unseen(
             )
 
 
-COLUMNS = ["image_id", "crop_sha256", "perceptual_hash", "split"]
+COLUMNS = ["image_id", "crop_sha256", "perceptual_hash", "thumbnail", "split"]
+HASHES_ALONE = 1.1
+"""A correlation that no two thumbnails reach."""
 
 
-def _seen(held_out: list[dict[str, Any]], earlier: list[dict[str, Any]], *, radius: int) -> int:
+def _seen(
+    held_out: list[dict[str, Any]],
+    earlier: list[dict[str, Any]],
+    *,
+    radius: int,
+    least_correlation: float,
+) -> int:
     """How many of the held-out faces were nearer to training in the earlier table."""
     nearest: dict[str, int] = {}
     for row in earlier:
@@ -134,13 +143,16 @@ def _seen(held_out: list[dict[str, Any]], earlier: list[dict[str, Any]], *, radi
         if not known and row["perceptual_hash"] is not None:
             unknown.append(row)
     for split in {row["split"] for row in unknown}:
-        new = [row["perceptual_hash"] for row in unknown if row["split"] == split]
+        new = [row for row in unknown if row["split"] == split]
         nearer = [row for row in earlier if RANKS[row["split"]] < RANKS[split]]
-        old = [row["perceptual_hash"] for row in nearer if row["perceptual_hash"] is not None]
-        if new and old:
-            seen += int((nearest_distances(_bits(new), _bits(old)) <= radius).sum())
+        old = [row for row in nearer if row["perceptual_hash"] is not None]
+        copies = have_copies(
+            [row["perceptual_hash"] for row in new],
+            [row["thumbnail"] for row in new],
+            of_hashes=[row["perceptual_hash"] for row in old],
+            of_thumbnails=[row["thumbnail"] for row in old],
+            radius=radius,
+            least_correlation=least_correlation,
+        )
+        seen += int(copies.sum())
     return seen
-
-
-def _bits(hashes: list[bytes]) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(hashes), -1)

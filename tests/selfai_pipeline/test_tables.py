@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
+from selfai_pipeline.schemas import TABLES
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, Record, Snapshot, TableRef
 
@@ -88,6 +89,20 @@ def test_columns_come_in_the_order_they_were_asked_for_and_unknown_ones_are_refu
     assert store.tables.read(ref, ["predicted", "image_id"]).column_names == ["predicted", "image_id"]
     with pytest.raises(KeyError, match="nothing"):
         store.tables.read(ref, ["nothing"])
+
+
+def test_a_version_from_before_a_column_was_there_has_nulls_in_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = TABLES["evaluation_report"]
+    with monkeypatch.context() as earlier:
+        earlier.setitem(TABLES, "evaluation_report", schema.remove(schema.get_field_index("group")))
+        row = prediction("a", 4.5)
+        row.pop("group")
+        ref = store.tables.write([row], asset="evaluation_report")
+    assert store.tables.read(ref, ["group", "image_id"]).to_pylist() == [
+        {"group": None, "image_id": row["image_id"]}
+    ]
 
 
 def test_a_version_is_found_by_its_hash_with_its_rows(store: Store) -> None:

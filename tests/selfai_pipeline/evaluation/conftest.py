@@ -99,6 +99,7 @@ def label_rows(store: Store) -> Callable[..., list[dict[str, Any]]]:
                     "group": groups[number] if groups else None,
                     "attributes": "{}",
                     "perceptual_hash": None,
+                    "thumbnail": None,
                 }
             )
         trained = [row for row in rows if row["split"] == "train"]

@@ -48,8 +48,10 @@ def pruned(store: Store, pictures: Sequence[tuple[str, bytes]], **columns: Any) 
             "duplicate_of": None,
             "orientation": 1,
             "perceptual_hash": bytes(range(32)),
+            "thumbnail": bytes(4096),
             **dict.fromkeys(["width", "height"], 1),
             **dict.fromkeys(["brightness", "contrast", "blur", "entropy", "saturation"], 1.0),
+            **dict.fromkeys(["border", "screenshot", "collage"], 0.0),
             **dict.fromkeys(["aspect", "bits_per_pixel"], 1.0),
         }
         rows.append(row | columns)
@@ -74,7 +76,9 @@ def test_a_face_is_cut_out_upon_the_template(store: Store, detector: Detector, d
     row = aligned(store, detector, [("u", encoded(draw_face()))])["u"]
     assert (row["face"], row["reason"], row["faces_found"]) == (0, None, 1)
     assert row["residual_px"] < 8
+    assert max(abs(row[f"{axis}_degrees"]) for axis in ("roll", "yaw", "pitch")) < 15
     assert abs(row["roll_degrees"]) < 3
+    assert row["thumbnail"] == bytes(4096)
     assert row["perceptual_hash"] == bytes(range(32))
     crop = opened(store, row)
     assert crop.shape == (224, 224, 3)
@@ -114,6 +118,9 @@ def test_a_picture_without_a_face_has_a_reason(store: Store, detector: Detector)
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
+        ({"max_yaw": 0}, "extreme_pose"),
+        ({"max_pitch": 0}, "extreme_pose"),
+        ({"max_roll": 0}, "extreme_pose"),
         ({"min_eye_distance": 60}, "too_small_face"),
         ({"max_residual": 0.001}, "bad_alignment"),
         ({"eye_distance": 0.1, "max_border": 0.1}, "too_much_border"),
@@ -148,6 +155,9 @@ def test_the_largest_of_several_faces_counts(store: Store, detector: Detector, d
     row = aligned(store, detector, [("u", encoded(both))])["u"]
     assert row["faces_found"] == 2
     assert row["landmarks"][0] > 256
+    refused = aligned(store, detector, [("u", encoded(both))], most_faces=1)["u"]
+    assert (refused["reason"], refused["crop_sha256"]) == ("several_faces", None)
+    assert aligned(store, detector, [("u", encoded(both))], most_faces=2)["u"]["reason"] is None
 
 
 def test_a_small_face_in_a_large_picture_is_found_at_a_second_look(
@@ -211,6 +221,27 @@ def test_facts_and_log_count_outcomes(
     assert facts["state"] == "aligned"
     assert np.array(facts["template"]).shape == (5, 2)
     assert f"aligned {DAY}: 1 aligned of 2 (1 no_face)" in caplog.text
+
+
+def test_the_funnel_sums_up_crawl_pruning_and_faces(
+    store: Store, detector: Detector, draw_face: DrawFace, caplog: pytest.LogCaptureFixture
+) -> None:
+    flat = np.full((100, 100, 3), 90, dtype=np.uint8)
+    kept = pruned(store, [("a", encoded(draw_face())), ("b", encoded(flat))])
+    known = {"crawled": {"stored": 3, "robots_txt": 4}, "counts": {"kept": 2, "blurred": 1}}
+    ref = store.tables.write(store.tables.read(kept), asset="pruned_set", partition=DAY, facts=known)
+    with caplog.at_level("INFO", logger="selfai.faces"):
+        faces = align_day(ref, store=store, detector=detector, settings=FaceSettings())
+    assert store.tables.facts(faces)["funnel"] == {
+        "crawled": 7,
+        "not_stored": {"robots_txt": 4},
+        "stored": 3,
+        "dropped": {"blurred": 1},
+        "kept": 2,
+        "no_crop": {"no_face": 1},
+        "faces": 1,
+    }
+    assert f"of the crawl of {DAY}: 7 crawled, 3 stored, 2 kept, 1 faces" in caplog.text
 
 
 def test_the_contact_sheet_shows_crops_with_their_landmarks(

@@ -68,6 +68,7 @@ def aligned(store: Store) -> Callable[..., TableRef]:
         *,
         day: str = "2026-01-01",
         hashes: Mapping[str, bytes] | None = None,
+        thumbnails: Mapping[str, bytes] | None = None,
         reason: str | None = None,
         faces: int = 1,
     ) -> TableRef:
@@ -79,6 +80,8 @@ def aligned(store: Store) -> Callable[..., TableRef]:
                 "residual_px",
                 "eye_distance_px",
                 "roll_degrees",
+                "yaw_degrees",
+                "pitch_degrees",
                 "border_fraction",
             ]
         )
@@ -93,6 +96,7 @@ def aligned(store: Store) -> Callable[..., TableRef]:
                 "faces_found": faces,
                 "crop_sha256": None if reason else picture_id(f"crop {face} of {name} on {day}"),
                 "perceptual_hash": (hashes or {}).get(name),
+                "thumbnail": (thumbnails or {}).get(name),
             }
             for name in names
             for face in range(faces)

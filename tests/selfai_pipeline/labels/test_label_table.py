@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.label_table import build_label_table
 from selfai_pipeline.labels.scores import score_pictures
 from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.pictures.measures import thumbnail_of
+from selfai_pipeline.pictures.perceptual_hash import perceptual_hash
 from selfai_pipeline.schemas import ALIGNED_FACES
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -187,6 +190,46 @@ def test_near_duplicates_of_two_days_are_on_one_side(
     # Near-duplicates of these faces can be found in the table alone.
     assert Counter(row["perceptual_hash"] for row in table) == dict.fromkeys(originals, 2)
     assert store.tables.facts(ref)["duplicate_radius"] == 8
+
+
+@pytest.mark.parametrize("crops_on_the_first_day", [True, False])
+def test_a_cropped_copy_of_another_day_is_on_the_side_of_its_original(
+    store: Store,
+    annotated: Callable[..., TableRef],
+    aligned: Callable[..., TableRef],
+    crowd: Callable[..., list[Rating]],
+    crops_on_the_first_day: bool,
+) -> None:
+    """The hashes of the two are as far apart as those of strangers; their thumbnails tell."""
+    rows = crowd(pictures=60)
+    names = names_of(rows)
+    generator = np.random.default_rng(0)
+    shown, hashes = {}, {}
+    for original, copy in zip(names[::2], names[1::2], strict=True):
+        coarse = generator.integers(0, 256, (12, 12), dtype=np.uint8)
+        picture = np.asarray(cv2.resize(coarse, (240, 240), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        for name, luma in ((original, picture), (copy, picture[12:, :228])):
+            square = thumbnail_of(np.ascontiguousarray(luma))
+            shown[name], hashes[name] = square.tobytes(), perceptual_hash(square)
+    days = [names[::2], names[1::2]]
+    if crops_on_the_first_day:
+        days.reverse()
+    faces = Snapshot(
+        {
+            day: aligned(members, day=day, hashes=hashes, thumbnails=shown)
+            for day, members in zip(("2026-01-01", "2026-01-02"), days, strict=True)
+        }
+    )
+    clusters = {}
+    for correlation in (0.97, 1.1):
+        settings = LabelSettings(duplicate_correlation=correlation, least_rows=2)
+        ref = build_label_table(annotated(rows), faces, store=store, settings=settings)
+        table = store.tables.read(ref).to_pylist()
+        clusters[correlation] = {row["cluster"] for row in table}
+        assert len({(row["cluster"], row["split"]) for row in table}) == len(clusters[correlation])
+        assert store.tables.facts(ref)["duplicate_correlation"] == correlation
+        assert {row["thumbnail"] for row in table} == set(shown.values())
+    assert len(clusters[0.97]) == 30 < len(clusters[1.1])
 
 
 def test_a_later_day_and_later_ratings_move_nobody(

@@ -2,11 +2,15 @@
 
 import hashlib
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of, draw_split, parse_split
+from selfai_pipeline.pictures.measures import measured_luma, thumbnail_of
 
 SHARES = {"test_share": 0.2, "validation_share": 0.16}
 
@@ -108,7 +112,9 @@ def test_near_duplicates_and_pictures_of_one_person_share_a_cluster() -> None:
         hashes=[base, flipped(base, 16), flipped(base, 128), None, None, None],
         persons=[[], ["X"], [], ["X"], ["Y"], []],
         days=["2026-01-02", "2026-01-02", "2026-01-02", "2026-01-01", "2026-01-02", "2026-01-02"],
+        thumbnails=[None] * 6,
         radius=24,
+        least_correlation=1.0,
     )
     # 0 and 1 look alike, 1 and 3 are one person, 3 is the earliest; 2 is too far away, 4 and 5 have nobody.
     assert clusters == [names[3], names[3], names[2], names[3], names[4], names[5]]
@@ -119,13 +125,23 @@ def test_a_near_duplicate_of_a_later_day_renames_no_group() -> None:
     base = bytes(range(32))
     later, first = names[0], names[1:]
 
-    before = clusters_of(first, hashes=[base] * 39, persons=[[]] * 39, days=["2026-01-01"] * 39, radius=8)
+    before = clusters_of(
+        first,
+        hashes=[base] * 39,
+        thumbnails=[None] * 39,
+        persons=[[]] * 39,
+        days=["2026-01-01"] * 39,
+        radius=8,
+        least_correlation=1.0,
+    )
     after = clusters_of(
         [later, *first],
         hashes=[base] * 40,
         persons=[[]] * 40,
         days=["2026-01-02", *["2026-01-01"] * 39],
+        thumbnails=[None] * 40,
         radius=8,
+        least_correlation=1.0,
     )
     assert after == [before[0], *before]
 
@@ -140,15 +156,33 @@ def test_clusters_do_not_depend_on_the_order(hashes: list[bytes], radius: int, s
     names = ids(len(hashes))
     persons = [[str(k % 5)] if k % 3 == 0 else [] for k in range(len(hashes))]
     days = [f"2026-01-0{1 + k % 3}" for k in range(len(hashes))]
-    clusters = clusters_of(names, hashes=hashes, persons=persons, days=days, radius=radius)
-    first = dict(zip(names, clusters, strict=True))
+    # One drawing, its mirror image and its left part are copies of each other; the others are not.
+    drawn = scene(1)
+    shown = [drawn, drawn[:, ::-1], drawn[:, :190], scene(2), None]
+    thumbnails = [None if one is None else thumbnail(one) for one in (shown * 3)[: len(hashes)]]
+    known = {"persons": persons, "days": days, "hashes": hashes, "thumbnails": thumbnails}
+
+    def clusters_in(order: list[int]) -> dict[str, str]:
+        found = clusters_of(
+            [names[k] for k in order],
+            **{name: [values[k] for k in order] for name, values in known.items()},  # type: ignore[arg-type]
+            radius=radius,
+            least_correlation=0.97,
+        )
+        return dict(zip([names[k] for k in order], found, strict=True))
+
+    first = clusters_in(list(range(len(hashes))))
     order = list(range(len(hashes)))
     seed.shuffle(order)  # type: ignore[attr-defined]
-    second = clusters_of(
-        [names[k] for k in order],
-        hashes=[hashes[k] for k in order],
-        persons=[persons[k] for k in order],
-        days=[days[k] for k in order],
-        radius=radius,
-    )
-    assert dict(zip([names[k] for k in order], second, strict=True)) == first
+    assert clusters_in(order) == first
+    if len(hashes) > 2:
+        assert len({first[name] for name in names[:3]}) == 1
+
+
+def scene(seed: int) -> npt.NDArray[np.uint8]:
+    coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (200, 200), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
+    return thumbnail_of(measured_luma(np.ascontiguousarray(pixels))).tobytes()

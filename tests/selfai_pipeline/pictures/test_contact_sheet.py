@@ -39,7 +39,9 @@ def pruned_day(store: Store, *, kept: int, dropped: int) -> TableRef:
                 "width": 60,
                 "height": 40,
                 "perceptual_hash": bytes(32),
+                "thumbnail": bytes(4096),
                 **dict.fromkeys(["brightness", "contrast", "blur", "entropy", "saturation"], 1.0),
+                **dict.fromkeys(["border", "screenshot", "collage"], 0.0),
                 **dict.fromkeys(["aspect", "bits_per_pixel"], 1.0),
             }
         )

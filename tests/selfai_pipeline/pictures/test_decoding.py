@@ -2,8 +2,11 @@
 
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from selfai_pipeline.pictures.decoding import BACKDROP, PictureError, decode_rgb
+from selfai_pipeline.pictures.decoding import (
+    BACKDROP,
+    MOST_BYTES,
+    MOST_SCANS,
+    PictureError,
+    decode_rgb,
+    decode_shrunk,
+)
+from selfai_pipeline.pictures.measures import measure, measured_luma
 
 LIMIT = 1_000_000
 
@@ -259,3 +270,134 @@ def test_damaged_files_never_raise_anything_else(
         return
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
+
+
+def large(seed: int = 0, *, height: int = 1100, width: int = 1400) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    smooth = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    return Image.fromarray(np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    ("size", "divisor"),
+    [((1100, 1400), 4), ((511, 300), 1), ((512, 300), 2), ((2049, 1023), 8), ((2047, 1), 4), ((90, 60), 1)],
+)
+def test_a_picture_is_shrunk_to_no_less_than_the_side(kind: str, size: tuple[int, int], divisor: int) -> None:
+    content = encoded(large(height=size[0], width=size[1]), kind)
+    shrunk = decode_shrunk(content, max_pixels=10_000_000, side=256)
+    assert (shrunk.height, shrunk.width) == size
+    assert shrunk.pixels.shape == (-(-size[0] // divisor), -(-size[1] // divisor), 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_shrunk_picture_is_upright(orientation: int) -> None:
+    content = encoded(large(), "JPEG", quality=95)
+    whole = decode_rgb(content, orientation=orientation, max_pixels=10_000_000)
+    shrunk = decode_shrunk(content, orientation=orientation, max_pixels=10_000_000, side=256)
+    assert (shrunk.height, shrunk.width) == whole.shape[:2]
+    averaged = cv2.resize(whole, shrunk.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(averaged.astype(int) - shrunk.pixels).mean() < 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_measures_of_a_shrunk_picture_are_those_of_the_whole(kind: str, seed: int) -> None:
+    """The whole, averaged over areas as a PNG is, against what is decoded at a quarter."""
+    content = encoded(large(seed), kind, **({"quality": 90} if kind == "JPEG" else {}))
+    whole = decode_rgb(content, max_pixels=10_000_000)
+    averaged = np.asarray(cv2.resize(whole, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    shrunk = decode_shrunk(content, max_pixels=10_000_000, side=256).pixels
+    expected, found = (measure(one, measured_luma(one)) for one in (averaged.astype(np.uint8), shrunk))
+    assert found.brightness == pytest.approx(expected.brightness, abs=0.5)
+    assert found.contrast == pytest.approx(expected.contrast, rel=0.02)
+    assert found.entropy == pytest.approx(expected.entropy, abs=0.05)
+    assert found.saturation == pytest.approx(expected.saturation, rel=0.03)
+    assert found.blur == pytest.approx(expected.blur, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_shrunk_jpeg_that_breaks_off_is_told_as_the_whole_is(kind: str) -> None:
+    mode, options = JPEG_KINDS[kind]
+    content = encoded(large(1, height=400, width=600).convert(mode), "JPEG", **options)
+    first_scan = content.index(b"\xff\xda") + 20
+    for share in (0.1, 0.4, 0.7, 0.95):
+        end = first_scan + round(share * (len(content) - first_scan))
+        for tail in (b"", b"\xff\xd9"):
+            with pytest.raises(PictureError) as raised:
+                decode_shrunk(content[:end] + tail, max_pixels=LIMIT, side=64)
+            assert raised.value.reason in ("truncated", "undecodable")
+
+
+@pytest.mark.parametrize("junk", [b"\0\0\0", b"\x12" * 40])
+def test_a_jpeg_with_stray_bytes_is_decoded_all_the_same(junk: bytes) -> None:
+    content = encoded(large(2, height=200, width=300), "JPEG")
+    stray = content[:-2] + junk + content[-2:]
+    assert np.array_equal(decode(stray), decode(content))
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding() -> None:
+    content = encoded(large(3, height=200, width=300), "JPEG", progressive=True)
+    assert decode(content).shape == (200, 300, 3)
+    # In a segment that nobody reads stands what would be the beginning of a scan of a plain file.
+    decoy = b"\xff\xfe\x00\x0c" + b"\xff\xda\x00\x0c\x03" + bytes(5)
+    content = content[:2] + decoy + content[2:]
+    last = content.rindex(b"\xff\xda")
+    many = content[:last] + content[last:-2] * MOST_SCANS + b"\xff\xd9"
+    with pytest.raises(PictureError, match="too_many_scans"):
+        decode(many)
+
+
+BOMBS: dict[str, tuple[str, str, tuple[int, int], dict[str, object]]] = {
+    "JPEG": ("RGB", "JPEG", (5400, 5500), {}),
+    "progressive JPEG": ("RGB", "JPEG", (3800, 3900), {"progressive": True}),
+    "progressive JPEG, full colour": (
+        "RGB",
+        "JPEG",
+        (3100, 3200),
+        {"progressive": True, "subsampling": 0},
+    ),
+    "CMYK": ("CMYK", "JPEG", (2440, 2440), {"progressive": True}),
+    "PNG": ("RGB", "PNG", (3540, 3600), {}),
+    "PNG with transparency": ("RGBA", "PNG", (3540, 3600), {}),
+    "grey PNG": ("L", "PNG", (4700, 4750), {}),
+    "palette": ("P", "GIF", (4700, 4750), {}),
+    "WebP": ("RGBA", "WEBP", (2150, 2180), {}),
+}
+MEASURING = """
+import sys
+from selfai_pipeline.pictures.decoding import decode_rgb, decode_shrunk
+def peak():
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0]) * 1024
+bomb, spark = (open(path, "rb").read() for path in sys.argv[1:])
+for decode in (lambda content: decode_rgb(content, max_pixels=10**9),
+               lambda content: decode_shrunk(content, max_pixels=10**9, side=256)):
+    decode(spark)
+before = peak()
+decode_shrunk(bomb, max_pixels=10**9, side=256)
+shrunk = peak()
+decode_rgb(bomb, max_pixels=10**9)
+print(shrunk - before, peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize("kind", BOMBS)
+def test_the_largest_picture_that_is_decoded_costs_less_than_100_megabytes(kind: str, tmp_path: Path) -> None:
+    mode, format_name, size, options = BOMBS[kind]
+    paths = [tmp_path / "bomb", tmp_path / "spark"]
+    for path, dimensions in zip(paths, (size, (64, 64)), strict=True):
+        path.write_bytes(encoded(Image.new(mode, dimensions), format_name, **options))
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURING, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    shrunk, whole = map(int, result.stdout.split())
+    assert shrunk <= whole < 100_000_000
+    # One twice as large is refused: this is the largest, but for a twentieth.
+    more = encoded(Image.new(mode, (2 * size[0], size[1])), format_name, **options)
+    with pytest.raises(PictureError, match="too_many_pixels"):
+        decode_rgb(more, max_pixels=10**9)
+    assert whole > 0.55 * MOST_BYTES

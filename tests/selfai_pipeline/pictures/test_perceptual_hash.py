@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from selfai_pipeline.pictures.measures import Pixels, shrink
-from selfai_pipeline.pictures.perceptual_hash import perceptual_hash
+from selfai_pipeline.pictures.measures import Pixels, measured_luma, thumbnail_of
+from selfai_pipeline.pictures.perceptual_hash import dct_rows, perceptual_hash
 
 
 def scene(seed: int, *, side: int = 240) -> Pixels:
@@ -19,7 +19,7 @@ def distance(one: bytes, other: bytes) -> int:
 
 
 def hashed(pixels: Pixels) -> bytes:
-    return perceptual_hash(shrink(pixels, side=256))
+    return perceptual_hash(thumbnail_of(measured_luma(pixels)))
 
 
 def test_copies_are_near_and_others_far() -> None:
@@ -36,3 +36,14 @@ def test_copies_are_near_and_others_far() -> None:
         ]
         assert max(distance(original, hashed(copy)) for copy in copies) <= near
         assert distance(original, hashed(scene(seed + 100))) > 2 * near
+
+
+def test_the_transform_is_the_dct_of_opencv() -> None:
+    values = np.random.default_rng(0).random((64, 64))
+    rows = dct_rows(64, 16)
+    assert np.allclose(rows @ values @ rows.T, np.asarray(cv2.dct(values))[:16, :16])
+
+
+def test_a_picture_that_is_even_throughout_has_one_hash() -> None:
+    grey = {perceptual_hash(np.full((64, 64), level, dtype=np.uint8)) for level in (1, 77, 203)}
+    assert len(grey) == 1

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from selfai_pipeline.errors import MissingVersion
+from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.pictures.measures import Pixels
 from selfai_pipeline.pictures.prune import prune_day
 from selfai_pipeline.pictures.settings import PruneSettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import TableRef
+from selfai_pipeline.tables import Record, TableRef
 
 DAY = "2026-01-02"
 
@@ -106,6 +107,29 @@ def test_each_rule_has_its_reason(store: Store) -> None:
 def test_a_picture_of_few_bits_is_heavily_compressed(store: Store) -> None:
     content = encoded(scene(4), "JPEG", quality=5)
     assert pruned(store, [("u", content)], min_bits_per_pixel=3)["u"]["reason"] == "heavily_compressed"
+
+
+def test_hints_and_colour_have_reasons_once_their_thresholds_are_set(store: Store) -> None:
+    grey = np.repeat(scene(20)[:, :, :1], 3, axis=2)
+    page = np.full((300, 400, 3), 240, dtype=np.uint8)
+    for line in range(12):
+        cv2.putText(
+            page, "words and words", (10, 24 * line + 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (20, 90, 20)
+        )
+    pictures = {
+        "letter_boxed": np.pad(scene(21), ((150, 150), (0, 0), (0, 0))),
+        "colourless": grey,
+        "screenshot": page,
+        "collage": np.hstack([scene(22) // 2, scene(23) // 2 + 127]),
+    }
+    files = [(reason, encoded(pixels)) for reason, pixels in pictures.items()]
+    careful = pruned(store, files, min_blur=0, min_entropy=0)
+    assert {url: row["reason"] for url, row in careful.items() if not row["kept"]} == {
+        "letter_boxed": "letter_boxed"
+    }
+    strict = {"min_saturation": 5, "max_screenshot": careful["screenshot"]["screenshot"] - 0.01}
+    rows = pruned(store, files, min_blur=0, min_entropy=0, max_collage=0.9, **strict)
+    assert {url: row["reason"] for url, row in rows.items()} == {reason: reason for reason in pictures}
 
 
 def test_what_cannot_be_decoded_keeps_the_decoders_reason_and_the_rest_goes_on(store: Store) -> None:
@@ -213,7 +237,8 @@ def test_only_stored_pictures_have_a_row(store: Store) -> None:
         settings=PruneSettings(),
     )
     assert ref.rows == 0
-    assert store.tables.facts(ref) == {"counts": {}, "state": "empty"}
+    facts = store.tables.facts(ref)
+    assert (facts["counts"], facts["state"], facts["crawled"]) == ({}, "empty", {"refused": 1})
 
 
 def test_an_empty_day_gives_an_empty_table(store: Store) -> None:
@@ -227,7 +252,9 @@ def test_facts_count_outcomes(store: Store, caplog: pytest.LogCaptureFixture) ->
         crawl = crawled(store, [("a", encoded(scene(14))), ("b", encoded(scene(14))), ("c", b"")])
         ref = prune_day(crawl, store=store, settings=PruneSettings())
     facts = store.tables.facts(ref)
-    assert facts == {"counts": {"empty_file": 1, "exact_duplicate": 1, "kept": 1}, "state": "pruned"}
+    assert facts["counts"] == {"empty_file": 1, "exact_duplicate": 1, "kept": 1}
+    assert (facts["state"], facts["crawled"]) == ("pruned", {"stored": 3})
+    assert facts["measured_by"].startswith("measures ")
     assert f"pruned {DAY}: 1 kept of 3 (1 empty_file, 1 exact_duplicate)" in caplog.text
 
 
@@ -245,5 +272,104 @@ def test_a_picture_that_left_the_store_is_an_error(store: Store) -> None:
     crawl = crawled(store, [("u", encoded(scene(15)))])
     (image_id,) = store.tables.read(crawl, ["image_id"])["image_id"].to_pylist()
     store.pictures.delete(image_id)
+    with pytest.raises(MissingVersion):
+        prune_day(crawl, store=store, settings=PruneSettings())
+
+
+def test_a_cropped_or_mirrored_copy_is_a_near_duplicate(store: Store) -> None:
+    original = scene(30, height=300, width=360)
+    rows = pruned(
+        store,
+        [
+            ("original", encoded(original)),
+            ("cropped", encoded(original[15:, :342], "JPEG", quality=80)),
+            ("mirrored", encoded(original[:, ::-1], "JPEG", quality=80)),
+            ("other", encoded(scene(31))),
+        ],
+    )
+    kept = {url for url, row in rows.items() if row["kept"]}
+    assert kept - {"other"} <= {"original", "mirrored"}
+    assert len(kept) == 2
+    assert {row["reason"] for row in rows.values() if not row["kept"]} == {"near_duplicate"}
+    rows = pruned(store, [("a", encoded(original)), ("b", encoded(original[15:]))], duplicate_correlation=1.1)
+    assert all(row["kept"] for row in rows.values())
+
+
+class CountingStore(Store):
+    """A store that counts how often a picture's bytes are read."""
+
+    reads = 0
+
+    @property
+    def pictures(self) -> PictureStore:
+        store = self
+
+        class Counting(PictureStore):
+            def get(self, sha256: str) -> bytes:
+                CountingStore.reads += 1
+                return super().get(sha256)
+
+        return Counting(store.files, "pictures")
+
+
+@pytest.fixture
+def counted(store: Store) -> CountingStore:
+    CountingStore.reads = 0
+    return CountingStore(store.home, store.files)
+
+
+def made_current(store: Store, ref: TableRef) -> None:
+    store.tables.point(Record(ref, code_version="", settings={}, inputs={}))
+
+
+PICTURES = [
+    *((str(seed), encoded(scene(seed))) for seed in range(4)),
+    ("a copy", encoded(scene(0), "JPEG")),
+    ("cut", encoded(scene(5), "JPEG")[:-2000]),
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"min_brightness": 130.0}, {"duplicate_radius": 0}])
+def test_other_thresholds_are_applied_without_decoding_and_give_the_same_table(
+    counted: CountingStore, settings: dict[str, Any]
+) -> None:
+    crawl = crawled(counted, PICTURES)
+    made_current(counted, prune_day(crawl, store=counted, settings=PruneSettings()))
+    CountingStore.reads = 0
+    again = prune_day(crawl, store=counted, settings=PruneSettings(**settings))
+    # What could not be decoded is tried again: another limit may let it pass.
+    assert CountingStore.reads == 1
+    made_current(counted, counted.tables.write([], asset="pruned_set", partition=DAY))
+    assert prune_day(crawl, store=counted, settings=PruneSettings(**settings)) == again
+    assert CountingStore.reads > len(PICTURES)
+
+
+def test_values_of_other_code_or_of_a_damaged_version_are_measured_again(
+    counted: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crawl = crawled(counted, PICTURES)
+    ref = prune_day(crawl, store=counted, settings=PruneSettings())
+    made_current(counted, ref)
+    CountingStore.reads = 0
+    with monkeypatch.context() as patch:
+        patch.setattr("selfai_pipeline.pictures.examine.MEASURES", "another")
+        prune_day(crawl, store=counted, settings=PruneSettings())
+    assert CountingStore.reads == len(PICTURES)
+    counted.files.local_path(counted.tables.path(ref)).write_bytes(b"damaged")
+    assert prune_day(crawl, store=counted, settings=PruneSettings()) == ref
+    assert CountingStore.reads == 2 * len(PICTURES)
+
+
+def test_a_smaller_limit_of_pixels_holds_for_what_was_measured_before(store: Store) -> None:
+    crawl = crawled(store, PICTURES[:1])
+    made_current(store, prune_day(crawl, store=store, settings=PruneSettings()))
+    ref = prune_day(crawl, store=store, settings=PruneSettings(max_pixels=10_000))
+    assert store.tables.read(ref)["reason"].to_pylist() == ["too_many_pixels"]
+
+
+def test_a_picture_that_left_the_store_is_an_error_even_if_it_was_measured(store: Store) -> None:
+    crawl = crawled(store, PICTURES[:1])
+    made_current(store, prune_day(crawl, store=store, settings=PruneSettings()))
+    store.pictures.delete(store.tables.read(crawl, ["image_id"])["image_id"][0].as_py())
     with pytest.raises(MissingVersion):
         prune_day(crawl, store=store, settings=PruneSettings())

@@ -1,10 +1,13 @@
 """The chain behind a scorer, and proof that it has not seen the faces that are held out."""
 
+import cv2
+import numpy as np
 import pytest
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet
+from selfai_pipeline.pictures.measures import thumbnail_of
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.provenance import chain_of, check_unseen
 
@@ -111,3 +114,22 @@ def test_a_near_duplicate_of_a_face_that_was_trained_on_has_been_seen(table_of, 
         check_unseen(stages, labels=near, store=store)
     other = table_of(["test"] * 8, numbered_from=100, drawn_from=50, flipped_bits=range(40))
     check_unseen(stages, labels=other, store=store)
+
+
+def test_a_cropped_copy_of_a_face_that_was_trained_on_has_been_seen(table_of, chain, store):
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 12), dtype=np.uint8)
+    picture = np.asarray(cv2.resize(coarse, (240, 240), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+    def showing(ref, luma, facts):
+        rows = store.tables.read(ref).to_pylist()
+        rows[0]["thumbnail"] = thumbnail_of(np.ascontiguousarray(luma)).tobytes()
+        return store.tables.write(rows, asset=ref.asset, facts=facts)
+
+    before = showing(table_of(["train"] * 6 + ["validation", "test"]), picture, {})
+    stages = chain_of(chain(before), store=store)
+    others = table_of(["test"] * 8, numbered_from=100, drawn_from=50, flipped_bits=range(40))
+    hashes_alone = showing(others, picture[12:, :228], {"duplicate_radius": 12})
+    check_unseen(stages, labels=hashes_alone, store=store)
+    labels = showing(others, picture[12:, :228], {"duplicate_radius": 12, "duplicate_correlation": 0.97})
+    with pytest.raises(InputError, match="has seen 1 of 8"):
+        check_unseen(stages, labels=labels, store=store)
