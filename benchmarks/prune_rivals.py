@@ -1,7 +1,7 @@
 """CleanVision and imagededup on one folder, for benchmarks/prune.py; runs in what `make rivals` makes.
 
     python benchmarks/prune_rivals.py cleanvision FOLDER
-    python benchmarks/prune_rivals.py PHash FOLDER 10
+    python benchmarks/prune_rivals.py hashes FOLDER "PHash 10" "DHash 10"
 
 Prints, as its last line, one JSON object: `seconds` (imports left out), and what was found by file name.
 """
@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +42,70 @@ def cleanvision(folder: str) -> dict[str, Any]:
     return {"seconds": seconds, "flagged": flagged, "groups": groups}
 
 
-def imagededup(method: str, folder: str, distance: int) -> dict[str, Any]:
-    """One of its hashes, with a process a core for encoding and for searching: its defaults."""
+def hashes(folder: str, *ways: str) -> dict[str, Any]:
+    """Its hashes, with a process a core for encoding and for searching: its defaults.
+
+    Args:
+        ways: names of a method with a distance, such as `PHash 10`, one after the other.
+    """
     from imagededup import methods
 
     logging.disable(logging.INFO)
-    finder = getattr(methods, method)(verbose=False)
-    started = time.perf_counter()
-    found = finder.find_duplicates(
-        image_dir=folder,
-        max_distance_threshold=distance,
-        num_enc_workers=cores(),
-        num_dist_workers=cores(),
-    )
-    seconds = time.perf_counter() - started
-    pairs = sorted(
-        {(min(name, other), max(name, other)) for name, others in found.items() for other in others}
-    )
+    pairs, seconds = {}, {}
+    for way in ways:
+        method, distance = way.split()
+        finder = getattr(methods, method)(verbose=False)
+        started = time.perf_counter()
+        found = finder.find_duplicates(
+            image_dir=folder,
+            max_distance_threshold=int(distance),
+            num_enc_workers=cores(),
+            num_dist_workers=cores(),
+        )
+        seconds[way] = time.perf_counter() - started
+        pairs[way] = sorted({(min(a, b), max(a, b)) for a, others in found.items() for b in others})
     return {"seconds": seconds, "pairs": pairs}
 
 
+def cnn(folder: str) -> dict[str, Any]:
+    """Encoding with its default network, MobileNetV3, random weights in place of those it would download.
+
+    Time only, and less than it takes: the comparison of the encodings is left out, as with such weights
+    everything is alike.
+    """
+    import torch
+    from imagededup.methods import CNN
+    from imagededup.utils.models import CustomModel, MobilenetV3
+    from torchvision.models import mobilenet_v3_small
+
+    class Untrained(torch.nn.Module):
+        """As imagededup cuts the published network: everything up to the pooling."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            whole = mobilenet_v3_small(weights=None).eval()
+            self.layers = torch.nn.Sequential(whole.features, whole.avgpool, torch.nn.Flatten())
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return self.layers(pictures)
+
+    logging.disable(logging.INFO)
+    config = CustomModel(model=Untrained().eval(), transform=MobilenetV3.transform, name="untrained")
+    finder = CNN(verbose=False, model_config=config)
+    started = time.perf_counter()
+    finder.encode_images(image_dir=folder, num_enc_workers=cores())
+    return {"seconds": time.perf_counter() - started}
+
+
 def main() -> None:
-    what, folder, *rest = sys.argv[1:]
-    result = cleanvision(folder) if what == "cleanvision" else imagededup(what, folder, int(rest[0]))
+    what, folder, *ways = sys.argv[1:]
+    contestants: dict[str, Callable[..., dict[str, Any]]] = {
+        "cleanvision": cleanvision,
+        "hashes": hashes,
+        "CNN": cnn,
+    }
+    result = contestants[what](folder, *ways)
     names = ("cleanvision", "imagededup", "torch", "pillow", "numpy")
     result["versions"] = {name: importlib.metadata.version(name) for name in names}
     print(json.dumps(result))
