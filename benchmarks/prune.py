@@ -24,8 +24,9 @@ So Selfai does the work of both.
     python benchmarks/prune.py [--quick] [--pictures FOLDER]
 
 Prints tables and, as its last line, one JSON object: `vs_cleanvision` and `vs_imagededup` (their seconds over
-ours; of imagededup the fastest hash at its default distance of 10), `vs_imagededup_cnn`, `precision` and
-`recall` of duplicate pairs, and with them n, seeds, hardware, versions and the rest.
+ours; of imagededup the fastest hash at its default distance of 10), `vs_imagededup_cnn`, `cpu_ratios` (CPU
+seconds over ours, which other work on the machine disturbs less), `precision` and `recall` of duplicate
+pairs, and with them n, seeds, hardware, versions and the rest.
 """
 
 import argparse
@@ -237,9 +238,9 @@ def ours(folder: str, home: str) -> None:
     store = Store.open(home)
     crawl = store.tables.write(crawled(Path(folder), store), asset="raw_crawl", partition=DAY)
     settings = PruneSettings(min_saturation=5)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     ref = prune_day(crawl, store=store, settings=settings)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     rows = store.tables.read(ref, ["image_id", "url", "reason", "duplicate_of"]).to_pylist()
     standing = {row["image_id"]: row["url"] for row in rows}
     groups: dict[str, list[str]] = {}
@@ -248,7 +249,7 @@ def ours(folder: str, home: str) -> None:
             row["url"]
         )
     reasons = {row["url"]: row["reason"] for row in rows}
-    print(json.dumps({"seconds": seconds, "reasons": reasons, "groups": list(groups.values())}))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "reasons": reasons, "groups": list(groups.values())}))
 
 
 def crawled(folder: Path, store: Any) -> Iterable[dict[str, Any]]:
@@ -358,19 +359,25 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
 
     pictures = write_day(folder / "day", files)
     seconds: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
     for _ in range(1 if options.quick else 3):
-        taken = {"Selfai": us(folder / "day")["seconds"]}
-        taken["CleanVision"] = run([*rival, "cleanvision", str(folder / "day")])["seconds"]
-        each = hashes(folder / "day", *(f"{method} 10" for method in HASHES))["seconds"]
-        for name, spent in {**taken, **{f"imagededup {way}": spent for way, spent in each.items()}}.items():
-            seconds.setdefault(name, []).append(spent)
+        own, vision = us(folder / "day"), run([*rival, "cleanvision", str(folder / "day")])
+        each = hashes(folder / "day", *(f"{method} 10" for method in HASHES))
+        for kind, kept in (("seconds", seconds), ("cpu", cpu)):
+            taken = {"Selfai": own[kind], "CleanVision": vision[kind]}
+            taken |= {f"imagededup {way}": spent for way, spent in each[kind].items()}
+            for name, spent in taken.items():
+                kept.setdefault(name, []).append(spent)
     # Once: it takes the longest, and nothing comes near it.
-    seconds["imagededup CNN"] = [run([*rival, "CNN", str(folder / "day")])["seconds"]]
+    network = run([*rival, "CNN", str(folder / "day")])
+    seconds["imagededup CNN"], cpu["imagededup CNN"] = [network["seconds"]], [network["cpu"]]
     median = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{pictures} pictures, one in ten of them again")
-    print(f"{'':24}{'seconds':>9}{'a second':>10}{'to ours':>9}")
+    print(f"{'':24}{'seconds':>9}{'a second':>10}{'to ours':>9}{'CPU seconds':>13}{'to ours':>9}")
+    work = {name: statistics.median(times) for name, times in cpu.items()}
     for name, taken in median.items():
-        print(f"{name:24}{taken:9.2f}{pictures / taken:10.0f}{taken / median['Selfai']:9.2f}")
+        line = f"{name:24}{taken:9.2f}{pictures / taken:10.0f}{taken / median['Selfai']:9.2f}"
+        print(line + f"{work[name]:13.2f}{work[name] / work['Selfai']:9.2f}")
 
     n = min(len(files), 20 if options.quick else 200)
     write_copies(folder / "copies", files[:n])
@@ -396,6 +403,7 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
                     min(median[f"imagededup {method} 10"] for method in HASHES) / median["Selfai"], 2
                 ),
                 "vs_imagededup_cnn": round(median["imagededup CNN"] / median["Selfai"], 1),
+                "cpu_ratios": {name: round(taken / work["Selfai"], 2) for name, taken in work.items()},
                 "precision": round(judged["Selfai"]["precision"], 5),
                 "recall": round(judged["Selfai"]["recall"], 5),
                 "pictures_per_s": {name: round(pictures / taken) for name, taken in median.items()},

@@ -9,7 +9,7 @@ the top or the bottom, where captions are put) against the whole of every other 
 upper and its lower 85 % against the same part of every other, where a caption covers the rest.
 
 Cost: 52 n^2 comparisons of 256 bits for n pictures, about 1 ns each on one core (a minute for 30,000), and
-half a millisecond a candidate. Memory: 4 KB a picture, and some 100 MB that do not grow.
+a third of a millisecond a candidate. Memory: 5 KB a picture, and some 100 MB that do not grow.
 """
 
 from collections.abc import Iterator
