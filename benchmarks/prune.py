@@ -158,7 +158,7 @@ OUR_NAMES = {
     "light": {"too_bright", "low_contrast", "low_information"},
     "blurred": {"blurred"},
     "low information": {"low_information", "low_contrast", "blurred"},
-    "odd aspect": {"extreme_aspect"},
+    "odd aspect": {"extreme_aspect", "too_small"},
     "grey": {"colourless"},
     "tiny": {"too_small"},
     "letter-boxed": {"letter_boxed"},
