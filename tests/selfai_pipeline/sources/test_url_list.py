@@ -157,6 +157,19 @@ def test_pictures_only_are_taken_and_every_other_answer_is_a_refusal(
     assert "pw" not in str(store.tables.read(ref).to_pylist())
 
 
+def test_many_rows_that_wait_for_one_robots_txt_all_obey_it(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, listed: Any
+) -> None:
+    """Scrapy's own middleware (2.19) gives the rules to the first that waits, and lets the others go."""
+    site.pages["/robots.txt"] = b"User-agent: *\nDisallow: /no/"
+    names = [f"{number}.jpg" for number in range(8)]
+    site.pages |= {f"/no/{name}": jpeg(number) for number, name in enumerate(names)}
+    at_once = datetime.datetime.now(datetime.UTC).date().isoformat()
+    source = listed(*(f"/no/{name}" for name in names), header="url")
+    assert reasons(store, crawl(source, at_once, store, settings)) == dict.fromkeys(names, "robots")
+    assert set(site.asked) == {"/robots.txt"}
+
+
 def test_bad_rows_are_left_out_counted_and_listed_with_their_lines(
     jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, listed: Any, caplog: Any
 ) -> None:
