@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,14 @@ from assets.automation import (
     weekly_refresh,
 )
 from assets.dagster_internals import backfill_request, backfilled
-from assets.graph import CONFIGS, DAILY, EXTERNAL, LABELS, MODELS
+from assets.graph import DAILY, LABELS, MODELS
 from selfai_pipeline.definitions import defs
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import install_instance_file
 from selfai_pipeline.sources.gallery.sample import prepare_sample
 from selfai_pipeline.sources.gallery.server import GalleryServer
 from selfai_pipeline.sources.gallery.settings import GallerySettings
-from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref
+from selfai_pipeline.tables import WHOLE, Ref
 
 DAYS = ["2026-02-05", "2026-02-06", "2026-02-07", "2026-02-08", "2026-02-09"]
 """The five days before the night of the tests."""
@@ -82,32 +82,10 @@ def asked(found: Any) -> list[list[str]]:
     return groups
 
 
-def pretend(work: Any, assets: Sequence[dg.AssetsDefinition], partition: str = WHOLE) -> None:
-    """Versions of assets, and what is known of them, as if they had been made of what is there now."""
-    tables = work.store.tables
-    for asset in assets:
-        name = asset.key.to_user_string()
-        ref: Ref = CheckpointRef(name, partition, "0" * 64, 0)
-        if asset in (*DAILY, *LABELS) or name == "evaluation_report":
-            ref = tables.write([], asset=name, partition=partition)
-        upstream = [key.to_user_string() for key in asset.keys_by_input_name.values()]
-        days = None if partition == WHOLE else [partition]
-        tables.point(
-            Record(
-                ref=ref,
-                code_version=asset.specs_by_key[asset.key].code_version or "",
-                settings=CONFIGS[name]().model_dump(mode="json"),
-                inputs={one: tables.snapshot(one, days).hashes for one in upstream},
-                external=EXTERNAL[name](work.store, partition) if name in EXTERNAL else {},
-            )
-        )
-        tables.judge(ref, {"completeness": True, "sanity": True, "quality_floor": True})
-
-
 def make(work: Any, *days: str) -> None:
     """Each stage of days as a run leaves it where there are no pictures."""
     for day in days:
-        pretend(work, DAILY, day)
+        work.pretend(DAILY, day)
 
 
 def age(work: Any, asset: str, day: str) -> None:
@@ -283,7 +261,7 @@ class TestWeeklyRefresh:
         assert self.selected(labels) == ["annotations", "balanced_label_table"]
         run = self.end(night, labels, dg.DagsterRunStatus.STARTED)
         assert tick(weekly_refresh, night).skip_message == f"labels: waits for run {run.run_id}."
-        pretend(night, LABELS)
+        night.pretend(LABELS)
         night.instance.report_run_canceled(run)
         assert f"stopped, because run {run.run_id}" in tick(weekly_refresh, night).skip_message
         again = {"parent_run_id": run.run_id, "root_run_id": run.run_id}
@@ -309,18 +287,18 @@ class TestWeeklyRefresh:
 
     def test_new_days_that_change_no_label_train_nothing(self, night: Any) -> None:
         make(night, YESTERDAY)
-        pretend(night, [*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS])
         assert tick(weekly_refresh, night).skip_message == "Everything is up to date."
         make(night, DAYS[3])
         labels = tick(weekly_refresh, night)
         assert self.selected(labels) == ["annotations", "balanced_label_table"]
-        pretend(night, LABELS)
+        night.pretend(LABELS)
         self.end(night, labels, dg.DagsterRunStatus.SUCCESS)
         assert tick(weekly_refresh, night).skip_message == "Everything is up to date."
 
     def test_trains_where_the_code_of_a_model_changed(self, night: Any) -> None:
         make(night, YESTERDAY)
-        pretend(night, [*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS])
         age(night, "finetuned_scorer", WHOLE)
         assert self.selected(tick(weekly_refresh, night)) == ["finetuned_scorer", "evaluation_report"]
 
@@ -342,7 +320,7 @@ class TestWeeklyRefresh:
         make(night, *DAYS)
         faces = night.record("aligned_faces", DAYS[0]).ref
         night.store.tables.judge(faces, {"quality_floor": False})
-        pretend(night, [*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS])
         assert tick(weekly_refresh, night).run_requests != [], "they were made with the day that failed"
         record = night.record("balanced_label_table", WHOLE)
         passed = {day: sha256 for day, sha256 in record.inputs["aligned_faces"].items() if day != DAYS[0]}
@@ -356,7 +334,7 @@ class TestWeeklyRefresh:
         self, night: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make(night, YESTERDAY)
-        pretend(night, LABELS)
+        night.pretend(LABELS)
         models = tick(weekly_refresh, night)
         self.end(night, models, dg.DagsterRunStatus.STARTED)
         looked_at: list[Any] = []

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
-from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, DAILY, MODELS, is_current, stale_assets, stale_days
+from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY, MODELS, is_current, stale_assets, stale_days
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from resources.environments import resources_for
@@ -20,7 +20,7 @@ from selfai_pipeline.environment import Environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT
 from selfai_pipeline.sources.settings import RatingsFile, load_sources
-from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref
+from selfai_pipeline.tables import WHOLE
 
 MEND = "What was made is kept, and nothing after it was run."
 
@@ -192,33 +192,13 @@ def test_a_new_version_with_the_bytes_of_the_old_one_ends_the_chain(
     labelled: Any, run: Callable[..., str]
 ) -> None:
     assert labelled.materialize(balanced_label_table).success
-    pretend_to_be_current(labelled)
+    labelled.pretend(MODELS)
     assert "nothing had changed" in run(labelled, models=True)
     header, *lines = labelled.ratings.read_text().splitlines()
     labelled.ratings.write_text("\n".join([header, *reversed(lines), ""]))
     printed = run(labelled, models=True)
     assert "then: annotations, balanced_label_table\n" in printed
     assert "siamese_checkpoint" not in printed
-
-
-def pretend_to_be_current(work: Any) -> None:
-    """Records of every model as it would be, had they been trained on the labels of now."""
-    tables = work.store.tables
-    for asset in MODELS:
-        name = asset.key.to_user_string()
-        ref: Ref = CheckpointRef(name, WHOLE, "0" * 64, 0)
-        if name == "evaluation_report":
-            ref = tables.write([], asset=name, facts={"headline": "pretended"})
-        upstream = [key.to_user_string() for key in asset.keys_by_input_name.values()]
-        tables.point(
-            Record(
-                ref=ref,
-                code_version=asset.specs_by_key[asset.key].code_version or "",
-                settings=CONFIGS[name]().model_dump(mode="json"),
-                inputs={one: tables.snapshot(one).hashes for one in upstream},
-            )
-        )
-        tables.judge(ref, {"completeness": True, "sanity": True, "quality_floor": True})
 
 
 def test_runs_whose_process_is_gone_are_closed_first(

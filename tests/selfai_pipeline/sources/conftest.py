@@ -93,6 +93,20 @@ class Site:
         """As `index`, with an ETag."""
         self.dated(path, page_of(*links))
 
+    def dripping(self, path: str) -> None:
+        """A body that comes a byte at a time, each in time for whoever waits for the next byte only."""
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000")
+            handler.end_headers()
+            for _ in range(1000):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.05)
+
+        self.pages[path] = answer
+
     def source(self, **values: Any) -> PagesSource:
         defaults: dict[str, Any] = {
             "name": "site",

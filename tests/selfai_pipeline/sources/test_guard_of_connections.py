@@ -153,17 +153,6 @@ def test_a_certificate_that_does_not_verify_ends_in_tls_failed(
     assert secure.asked == []
 
 
-def drips(handler: BaseHTTPRequestHandler) -> None:
-    """A byte at a time, each in time for whoever waits for the next byte only."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    for _ in range(1000):
-        handler.wfile.write(b"x")
-        handler.wfile.flush()
-        time.sleep(0.05)
-
-
 def drips_headers(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
     for number in range(1000):
@@ -177,8 +166,8 @@ def says_nothing(handler: BaseHTTPRequestHandler) -> None:
 
 
 def test_the_time_limit_is_for_the_whole_download(jpeg: Encode, site: Any, crawl: Crawl) -> None:
+    site.dripping("/drips.jpg")
     site.pages |= {
-        "/drips.jpg": drips,
         "/headers.jpg": drips_headers,
         "/silent.jpg": says_nothing,
         "/a.jpg": jpeg(1),

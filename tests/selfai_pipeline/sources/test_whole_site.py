@@ -3,7 +3,6 @@
 import gzip
 import struct
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -28,16 +27,6 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
     handler.end_headers()
     while True:
         handler.wfile.write(b"\xff\xd8\xff\xe0" + bytes(60_000))
-
-
-def drips(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    for _ in range(1000):
-        handler.wfile.write(b"x")
-        handler.wfile.flush()
-        time.sleep(0.05)
 
 
 def breaks_off(handler: BaseHTTPRequestHandler) -> None:
@@ -107,6 +96,7 @@ def good(jpeg: Encode, site: Any) -> set[str]:
 @pytest.fixture
 def bad(jpeg: Encode, site: Any) -> dict[str, str]:
     """Addresses of the site that give no picture, and why."""
+    site.dripping("/drips.jpg")
     site.pages |= {
         "/html.jpg": (200, {"Content-Type": "image/jpeg"}, b"<html>no</html>"),
         "/text.jpg": (200, {"Content-Type": "text/plain"}, b"no picture"),
@@ -117,7 +107,6 @@ def bad(jpeg: Encode, site: Any) -> dict[str, str]:
         "/endless.jpg": endless,
         "/gzip-bomb.jpg": (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(50_000_000))),
         "/picture-bomb.png": png_bomb(),
-        "/drips.jpg": drips,
         "/breaks-off.jpg": breaks_off,
         "/loop.jpg": to("/loop-back.jpg"),
         "/loop-back.jpg": to("/loop.jpg"),
