@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from selfai_pipeline.environment import Settings, for_environment, with_defaults
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.declarations import Place, line_of, plain_values
+from selfai_pipeline.sources.declarations import Place, line_of, plain_values, read_text
 
 MEND = "docs/graph.md shows the file, and the Launchpad every setting with its meaning."
 
@@ -71,13 +71,9 @@ def _read() -> tuple[dict[str, Any], dict[Place, int]]:
     """The sections of the file and the line of every key; nothing where there is no file."""
     path = _path()
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except FileNotFoundError:
         return {}, {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"it cannot be read ({error})", where=str(path), mend="It has to be a text file in UTF-8."
-        ) from error
     try:
         content, lines = plain_values(text, path)
     except RecursionError:

@@ -86,8 +86,8 @@ class AddressRules:
         allowed: pairs of host (or literal address) and port that may be reached though they are not public.
     """
 
-    domains: tuple[str, ...]
-    denied_hosts: tuple[str, ...]
+    domains: frozenset[str]
+    denied_hosts: frozenset[str]
     allowed: frozenset[tuple[str, int]]
 
     @classmethod
@@ -95,8 +95,8 @@ class AddressRules:
         cls, *, domains: list[str], denied_hosts: list[str], allowed_addresses: list[str]
     ) -> "AddressRules":
         return cls(
-            domains=tuple(map(bare_host, domains)),
-            denied_hosts=tuple(map(bare_host, denied_hosts)),
+            domains=frozenset(map(bare_host, domains)),
+            denied_hosts=frozenset(map(bare_host, denied_hosts)),
             allowed=frozenset(host_and_port(address) for address in allowed_addresses),
         )
 

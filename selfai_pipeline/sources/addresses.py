@@ -3,7 +3,8 @@
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 LONGEST_URL = 2048
@@ -73,10 +74,31 @@ def is_loopback_host(host: str) -> bool:
     return bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
 
 
-def is_within(host: str, domains: Iterable[str]) -> bool:
-    """Whether `host` is one of `domains`, as `bare_host` writes them, or a subdomain of one."""
-    bare = bare_host(host)
-    return any(bare == domain or bare.endswith(f".{domain}") for domain in domains)
+def host_of(url: str) -> str:
+    """The host in an address as it stands there; empty for a malformed one."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def absolute_url(reference: str, base_url: str = "") -> str:
+    """The address without its fragment; a malformed one comes back as it stands, to be refused by name."""
+    # Browsers drop tabs and line ends anywhere inside an address; PostgreSQL keeps no null characters.
+    cleaned = re.sub(r"[\t\r\n\0]", "", reference.strip())
+    try:
+        return urldefrag(urljoin(base_url, cleaned)).url
+    except ValueError:
+        return cleaned
+
+
+def is_within(host: str, domains: Collection[str]) -> bool:
+    """Whether `host` is one of `domains`, as `bare_host` writes them, or a subdomain of one.
+
+    Where there may be many, `domains` is best a set.
+    """
+    labels = bare_host(host).split(".")
+    return any(".".join(labels[start:]) in domains for start in range(len(labels)))
 
 
 def recorded_url(url: str) -> str:

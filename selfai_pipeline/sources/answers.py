@@ -9,7 +9,7 @@ from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.addresses import recorded_url
 from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
-from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
+from selfai_pipeline.sources.deny_lists import DENIED_PICTURE, denial
 from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
 from selfai_pipeline.sources.news import unchanged, with_validators, without_repeat
 from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, header_directives, refusal
@@ -42,6 +42,7 @@ class Answers:
         self.pictures = pictures
         self.rules = rules
         self.addresses = addresses
+        self.denied_pictures = frozenset(job.settings.deny_pictures)
 
     def judge(self, response: Response, asked: Asked) -> Came:
         """What came of a request that was answered.
@@ -79,7 +80,7 @@ class Answers:
         if earlier.status != READ:
             if reserved is not None:
                 return self.refused(found, reserved), []
-            if {earlier.image_id, earlier.fetched_sha256} & set(self.job.settings.deny_pictures):
+            if denial(earlier, hosts=(), pictures=self.denied_pictures) is not None:
                 denied = self.refused(found, DENIED_PICTURE)
                 return replace(denied, image_id=earlier.image_id, fetched_sha256=earlier.fetched_sha256), []
         outcome = unchanged(earlier, found=found, rules=self.rules)

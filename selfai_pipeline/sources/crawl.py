@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from selfai_pipeline.errors import InputError, PassingTrouble
+from selfai_pipeline.sources.addresses import is_loopback_host
 from selfai_pipeline.sources.crawl_job import CrawledSource, CrawlJob, rules_fingerprint
 from selfai_pipeline.sources.crawl_rows import rows_of
 from selfai_pipeline.sources.crawl_run import CrawlInterrupted, CrawlKilled, in_words, run_crawl
@@ -26,7 +27,6 @@ from selfai_pipeline.sources.settings import (
     Source,
     UrlListSource,
     is_day,
-    is_loopback_host,
 )
 from selfai_pipeline.sources.source_kinds import today
 from selfai_pipeline.sources.stored_files import SourceUnreachable

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit
 
+from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.crawl import CrawlDoings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -20,7 +20,7 @@ def crawl_figures(ref: TableRef, *, store: Store, doings: CrawlDoings) -> dict[s
     """
     facts = store.tables.facts(ref)
     table = store.tables.read(ref, ["url", "bytes", "status"])
-    hosts = Counter(filter(None, map(_host_of, table.column("url").to_pylist())))
+    hosts = Counter(filter(None, map(host_of, table.column("url").to_pylist())))
     sizes = zip(table.column("status").to_pylist(), table.column("bytes").to_pylist(), strict=True)
     figures: dict[str, Any] = {
         "counts": facts.get("counts", {}),
@@ -40,10 +40,3 @@ def crawl_figures(ref: TableRef, *, store: Store, doings: CrawlDoings) -> dict[s
     if left_out:
         figures["left_out"] = left_out
     return figures
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

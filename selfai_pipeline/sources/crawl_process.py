@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import scrapy
 from scrapy import signals
@@ -22,6 +21,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.exceptions import StopDownload
 from scrapy.http import Headers, Request, Response
 
+from selfai_pipeline.sources.addresses import bare_host, host_of
 from selfai_pipeline.sources.answers import Answers, Asked, directives_of
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.downloader import CONDITIONS, scrapy_settings
@@ -30,7 +30,6 @@ from selfai_pipeline.sources.journal import READ, Found, Journal, Links, Outcome
 from selfai_pipeline.sources.news import conditions, usable
 from selfai_pipeline.sources.opt_outs import refusal
 from selfai_pipeline.sources.refusals import status_and_reason
-from selfai_pipeline.sources.settings import bare_host
 
 STANDARD_INPUT = 0
 SECONDS_BETWEEN_REPORTS = 2.0
@@ -53,7 +52,9 @@ class PagesSpider(scrapy.Spider):
         self.rules = job.rules
         self.answers = Answers(job, pictures=self.pictures, rules=self.rules, addresses=self.address_rules)
         self.frontier: Frontier[tuple[Found, Outcome | None]] = Frontier(
-            self.read_on, host_of=host_of, most=2 * job.settings.concurrency_per_host
+            self.read_on,
+            host_of=lambda item: bare_host(host_of(item[0].url)),
+            most=2 * job.settings.concurrency_per_host,
         )
         self.last_row = 0
         self.counts: Counter[str] = Counter()
@@ -174,14 +175,6 @@ class PagesSpider(scrapy.Spider):
         self.under_way -= 1
         self.frontier.ended((asked.found, None))
         self.something_ended.set()
-
-
-def host_of(item: tuple[Found, Outcome | None]) -> str:
-    """The host that an address is asked from; empty for a malformed one."""
-    try:
-        return bare_host(urlsplit(item[0].url).hostname or "")
-    except ValueError:
-        return ""
 
 
 def report(**values: Any) -> None:

@@ -26,7 +26,7 @@ def rows_of(
     is_today: bool,
     store: Store,
     journal: Journal,
-    listed: dict[str, Listed] | None = None,
+    listed: dict[str, Listed],
 ) -> Iterator[dict[str, Any]]:
     """The rows of one source; pages that were read are the way to the pictures, and no rows.
 
@@ -41,26 +41,26 @@ def rows_of(
         for outcome in journal.outcomes(source.name, day):
             if is_below(root, outcome):
                 name = unquote_to_bytes(outcome.found.url.removeprefix(f"{root}/")).decode(errors="replace")
-                yield _row(source, outcome, url=f"file:{name}", about=_about(source, name))
+                yield _row(source, outcome, url=f"file:{name}", about=_about(name))
     else:
         earlier = None
         for outcome in journal.outcomes(source.name, day):
             if outcome.status == READ:
                 continue
             url = outcome.found.url
-            about = (listed or {}).get(url)
+            about = listed.get(url)
             if about is None and not isinstance(source, PagesSource):
                 earlier = _earlier(source, day, store) if earlier is None else earlier
                 about = earlier.get(url)
-            yield _row(source, outcome, url=url, about=about or _about(source, name_in(url)))
+            yield _row(source, outcome, url=url, about=about or _about(name_in(url)))
     if source.is_live and not is_today and not journal.knows(source.name, day):
         address = source.start_urls[0] if isinstance(source, PagesSource) else source.path
         midnight = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC)
         never = Outcome(Found(address, "page"), NOT_CRAWLED, "", reason="not_today", fetched_at=midnight)
-        yield _row(source, never, url=address, about=_about(source, ""))
+        yield _row(source, never, url=address, about=_about(""))
 
 
-def _about(source: Source, name: str) -> Listed:
+def _about(name: str) -> Listed:
     return Listed(None, attributes_of(name, {}))
 
 

@@ -15,6 +15,23 @@ def line_of(lines: dict[Place, int], place: Place) -> int:
     return lines.get(place, 1)
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a mark at its beginning.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: it cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"it cannot be read ({error})", where=str(path), mend="It has to be a text file in UTF-8."
+        ) from error
+
+
 def read_declarations(text: str, path: Path) -> tuple[list[Any], dict[Place, int]]:
     """The list under `sources:` as plain values, and the line of every key and item.
 

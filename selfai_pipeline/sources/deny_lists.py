@@ -1,9 +1,9 @@
 """The deny lists over what a journal holds: a change of them is judged again without asking any site."""
 
-from urllib.parse import urlsplit
+from collections.abc import Collection
 
 from selfai_pipeline.picture_store import PictureStore
-from selfai_pipeline.sources.addresses import is_within
+from selfai_pipeline.sources.addresses import host_of, is_within
 from selfai_pipeline.sources.journal import HELD, REASONS_FROM_DENIALS, REFUSED, Journal, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
 
@@ -13,8 +13,8 @@ DENIED_PICTURE = "denied_picture"
 
 def judge_again(
     source: str, day: str, *, journal: Journal, pictures: PictureStore, settings: CrawlSettings, rules: str
-) -> int:
-    """Refuse pictures that are denied by now, and take back those that no longer are; returns how many.
+) -> None:
+    """Refuse pictures that are denied by now, and take back those that no longer are.
 
     A picture that was never stored cannot be taken back: its address is left to be asked again.
 
@@ -22,29 +22,22 @@ def judge_again(
         rules: fingerprint of the rules as they are now.
     """
     reasons = None if settings.deny_pictures or settings.deny_hosts else REASONS_FROM_DENIALS
-    denied = frozenset(settings.deny_pictures)
-    changed = 0
+    hosts, denied = frozenset(settings.deny_hosts), frozenset(settings.deny_pictures)
     for outcome in journal.outcomes(source, day, reasons=reasons):
         judged = None
         if outcome.status in HELD or outcome.reason in REASONS_FROM_DENIALS:
-            reason = denial(outcome, hosts=settings.deny_hosts, pictures=denied)
+            reason = denial(outcome, hosts=hosts, pictures=denied)
             if reason is not None:
                 judged = _refused(outcome, reason, rules)
             elif outcome.status not in HELD:
                 judged = _taken_back(source, day, outcome, journal=journal, pictures=pictures)
         if judged is not None and judged != outcome:
             journal.record(source, day, judged)
-            changed += 1
-    return changed
 
 
-def denial(outcome: Outcome, *, hosts: list[str], pictures: frozenset[str]) -> str | None:
+def denial(outcome: Outcome, *, hosts: Collection[str], pictures: frozenset[str]) -> str | None:
     """Why the address or the picture of an outcome is denied; None where it is not."""
-    try:
-        host = urlsplit(outcome.found.url).hostname or ""
-    except ValueError:
-        host = ""
-    if is_within(host, hosts):
+    if is_within(host_of(outcome.found.url), hosts):
         return DENIED_HOST
     return DENIED_PICTURE if pictures & {outcome.fetched_sha256, outcome.image_id} else None
 

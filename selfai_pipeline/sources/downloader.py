@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from selfai_pipeline.sources.address_guard import AddressRules, literal_address
+from selfai_pipeline.sources.addresses import bare_host, is_loopback_host
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.journal import FAILED, REFUSED
 from selfai_pipeline.sources.manners import (
@@ -26,7 +27,6 @@ from selfai_pipeline.sources.manners import (
 )
 from selfai_pipeline.sources.opt_outs import AGENT
 from selfai_pipeline.sources.refusals import NotFetched
-from selfai_pipeline.sources.settings import bare_host, is_loopback_host
 
 RULES_SETTING = "SELFAI_ADDRESS_RULES"
 CONTACT_SETTING = "SELFAI_CONTACT"

@@ -41,14 +41,14 @@ def usable(earlier: Outcome | None, *, found: Found, pictures: PictureStore) -> 
     return earlier if earlier.image_id is not None and earlier.image_id in pictures else None
 
 
-def conditions(earlier: Outcome | None, *, rules: str) -> dict[str, str]:
+def conditions(earlier: Outcome, *, rules: str) -> dict[str, str]:
     """Headers that ask whether anything changed; none where the content has to be judged anew.
 
     Args:
         rules: fingerprint of the rules by which it would be judged.
     """
     # What was let in by other limits has to be looked at again.
-    if earlier is None or earlier.rules.partition(".")[0] != rules.partition(".")[0]:
+    if earlier.rules.partition(".")[0] != rules.partition(".")[0]:
         return {}
     sent = {"If-None-Match": earlier.etag, "If-Modified-Since": earlier.last_modified}
     return {name: value for name, value in sent.items() if value}

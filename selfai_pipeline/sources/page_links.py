@@ -6,10 +6,11 @@ A page is hostile until read: everything here takes time in proportion to its le
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from lxml import etree  # type: ignore[import-untyped]
 
+from selfai_pipeline.sources.addresses import absolute_url
 from selfai_pipeline.sources.opt_outs import meta_directives
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp")
@@ -114,10 +115,10 @@ class _Reader:
 
     def show(self, reference: str) -> None:
         if reference.strip():
-            self.add(self.pictures, _absolute(reference, self.base_url))
+            self.add(self.pictures, absolute_url(reference, self.base_url))
 
     def link(self, reference: str, *, rel: str) -> None:
-        url = _absolute(reference, self.base_url)
+        url = absolute_url(reference, self.base_url)
         if _path(url).endswith(PICTURE_SUFFIXES):
             self.add(self.pictures, url)
         elif url.startswith(("http://", "https://")) and "nofollow" not in rel.lower():
@@ -156,16 +157,6 @@ def srcset_candidates(srcset: str) -> Iterator[Candidate]:
             sizes = [found[1] for found in map(SRCSET_SIZE.fullmatch, following[1].split()) if found]
             size = float(sizes[0]) if sizes else 0.0
         yield reference, size
-
-
-def _absolute(reference: str, base_url: str) -> str:
-    """The address without its fragment; a malformed one comes back as it stands, to be refused by name."""
-    # Browsers drop tabs and line ends anywhere inside an address; PostgreSQL keeps no null characters.
-    cleaned = re.sub(r"[\t\r\n\0]", "", reference.strip())
-    try:
-        return urldefrag(urljoin(base_url, cleaned)).url
-    except ValueError:
-        return cleaned
 
 
 def _path(url: str) -> str:

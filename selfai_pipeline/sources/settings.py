@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.sources.addresses import bare_host, host_and_port, host_names, is_loopback_host
 from selfai_pipeline.sources.crawl_settings import CrawlSettings, SourceLimits
-from selfai_pipeline.sources.declarations import line_of, read_declarations
+from selfai_pipeline.sources.declarations import line_of, read_declarations, read_text
 from selfai_pipeline.sources.label_files import PicturesFile, RatingsFile
 from selfai_pipeline.sources.source_kinds import (
     DAY_PLACEHOLDER,
@@ -32,11 +31,7 @@ __all__ = [
     "Source",
     "SourceLimits",
     "UrlListSource",
-    "bare_host",
-    "host_and_port",
-    "host_names",
     "is_day",
-    "is_loopback_host",
     "load_sources",
     "save_sources",
     "text_with_source",
@@ -56,15 +51,11 @@ def load_sources(path: Path) -> list[Source]:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(
             "there is no such file", where=str(path), mend="Make one with `selfai init`."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"it cannot be read ({error})", where=str(path), mend="It has to be a text file in UTF-8."
-        ) from error
     declarations, lines = read_declarations(text, path)
     adapter: TypeAdapter[Source] = TypeAdapter(Source)
     sources: list[Source] = []

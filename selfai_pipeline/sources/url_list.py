@@ -1,23 +1,21 @@
 """What a list of addresses says of one day: which pictures to ask for, and what it knows about each."""
 
-import contextlib
 import csv
 import datetime
 import functools
 import hashlib
 import io
 import json
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_to_bytes, urldefrag
+from urllib.parse import unquote_to_bytes
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.addresses import recorded_url
+from selfai_pipeline.sources.addresses import absolute_url, recorded_url
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.list_formats import LONGEST_LINE, Columns, RawRow, read_rows
 from selfai_pipeline.sources.settings import UrlListSource, is_day
@@ -196,11 +194,7 @@ def _address(cell: str) -> str:
 
     One that is malformed comes back as it stands, to be refused by name.
     """
-    # Browsers drop tabs and line ends anywhere inside an address.
-    cleaned = re.sub(r"[\t\r\n]", "", cell.strip())
-    with contextlib.suppress(ValueError):
-        cleaned = urldefrag(cleaned).url or cleaned
-    return recorded_url(cleaned)
+    return recorded_url(absolute_url(cell) or cell.strip())
 
 
 def day_of(cell: Any) -> str | None:

@@ -42,20 +42,6 @@ def reasons(store: Store, ref: TableRef) -> dict[str, str]:
     }
 
 
-def slow(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100")
-    handler.end_headers()
-    for _ in range(30):
-        handler.wfile.write(b"x")
-        handler.wfile.flush()
-        time.sleep(0.1)
-
-
-def to(location: str, status: int = 302) -> tuple[int, dict[str, str], bytes]:
-    return status, {"Location": location}, b""
-
-
 def test_a_second_call_asks_nothing_again_and_gives_the_same_table(
     jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
 ) -> None:
@@ -243,7 +229,8 @@ def test_the_crawl_ends_at_its_limit_of_addresses(
 def test_an_address_with_a_password_is_refused_for_good_and_the_password_kept_nowhere(
     jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
 ) -> None:
-    site.pages |= {"/a.jpg": jpeg(1), "/moved.jpg": to(f"http://ann:secret@127.0.0.1:{site.port}/a.jpg")}
+    moved = {"Location": f"http://ann:secret@127.0.0.1:{site.port}/a.jpg"}
+    site.pages |= {"/a.jpg": jpeg(1), "/moved.jpg": (302, moved, b"")}
     site.index(
         f"http://ann:secret@127.0.0.1:{site.port}/a.jpg",
         f"//ann:secret@127.0.0.1:{site.port}/b.jpg",
@@ -337,7 +324,7 @@ def test_a_killed_crawl_loses_nothing_and_goes_on(
 def test_the_crawl_ends_with_the_run_that_started_it(
     site: Any, store: Store, settings: CrawlSettings
 ) -> None:
-    site.pages["/a.jpg"] = slow
+    site.dripping("/a.jpg")
     site.index("/a.jpg")
     with Journal(store.home.journal_url) as journal:
         journal.discover("site", DAY, [Found(f"{site.url}/?{DAY}", "page")], most=100)

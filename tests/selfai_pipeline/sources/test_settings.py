@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.sources.addresses import bare_host, host_and_port
 from selfai_pipeline.sources.settings import (
     CrawlSettings,
     FolderSource,
@@ -16,8 +17,6 @@ from selfai_pipeline.sources.settings import (
     RatingsFile,
     SourceLimits,
     UrlListSource,
-    bare_host,
-    host_and_port,
     load_sources,
     save_sources,
 )
