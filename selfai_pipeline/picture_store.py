@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from selfai_pipeline.storage import Storage
@@ -31,6 +32,25 @@ class PictureStore:
         if not self.storage.holds(relative, content):
             self.storage.write(relative, content)
         return sha256
+
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        """As `put`, many at once, which costs a part of the time.
+
+        Args:
+            contents: bytes by their SHA-256 in hexadecimal.
+        """
+        paths = {self.relative_path(sha256): content for sha256, content in contents.items()}
+        new = {path: content for path, content in paths.items() if not self.storage.holds(path, content)}
+        if new:
+            self.storage.write_all(new, parts=self.parts)
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half-written; it was never part of the store."""
+        self.storage.sweep(self.parts)
+
+    @property
+    def parts(self) -> str:
+        return f"{self.folder}/parts"
 
     def get(self, sha256: str) -> bytes:
         """The stored bytes, checked against their name.

@@ -1,20 +1,20 @@
-"""What comes of an answer: a stored picture, a page and what it leads to, or a refusal with its reason."""
+"""What comes of an answer: a picture, a page and what it leads to, or a refusal with its reason."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from scrapy.http import Headers, Response, TextResponse
 from scrapy.utils.response import get_base_url
 
-from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.addresses import recorded_url
-from selfai_pipeline.sources.crawl_job import CrawlJob, take_picture
+from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE, denial
 from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
 from selfai_pipeline.sources.news import unchanged, with_validators, without_repeat
 from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, header_directives, refusal
 from selfai_pipeline.sources.page_links import page_links
 from selfai_pipeline.sources.picture_files import is_picture
+from selfai_pipeline.sources.settings import CrawlSettings
 
 TRANSIENT_STATUSES = (408, 425, 429)
 STOPPED = "download_stopped"
@@ -30,48 +30,73 @@ class Asked:
     earlier_links: Links | None = None
 
 
-Came = tuple[Outcome, list[Found]]
-"""An outcome, and the addresses that it led to."""
+@dataclass(frozen=True)
+class Came:
+    """What came of an address, and the addresses that it led to."""
+
+    outcome: Outcome
+    led_to: list[Found] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A picture as a site sent it, not yet looked at.
+
+    Args:
+        validators: ETag and Last-Modified of the answer.
+        answered: the address that answered, at the end of all redirects.
+        earlier: what the address brought on another day.
+    """
+
+    found: Found
+    content: bytes
+    validators: dict[str, bytes | None]
+    answered: str
+    earlier: Outcome | None
+
+    def judged(self, *, settings: CrawlSettings, rules: str) -> tuple[Outcome, bytes | None]:
+        """What becomes of the picture, and the bytes that have to be stored for that."""
+        outcome, content = judge_picture(self.content, found=self.found, settings=settings, rules=rules)
+        if content is None:
+            return outcome, None
+        outcome = with_validators(outcome, self.validators, answered=self.answered)
+        return without_repeat(outcome, self.earlier), content
 
 
 class Answers:
-    """Judges the answers of one crawl; stores pictures, and writes nothing else."""
+    """Judges the answers of one crawl, and writes nothing."""
 
-    def __init__(self, job: CrawlJob, *, pictures: PictureStore, rules: str, addresses: AddressRules) -> None:
+    def __init__(self, job: CrawlJob, *, rules: str, addresses: AddressRules) -> None:
         self.job = job
-        self.pictures = pictures
         self.rules = rules
         self.addresses = addresses
         self.denied_pictures = frozenset(job.settings.deny_pictures)
 
-    def judge(self, response: Response, asked: Asked) -> Came:
-        """What came of a request that was answered.
-
-        Raises:
-            StorageError: the picture store cannot be written.
-        """
+    def judge(self, response: Response, asked: Asked) -> Came | Fetched:
+        """What came of a request that was answered."""
         status, found = response.status, asked.found
         if status >= 500 or status in TRANSIENT_STATUSES:
-            return Outcome(found, FAILED, self.rules, reason=f"http_{status}"), []
+            return Came(Outcome(found, FAILED, self.rules, reason=f"http_{status}"))
         if status == 304 and asked.earlier is not None and was_conditional(response):
             return self._not_modified(response, asked, asked.earlier)
         if 300 <= status < 400 and b"Location" in response.headers:
             # Redirects to http and https were followed before they came here.
-            return self.refused(found, "unsupported_scheme"), []
+            return self.refused(found, "unsupported_scheme")
         if not 200 <= status < 300:
-            return self.refused(found, f"http_{status}"), []
+            return self.refused(found, f"http_{status}")
         directives = directives_of(response.headers)
         reserved = refusal(directives)
         if found.kind == "picture" or STOPPED in response.flags or is_picture(response.body):
             if reserved is not None:
-                return self.refused(found, reserved), []
-            return self._picture(response, asked), []
+                return self.refused(found, reserved)
+            validators = {name: response.headers.get(name) for name in ("ETag", "Last-Modified")}
+            return Fetched(found, response.body, validators, response.url, asked.earlier)
         if isinstance(response, TextResponse):
             return self._page(response, found, directives)
-        return self.refused(found, "not_a_page"), []
+        return self.refused(found, "not_a_page")
 
-    def refused(self, found: Found, reason: str) -> Outcome:
-        return Outcome(found, REFUSED, self.rules, reason=reason)
+    def refused(self, found: Found, reason: str) -> Came:
+        return Came(Outcome(found, REFUSED, self.rules, reason=reason))
 
     def _not_modified(self, response: Response, asked: Asked, earlier: Outcome) -> Came:
         found = asked.found
@@ -79,31 +104,18 @@ class Answers:
         reserved = refusal(directives)
         if earlier.status != READ:
             if reserved is not None:
-                return self.refused(found, reserved), []
+                return self.refused(found, reserved)
             if denial(earlier, hosts=(), pictures=self.denied_pictures) is not None:
-                denied = self.refused(found, DENIED_PICTURE)
-                return replace(denied, image_id=earlier.image_id, fetched_sha256=earlier.fetched_sha256), []
+                denied = self.refused(found, DENIED_PICTURE).outcome
+                return Came(replace(denied, image_id=earlier.image_id, fetched_sha256=earlier.fetched_sha256))
         outcome = unchanged(earlier, found=found, rules=self.rules)
         outcome = with_validators(outcome, response.headers, answered=response.url)
         links = asked.earlier_links or Links([], [])
         return self._led_to(outcome, links, directives)
 
-    def _picture(self, response: Response, asked: Asked) -> Outcome:
-        outcome = take_picture(
-            response.body,
-            found=asked.found,
-            pictures=self.pictures,
-            settings=self.job.settings,
-            rules=self.rules,
-        )
-        if outcome.image_id is None or outcome.status == REFUSED:
-            return outcome
-        outcome = with_validators(outcome, response.headers, answered=response.url)
-        return without_repeat(outcome, asked.earlier)
-
     def _page(self, response: TextResponse, found: Found, directives: frozenset[str]) -> Came:
         if len(response.body) > self.job.settings.max_page_bytes:
-            return self.refused(found, "too_many_bytes"), []
+            return self.refused(found, "too_many_bytes")
         try:
             base_url = get_base_url(response)
         except ValueError:
@@ -131,7 +143,7 @@ class Answers:
                 for url in links.pages
                 if self.addresses.refusal(url) is None
             ]
-        return outcome if reserved is None else self.refused(found, reserved), led_to
+        return Came(outcome if reserved is None else self.refused(found, reserved).outcome, led_to)
 
 
 def directives_of(headers: Headers) -> frozenset[str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from selfai_pipeline.home import Home
-from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
 from selfai_pipeline.sources.journal import REFUSED, STORED, Found, Outcome
@@ -100,31 +99,28 @@ def _hash_of(values: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def take_picture(
-    content: bytes, *, found: Found, pictures: PictureStore, settings: CrawlSettings, rules: str
-) -> Outcome:
-    """Store a picture without its metadata; what is no usable picture becomes a refusal with the reason.
-
-    Raises:
-        StorageError: the store cannot be written.
-    """
+def judge_picture(
+    content: bytes, *, found: Found, settings: CrawlSettings, rules: str
+) -> tuple[Outcome, bytes | None]:
+    """What becomes of a picture, and if it is to be stored, its bytes without metadata."""
     fetched_sha256 = hashlib.sha256(content).hexdigest()
     if fetched_sha256 in settings.deny_pictures:
-        return Outcome(found, REFUSED, rules, reason=DENIED_PICTURE, fetched_sha256=fetched_sha256)
+        return Outcome(found, REFUSED, rules, reason=DENIED_PICTURE, fetched_sha256=fetched_sha256), None
     try:
         facts, cleaned = clean_picture(content, max_pixels=settings.max_pixels)
     except PictureFileError as error:
-        return Outcome(found, REFUSED, rules, reason=error.reason, fetched_sha256=fetched_sha256)
-    image_id = hashlib.sha256(cleaned).hexdigest()
+        return Outcome(found, REFUSED, rules, reason=error.reason, fetched_sha256=fetched_sha256), None
+    image_id = fetched_sha256 if cleaned == content else hashlib.sha256(cleaned).hexdigest()
     if image_id in settings.deny_pictures:
-        return Outcome(
+        denied = Outcome(
             found, REFUSED, rules, reason=DENIED_PICTURE, image_id=image_id, fetched_sha256=fetched_sha256
         )
-    return Outcome(
+        return denied, None
+    stored = Outcome(
         found,
         STORED,
         rules,
-        image_id=pictures.put(cleaned),
+        image_id=image_id,
         format=facts.format,
         bytes=len(cleaned),
         width=facts.width,
@@ -132,3 +128,4 @@ def take_picture(
         orientation=facts.orientation,
         fetched_sha256=fetched_sha256,
     )
+    return stored, cleaned

@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
-from scrapy.exceptions import CannotResolveHostError, IgnoreRequest
+from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request, Response
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
-from zope.interface import implementer  # type: ignore[import-untyped]
+from scrapy.logformatter import LogFormatter
 
 from selfai_pipeline.sources.address_guard import AddressRules, literal_address
 from selfai_pipeline.sources.addresses import bare_host, is_loopback_host
+from selfai_pipeline.sources.connections import RULES_SETTING, GuardedDownloads
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.journal import FAILED, REFUSED
 from selfai_pipeline.sources.manners import (
@@ -28,14 +28,13 @@ from selfai_pipeline.sources.manners import (
 from selfai_pipeline.sources.opt_outs import AGENT
 from selfai_pipeline.sources.refusals import NotFetched
 
-RULES_SETTING = "SELFAI_ADDRESS_RULES"
 CONTACT_SETTING = "SELFAI_CONTACT"
 CONDITIONS = "selfai_conditions"
 """Meta key of a request: an address, and the headers that ask it for news only."""
 
 
 def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
-    """Scrapy's settings for a crawl: everything that is not needed is off."""
+    """Scrapy's settings for a crawl: what is not named here is off."""
     settings = job.settings
     contact = f" (+{settings.contact})" if settings.contact else ""
     return {
@@ -44,41 +43,30 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
         CONTACT_SETTING: settings.contact,
         CRAWL_DELAY_SETTING: settings.max_crawl_delay_s,
         RETRY_AFTER_SETTING: settings.max_retry_after_s,
-        "TWISTED_DNS_RESOLVER": GuardedResolver,
-        "DNSCACHE_ENABLED": False,
-        # The guard sits in Twisted's resolver: another handler would go past it.
+        "TWISTED_REACTOR_ENABLED": False,
+        "ASYNCIO_EVENT_LOOP": "uvloop.Loop",
+        "DOWNLOAD_HANDLERS_BASE": {},
         "DOWNLOAD_HANDLERS": {
-            "http": "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler",
-            "https": "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler",
-            "file": None,
-            "ftp": None,
-            "s3": None,
-            "data": None,
+            "http": GuardedDownloads,
+            "https": GuardedDownloads,
         },
+        "DOWNLOADER_MIDDLEWARES_BASE": {},
         "DOWNLOADER_MIDDLEWARES": {
             GuardMiddleware: 50,
-            "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             ObeyRobots: 100,
-            "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
-            "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
-            GuardedRedirects: 600,
-            "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
-            "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
-            "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+            "scrapy.downloadermiddlewares.downloadtimeout.DownloadTimeoutMiddleware": 350,
+            "scrapy.downloadermiddlewares.defaultheaders.DefaultHeadersMiddleware": 400,
+            "scrapy.downloadermiddlewares.useragent.UserAgentMiddleware": 500,
             PatientRetries: 550,
-            "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
             BoundedBodies: 590,
+            GuardedRedirects: 600,
             OnlyNews: 700,
-            PrivateAddresses: 950,
         },
-        "EXTENSIONS": {"scrapy.extensions.throttle.AutoThrottle": None, Throttle: 0},
-        "SPIDER_MIDDLEWARES": {"scrapy.spidermiddlewares.httperror.HttpErrorMiddleware": None},
-        "HTTPPROXY_ENABLED": False,
-        "HTTPCACHE_ENABLED": False,
-        "COOKIES_ENABLED": False,
-        "REFERER_ENABLED": False,
-        "TELNETCONSOLE_ENABLED": False,
-        "REMOTE_CONTROL_ENABLED": False,
+        "SPIDER_MIDDLEWARES_BASE": {},
+        "EXTENSIONS_BASE": {},
+        "EXTENSIONS": {Throttle: 0},
+        "STATS_CLASS": "scrapy.statscollectors.DummyStatsCollector",
+        "LOG_FORMATTER": NoLines,
         "LOG_ENABLED": False,
         "LOG_INSTALL_ROOT_HANDLER": False,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
@@ -99,63 +87,11 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
     }
 
 
-@implementer(IResolutionReceiver)
-class _PermittedAddresses:
-    """Passes on the addresses that may be reached."""
+class NoLines(LogFormatter):
+    """Nothing of what it would write about each answer is kept."""
 
-    def __init__(self, receiver: Any, resolver: "GuardedResolver", host: str, port: int) -> None:
-        self.receiver, self.resolver, self.host, self.port = receiver, resolver, host, port
-        self.permitted = self.refused = 0
-
-    def resolutionBegan(self, resolution: Any) -> None:  # noqa: N802
-        self.receiver.resolutionBegan(resolution)
-
-    def addressResolved(self, address: Any) -> None:  # noqa: N802
-        if self.resolver.rules.permits(address.host, host=self.host, port=self.port):
-            self.permitted += 1
-            self.receiver.addressResolved(address)
-        else:
-            self.refused += 1
-
-    def resolutionComplete(self) -> None:  # noqa: N802
-        place = (bare_host(self.host), self.port)
-        if self.refused and not self.permitted:
-            self.resolver.refused.add(place)
-        else:
-            self.resolver.refused.discard(place)
-        self.receiver.resolutionComplete()
-
-
-@implementer(IHostnameResolver)
-class GuardedResolver:
-    """Twisted's own resolver behind the guard; connections to literal addresses go through it too.
-
-    `refused` holds the (host, port) whose last resolution gave no address that may be reached.
-    """
-
-    def __init__(self, reactor: Any, rules: AddressRules) -> None:
-        self.reactor = reactor
-        self.original = reactor.nameResolver
-        self.rules = rules
-        self.refused: set[tuple[str, int]] = set()
-
-    @classmethod
-    def from_crawler(cls, crawler: Any, reactor: Any) -> "GuardedResolver":
-        return cls(reactor, crawler.settings[RULES_SETTING])
-
-    def install_on_reactor(self) -> None:
-        self.reactor.installNameResolver(self)
-
-    def resolveHostName(  # noqa: N802
-        self,
-        resolutionReceiver: Any,  # noqa: N803
-        hostName: str,  # noqa: N803
-        portNumber: int = 0,  # noqa: N803
-        addressTypes: Any = None,  # noqa: N803
-        transportSemantics: str = "TCP",  # noqa: N803
-    ) -> Any:
-        receiver = _PermittedAddresses(resolutionReceiver, self, hostName, portNumber)
-        return self.original.resolveHostName(receiver, hostName, portNumber, addressTypes, transportSemantics)
+    def crawled(self, *_: Any) -> None:  # type: ignore[override]
+        return None
 
 
 class GuardMiddleware:
@@ -212,19 +148,6 @@ class BoundedBodies(HttpCompressionMiddleware):
                 if raised is not None:
                     traceback.clear_frames(raised.__traceback__)
             raise NotFetched(REFUSED, "too_many_bytes") from None
-
-
-class PrivateAddresses:
-    """Tells a name that resolves to refused addresses only from one that does not resolve."""
-
-    def process_exception(self, request: Request, exception: Exception) -> None:
-        from twisted.internet import reactor
-
-        if isinstance(exception, CannotResolveHostError):
-            parts = urlsplit(request.url)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            if (bare_host(parts.hostname or ""), port) in reactor.nameResolver.refused:
-                raise NotFetched(REFUSED, "private_address") from exception
 
 
 class GuardedRedirects(RedirectMiddleware):

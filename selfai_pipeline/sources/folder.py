@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.crawl_job import rules_fingerprint, take_picture
+from selfai_pipeline.sources.crawl_job import judge_picture, rules_fingerprint
 from selfai_pipeline.sources.folder_files import (
     FileNotTaken,
     FolderFiles,
@@ -150,4 +150,7 @@ def _take(
     files.remember(name, sha256)
     if sha256 == known:
         return None
-    return take_picture(content, found=found, pictures=store.pictures, settings=settings, rules=rules)
+    outcome, picture = judge_picture(content, found=found, settings=settings, rules=rules)
+    if picture is not None:
+        store.pictures.put(picture)
+    return outcome

@@ -186,10 +186,23 @@ class Journal:
 
         An outcome that equals the last one of its address adds nothing, so that the table keeps its hash.
         """
+        self.record_all(source, day, [outcome], discovered=discovered, most=most)
+
+    def record_all(
+        self,
+        source: str,
+        day: str,
+        outcomes: Collection[Outcome],
+        *,
+        discovered: Iterable[Found] = (),
+        most: int = 0,
+    ) -> None:
+        """As `record`, for outcomes of different addresses and all addresses that they led to."""
         with self._transaction() as connection:
-            last = _last(connection, source, day, outcome.found.url)
-            if last is None or replace(outcome, fetched_at=last.fetched_at) != last:
-                connection.execute(sa.insert(fetches), _row(source, day, outcome))
+            last = _last_of_each(connection, source, day, [outcome.found.url for outcome in outcomes])
+            new = [outcome for outcome in outcomes if not _is_repeat(outcome, last.get(outcome.found.url))]
+            if new:
+                connection.execute(sa.insert(fetches), [_row(source, day, outcome) for outcome in new])
             _discover(connection, source, day, discovered, most)
 
     def last(
@@ -384,6 +397,29 @@ def _outcome(row: Any) -> Outcome:
         fetched_at=datetime.datetime.fromisoformat(row.fetched_at),
         **values,
     )
+
+
+def _is_repeat(outcome: Outcome, last: Outcome | None) -> bool:
+    return last is not None and replace(outcome, fetched_at=last.fetched_at) == last
+
+
+def _last_of_each(connection: sa.Connection, source: str, day: str, urls: list[str]) -> dict[str, Outcome]:
+    """The outcome that counts for each of the addresses that has one, by URL."""
+    last = {}
+    for part in _parts(urls, 500):
+        latest = (
+            sa.select(sa.func.max(fetches.c.id))
+            .where(
+                fetches.c.source == source,
+                fetches.c.day == day,
+                fetches.c.url.in_(part),
+                fetches.c.status != DISCOVERED,
+            )
+            .group_by(fetches.c.url)
+        )
+        for row in connection.execute(sa.select(fetches).where(fetches.c.id.in_(latest))):
+            last[row.url] = _outcome(row)
+    return last
 
 
 def _last(

@@ -1,5 +1,8 @@
 """Why an address was not fetched, from the exception that its download ended with."""
 
+import errno
+
+import aiohttp
 from scrapy.exceptions import (
     CannotResolveHostError,
     DownloadCancelledError,
@@ -11,7 +14,6 @@ from scrapy.exceptions import (
     ResponseDataLossError,
     UnsupportedURLSchemeError,
 )
-from twisted.internet.error import ConnectError, ConnectionClosed
 
 from selfai_pipeline.sources.journal import FAILED, REFUSED
 
@@ -32,10 +34,14 @@ def status_and_reason(error: BaseException) -> tuple[str, str]:
     # Scrapy cancels a download, and ignores a response while it decompresses it, only for its size.
     if isinstance(error, DownloadCancelledError | IgnoreRequest):
         return REFUSED, "too_many_bytes"
+    cause = error.__cause__
     if isinstance(error, UnsupportedURLSchemeError | NotSupported):
-        return REFUSED, "unsupported_scheme"
-    if _is_about_tls(error):
+        return REFUSED, "malformed_address" if isinstance(cause, aiohttp.InvalidURL) else "unsupported_scheme"
+    if isinstance(cause, aiohttp.ClientSSLError):
         return FAILED, "tls_failed"
+    # Scrapy calls every connection that could not be opened a refused one.
+    if isinstance(error, DownloadConnectionRefusedError) and isinstance(cause, OSError):
+        return FAILED, "connection_refused" if cause.errno == errno.ECONNREFUSED else "connection_failed"
     for kinds, reason in FAILURES:
         if isinstance(error, kinds):
             return FAILED, reason
@@ -48,13 +54,4 @@ FAILURES: tuple[tuple[type[BaseException], str], ...] = (
     (CannotResolveHostError, "host_not_found"),
     (ResponseDataLossError, "connection_lost"),
     (DownloadFailedError, "connection_lost"),
-    (ConnectError, "connection_failed"),
-    (ConnectionClosed, "connection_lost"),
 )
-
-
-def _is_about_tls(error: BaseException) -> bool:
-    causes = [error, *(failure.value for failure in getattr(error.__cause__, "reasons", None) or [])]
-    return any(
-        type(cause).__module__.split(".")[0] in ("OpenSSL", "service_identity", "ssl") for cause in causes
-    )

@@ -1,10 +1,12 @@
 """What a site cannot do: reach inside by a name, hold a download open, fill the memory; and a full disk."""
 
+import asyncio
 import datetime
 import gzip
 import hashlib
 import io
 import ipaddress
+import socket
 import ssl
 import struct
 import subprocess
@@ -14,24 +16,24 @@ import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import brotli
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from backports import zstd
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
-from twisted.internet.address import IPv4Address, IPv6Address
 
 from selfai_pipeline.errors import StorageError
 from selfai_pipeline.sources.address_guard import AddressRules
+from selfai_pipeline.sources.connections import GuardedResolver
 from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.downloader import GuardedResolver
 from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.refusals import NotFetched
 from selfai_pipeline.sources.settings import CrawlSettings
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
@@ -41,56 +43,44 @@ Crawl = Callable[..., Any]
 Encode = Callable[..., bytes]
 
 
-class Names:
+class Names(AbstractResolver):
     """A name service that gives one list of addresses after the other."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
 
-    def resolveHostName(self, receiver: Any, host: str, port: int, *_: Any) -> None:  # noqa: N802
-        receiver.resolutionBegan(self)
-        for address in self.answers.pop(0):
-            kind = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(kind("TCP", address, port))
-        receiver.resolutionComplete()
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in self.answers.pop(0)
+        ]
 
-
-class Connection:
-    """Collects the addresses that a connection would be opened to."""
-
-    def __init__(self) -> None:
-        self.addresses: list[str] = []
-        self.is_complete = False
-
-    def resolutionBegan(self, _: Any) -> None:  # noqa: N802
-        pass
-
-    def addressResolved(self, address: Any) -> None:  # noqa: N802
-        self.addresses.append(address.host)
-
-    def resolutionComplete(self) -> None:  # noqa: N802
-        self.is_complete = True
+    async def close(self) -> None:
+        self.answers.clear()
 
 
 def resolved(resolver: GuardedResolver, host: str = "rebinding.example", port: int = 80) -> list[str]:
-    connection = Connection()
-    resolver.resolveHostName(connection, host, port)
-    assert connection.is_complete
-    return connection.addresses
+    """The addresses that a connection would be opened to."""
+    return [one["host"] for one in asyncio.run(resolver.resolve(host, port))]
 
 
 def guarded(*answers: list[str]) -> GuardedResolver:
     rules = AddressRules.of(domains=["example"], denied_hosts=[], allowed_addresses=["127.0.0.1:8650"])
-    return GuardedResolver(SimpleNamespace(nameResolver=Names(*answers)), rules)
+    return GuardedResolver(rules, Names(*answers))
 
 
 def test_a_name_that_was_public_and_is_loopback_by_now_is_not_connected_to() -> None:
     resolver = guarded(["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34"])
     assert resolved(resolver) == ["93.184.216.34"]
-    assert resolved(resolver) == []
-    assert resolver.refused == {("rebinding.example", 80)}
+    with pytest.raises(NotFetched, match="private_address"):
+        resolved(resolver)
     assert resolved(resolver) == ["93.184.216.34"]
-    assert resolver.refused == set()
+
+
+def test_a_name_without_an_address_is_not_taken_for_a_refused_one() -> None:
+    assert resolved(guarded([])) == []
 
 
 def test_of_a_name_with_public_and_private_addresses_only_the_public_are_tried() -> None:
@@ -100,7 +90,8 @@ def test_of_a_name_with_public_and_private_addresses_only_the_public_are_tried()
 
 def test_an_allowance_holds_for_the_resolved_address_at_its_port() -> None:
     assert resolved(guarded(["127.0.0.1"]), port=8650) == ["127.0.0.1"]
-    assert resolved(guarded(["127.0.0.1"]), port=8651) == []
+    with pytest.raises(NotFetched, match="private_address"):
+        resolved(guarded(["127.0.0.1"]), port=8651)
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "127。0。0。1"])

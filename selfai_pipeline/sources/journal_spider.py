@@ -1,0 +1,174 @@
+"""Asks for the addresses of a journal, some at a time, and puts down what came of them."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import scrapy
+from scrapy import signals
+from scrapy.exceptions import StopDownload
+from scrapy.http import Headers, Request
+
+from selfai_pipeline.sources.addresses import bare_host, host_of
+from selfai_pipeline.sources.answers import Answers, Asked, Came, Fetched, directives_of
+from selfai_pipeline.sources.crawl_job import CrawlJob
+from selfai_pipeline.sources.downloader import CONDITIONS
+from selfai_pipeline.sources.frontier import Frontier
+from selfai_pipeline.sources.journal import READ, Found, Journal, Links, Outcome
+from selfai_pipeline.sources.news import conditions, usable
+from selfai_pipeline.sources.opt_outs import refusal
+from selfai_pipeline.sources.recorder import Recorded
+from selfai_pipeline.sources.recording import Recording, Write
+from selfai_pipeline.sources.refusals import status_and_reason
+
+SECONDS_BETWEEN_REPORTS = 2.0
+
+Item = tuple[Found, Outcome | None]
+"""An address, and what it brought on another day."""
+
+
+class JournalSpider(scrapy.Spider):
+    """Takes addresses out of the journal, and hands on what came of them and what they led to.
+
+    Its own requests go through Scrapy's downloader and past its scheduler, which costs more than a download
+    on a fast network: the journal is the queue. So no more requests are held than are under way.
+    """
+
+    name = "journal"
+
+    def __init__(
+        self,
+        job: CrawlJob,
+        journal: Journal,
+        *,
+        executor: Executor,
+        write: Write,
+        report: Callable[[dict[str, int]], None],
+    ) -> None:
+        super().__init__()
+        self.job = job
+        self.journal = journal
+        self.pictures = job.store.pictures
+        self.address_rules = job.address_rules
+        self.rules = job.rules
+        self.answers = Answers(job, rules=self.rules, addresses=self.address_rules)
+        self.frontier: Frontier[Item] = Frontier(
+            self.read_on,
+            host_of=lambda item: bare_host(host_of(item[0].url)),
+            most=job.settings.concurrency_per_host,
+        )
+        self.last_row = 0
+        self.recording = Recording(executor, write, written=self.written)
+        self.unwritten = 0
+        self.something_ended = asyncio.Event()
+        self.counts: Counter[str] = Counter()
+        self.report = report
+        self.reported = time.monotonic()
+        self.crash: Exception | None = None
+
+    @classmethod
+    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "JournalSpider":
+        spider: JournalSpider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.leave_what_is_reserved, signal=signals.headers_received)
+        return spider
+
+    async def start(self) -> AsyncIterator[Request]:
+        """The whole crawl; `crash` holds what ended it early."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                recording = tasks.create_task(self.recording.run())
+                asking = [tasks.create_task(self.ask_on()) for _ in range(self.job.settings.concurrency)]
+                await asyncio.wait(asking)
+                recording.cancel()
+        except* Exception as crashes:
+            self.crash = crashes.exceptions[0]
+        nothing: list[Request] = []
+        for request in nothing:
+            yield request
+
+    async def ask_on(self) -> None:
+        """Ask for one address after the other, until there is nothing more."""
+        while not self.is_done:
+            item = self.frontier.next()
+            if item is None:
+                self.something_ended.clear()
+                await self.something_ended.wait()
+                continue
+            came = await self.ask(*item)
+            self.frontier.ended(item)
+            self.unwritten += 1
+            self.something_ended.set()
+            await self.recording.add(came)
+
+    @property
+    def is_done(self) -> bool:
+        return not self.unwritten and self.frontier.is_done
+
+    async def ask(self, found: Found, earlier: Outcome | None) -> Came | Fetched:
+        """What comes of an address."""
+        reason = self.address_rules.refusal(found.url)
+        request = None if reason else self.request(found, earlier)
+        if request is None:
+            return self.answers.refused(found, reason or "malformed_address")
+        try:
+            response = await self.crawler.engine.download_async(request)
+        except Exception as error:
+            status, reason = status_and_reason(error)
+            return Came(Outcome(found, status, self.rules, reason=reason))
+        return self.answers.judge(response, request.cb_kwargs["asked"])
+
+    def written(self, recorded: Recorded) -> None:
+        self.unwritten -= 1
+        self.frontier.may_have_more = self.frontier.may_have_more or recorded.led_on
+        self.counts[recorded.what] += 1
+        self.something_ended.set()
+        if time.monotonic() - self.reported > SECONDS_BETWEEN_REPORTS:
+            self.reported = time.monotonic()
+            self.report(dict(self.counts))
+
+    def leave_what_is_reserved(
+        self, headers: Headers, body_length: int, request: Request, spider: Any
+    ) -> None:
+        """End the download of a picture that its headers reserve before its body comes."""
+        asked: Asked | None = request.cb_kwargs.get("asked")
+        if asked is None or refusal(directives_of(headers)) is None:
+            return
+        if asked.found.kind == "picture" or (headers.get("Content-Type") or b"").startswith(b"image/"):
+            raise StopDownload(fail=False)
+
+    def read_on(self) -> list[Item]:
+        """The next addresses of the journal, each with what it brought on another day."""
+        source, day = self.job.source.name, self.job.day
+        waiting = self.journal.pending(source, day, rules=self.rules, after=self.last_row)
+        self.last_row = waiting[-1].row if waiting else self.last_row
+        urls = [pending.found.url for pending in waiting]
+        earlier = self.journal.earlier(source, day, urls) if urls else {}
+        return [(pending.found, earlier.get(pending.found.url)) for pending in waiting]
+
+    def request(self, found: Found, earlier: Outcome | None) -> Request | None:
+        """A request for an address, for news only where that will do; None where it is malformed."""
+        earlier = usable(earlier, found=found, pictures=self.pictures)
+        links = self.links_of(earlier) if earlier is not None else None
+        try:
+            request = Request(
+                found.url,
+                cb_kwargs={"asked": Asked(found, earlier, links)},
+                meta={"redirect_ttl": self.job.settings.redirect_limit},
+            )
+        except ValueError:
+            return None
+        if earlier is not None and (earlier.status != READ or links is not None):
+            address = earlier.answered_url or request.url
+            request.meta[CONDITIONS] = (address, conditions(earlier, rules=self.rules))
+        return request
+
+    def links_of(self, earlier: Outcome) -> Links | None:
+        """What a page led to on the day that it was read."""
+        if earlier.status != READ:
+            return None
+        day = earlier.unchanged_since or self.job.day
+        page = self.journal.last(self.job.source.name, day, earlier.found.url, statuses=(READ,))
+        return Links.from_json(page.links) if page is not None and page.links is not None else None
