@@ -36,31 +36,41 @@ def _replace_files(contents: Mapping[Path, bytes], *, parts: Path) -> None:
         parts: folder on the same disk, where files lie until they are whole.
     """
     written: dict[Path, Path] = {}
+    opened: list[int] = []
     place = parts
     try:
         parts.mkdir(parents=True, exist_ok=True)
         try:
-            for path, content in contents.items():
-                place = path
-                part = parts / f"{path.name}.{uuid.uuid4().hex}.part"
-                written[part] = path
-                part.write_bytes(content)
+            for place, content in contents.items():
+                part = parts / f"{place.name}.{uuid.uuid4().hex}.part"
+                opened.append(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+                written[part] = place
+                _write_whole(opened[-1], content)
             with ThreadPoolExecutor(SYNCS_AT_ONCE) as threads:
-                list(threads.map(_to_disk, written))
-            for part, path in written.items():
-                place = path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part.replace(path)
+                list(threads.map(os.fsync, opened))
+            for part, place in written.items():
+                _move(part, place)
         finally:
+            for file in opened:
+                os.close(file)
             for part in written:
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(str(place), error) from error
 
 
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _write_whole(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def _move(part: Path, target: Path) -> None:
+    try:
+        part.replace(target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(target)
 
 
 def _unwritable(path: str, error: OSError) -> StorageError:

@@ -7,6 +7,7 @@ redirect nor a name that changes its address in between gets around it.
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from selfai_pipeline.sources.addresses import bare_host, host_and_port, is_within
@@ -51,6 +52,7 @@ DENIED_NETWORKS = tuple(
 )
 
 
+@lru_cache(maxsize=10_000)
 def is_public(address: Address) -> bool:
     """Whether an address is one of the open internet."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -63,6 +65,7 @@ def is_public(address: Address) -> bool:
     return address.is_global
 
 
+@lru_cache(maxsize=10_000)
 def literal_address(host: str) -> Address | None:
     """The address that `host` spells out, in decimal, octal, hexadecimal and short forms too; else None."""
     bare = bare_host(host)

@@ -1,20 +1,20 @@
 """What comes of an answer: a picture, a page and what it leads to, or a refusal with its reason."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from scrapy.http import Headers, Response, TextResponse
 from scrapy.utils.response import get_base_url
 
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.addresses import recorded_url
-from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
+from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE, denial
 from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
-from selfai_pipeline.sources.news import unchanged, with_validators, without_repeat
+from selfai_pipeline.sources.news import unchanged, with_validators
 from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, header_directives, refusal
 from selfai_pipeline.sources.page_links import page_links
 from selfai_pipeline.sources.picture_files import is_picture
-from selfai_pipeline.sources.settings import CrawlSettings
+from selfai_pipeline.sources.recorder import Came, Fetched
 
 TRANSIENT_STATUSES = (408, 425, 429)
 STOPPED = "download_stopped"
@@ -28,39 +28,6 @@ class Asked:
     found: Found
     earlier: Outcome | None = None
     earlier_links: Links | None = None
-
-
-@dataclass(frozen=True)
-class Came:
-    """What came of an address, and the addresses that it led to."""
-
-    outcome: Outcome
-    led_to: list[Found] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A picture as a site sent it, not yet looked at.
-
-    Args:
-        validators: ETag and Last-Modified of the answer.
-        answered: the address that answered, at the end of all redirects.
-        earlier: what the address brought on another day.
-    """
-
-    found: Found
-    content: bytes
-    validators: dict[str, bytes | None]
-    answered: str
-    earlier: Outcome | None
-
-    def judged(self, *, settings: CrawlSettings, rules: str) -> tuple[Outcome, bytes | None]:
-        """What becomes of the picture, and the bytes that have to be stored for that."""
-        outcome, content = judge_picture(self.content, found=self.found, settings=settings, rules=rules)
-        if content is None:
-            return outcome, None
-        outcome = with_validators(outcome, self.validators, answered=self.answered)
-        return without_repeat(outcome, self.earlier), content
 
 
 class Answers:

@@ -9,14 +9,10 @@ import json
 import os
 import sys
 import threading
-from typing import Any, cast
-
-from scrapy.crawler import AsyncCrawlerProcess
+from typing import Any
 
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.downloader import scrapy_settings
 from selfai_pipeline.sources.journal import Journal
-from selfai_pipeline.sources.journal_spider import JournalSpider
 from selfai_pipeline.sources.recorder import start_recorder, write_items
 
 STANDARD_INPUT = 0
@@ -40,24 +36,17 @@ def main() -> int:
         job = CrawlJob.from_json(lines.readline().decode())
     threading.Thread(target=end_with_the_parent, daemon=True).start()
     try:
-        with Journal(job.store.home.journal_url) as journal:
-            with start_recorder(job) as executor:
-                process = AsyncCrawlerProcess(scrapy_settings(job))
-                crawler = process.create_crawler(JournalSpider)
-                crawling = process.crawl(
-                    crawler,
-                    job,
-                    journal,
-                    executor=executor,
-                    write=write_items,
-                    report=lambda counts: report(counts=counts),
-                )
-                process.start()
-            crawling.result()
-            spider = cast(JournalSpider, crawler.spider)
-            if spider.crash is not None:
-                raise spider.crash
-            report(counts=dict(spider.counts))
+        with start_recorder(job) as executor, Journal(job.store.home.journal_url) as journal:
+            # Scrapy is loaded while the recorder starts, which has no use for it: it reads this module too.
+            from selfai_pipeline.sources.journal_spider import crawl
+
+            crawl(
+                job,
+                journal,
+                executor=executor,
+                write=write_items,
+                report=lambda counts: report(counts=counts),
+            )
     except Exception as error:
         report(error=type(error).__name__, message=str(error))
         return 1

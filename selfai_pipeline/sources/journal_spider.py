@@ -5,22 +5,23 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, cast
 
 import scrapy
 from scrapy import signals
+from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.exceptions import StopDownload
 from scrapy.http import Headers, Request
 
 from selfai_pipeline.sources.addresses import bare_host, host_of
-from selfai_pipeline.sources.answers import Answers, Asked, Came, Fetched, directives_of
+from selfai_pipeline.sources.answers import Answers, Asked, directives_of
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.downloader import CONDITIONS
+from selfai_pipeline.sources.downloader import CONDITIONS, scrapy_settings
 from selfai_pipeline.sources.frontier import Frontier
 from selfai_pipeline.sources.journal import READ, Found, Journal, Links, Outcome
 from selfai_pipeline.sources.news import conditions, usable
 from selfai_pipeline.sources.opt_outs import refusal
-from selfai_pipeline.sources.recorder import Recorded
+from selfai_pipeline.sources.recorder import Came, Fetched, Recorded
 from selfai_pipeline.sources.recording import Recording, Write
 from selfai_pipeline.sources.refusals import status_and_reason
 
@@ -28,6 +29,31 @@ SECONDS_BETWEEN_REPORTS = 2.0
 
 Item = tuple[Found, Outcome | None]
 """An address, and what it brought on another day."""
+
+
+Report = Callable[[dict[str, int]], None]
+
+
+def crawl(job: CrawlJob, journal: Journal, *, executor: Executor, write: Write, report: Report) -> None:
+    """Ask for what is left to ask; this process crawls once.
+
+    Args:
+        executor: where `write` is called.
+        write: writes down what came, as `Recorder.write`.
+        report: told now and then, and at the end, how many addresses came to what.
+
+    Raises:
+        StorageError: the store or the journal cannot be written.
+    """
+    process = AsyncCrawlerProcess(scrapy_settings(job))
+    crawler = process.create_crawler(JournalSpider)
+    crawling = process.crawl(crawler, job, journal, executor=executor, write=write, report=report)
+    process.start()
+    crawling.result()
+    spider = cast(JournalSpider, crawler.spider)
+    if spider.crash is not None:
+        raise spider.crash
+    report(dict(spider.counts))
 
 
 class JournalSpider(scrapy.Spider):
@@ -46,7 +72,7 @@ class JournalSpider(scrapy.Spider):
         *,
         executor: Executor,
         write: Write,
-        report: Callable[[dict[str, int]], None],
+        report: Report,
     ) -> None:
         super().__init__()
         self.job = job

@@ -1,21 +1,62 @@
-"""Judges and stores pictures and writes outcomes into the journal, many at once."""
+"""Judges and stores pictures and writes outcomes into the journal, many at once, in a process of its own.
+
+It knows nothing of Scrapy, whose import would be most of its start and of its memory.
+"""
 
 import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from selfai_pipeline.sources.answers import Came, Fetched
-from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
+from selfai_pipeline.sources.journal import Found, Journal, Outcome
+from selfai_pipeline.sources.news import with_validators, without_repeat
+from selfai_pipeline.sources.settings import CrawlSettings
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of an address, and the addresses that it led to."""
+
+    outcome: Outcome
+    led_to: list[Found] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A picture as a site sent it, not yet looked at.
+
+    Args:
+        validators: ETag and Last-Modified of the answer.
+        answered: the address that answered, at the end of all redirects.
+        earlier: what the address brought on another day.
+    """
+
+    found: Found
+    content: bytes
+    validators: dict[str, bytes | None]
+    answered: str
+    earlier: Outcome | None
+
+    def judged(self, *, settings: CrawlSettings, rules: str) -> tuple[Outcome, bytes | None]:
+        """What becomes of the picture, and the bytes that have to be stored for that."""
+        outcome, content = judge_picture(self.content, found=self.found, settings=settings, rules=rules)
+        if content is None:
+            return outcome, None
+        outcome = with_validators(outcome, self.validators, answered=self.answered)
+        return without_repeat(outcome, self.earlier), content
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the journal says of an address by now: `what` is the reason or else the status."""
+    """What the journal says of an address by now.
 
-    found: Found
+    Args:
+        what: the reason, or else the status.
+        led_on: whether it led to addresses, which may be new ones.
+    """
+
     what: str
     led_on: bool
 
@@ -36,7 +77,9 @@ class Recorder:
         Raises:
             StorageError: the store or the journal cannot be written.
         """
-        outcomes, discovered, contents = [], [], {}
+        outcomes: list[Outcome] = []
+        discovered: list[Found] = []
+        contents: dict[str, bytes] = {}
         recorded = []
         for item in items:
             led_to: list[Found] = []
@@ -48,7 +91,7 @@ class Recorder:
                 outcome, led_to = item.outcome, item.led_to
             outcomes.append(outcome)
             discovered += led_to
-            recorded.append(Recorded(outcome.found, outcome.reason or outcome.status, bool(led_to)))
+            recorded.append(Recorded(outcome.reason or outcome.status, bool(led_to)))
         self.pictures.put_all(contents)
         self.journal.record_all(
             self.job.source.name,
@@ -60,19 +103,22 @@ class Recorder:
         return recorded
 
 
-_recorders: list[Recorder] = []
-
-
 def start_recorder(job: CrawlJob) -> ProcessPoolExecutor:
-    """A process that calls `write_items`; it ends with this one."""
-    return ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(job.to_json(),)
-    )
+    """A process that calls `write_items`; it ends with this one, however that ends."""
+    spawning = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(1, spawning, initializer=_begin, initargs=(job.to_json(),))
+    # It starts with its first call: better now than when something waits for it.
+    executor.submit(write_items, [])
+    return executor
+
+
+_recorders: list[Recorder] = []
+"""The one of this process, if it is a recorder's."""
 
 
 def write_items(items: list[Came | Fetched]) -> list[Recorded]:
     """`Recorder.write` in the process of `start_recorder`."""
-    return _recorders[0].write(items)
+    return _recorders[0].write(items) if items else []
 
 
 def _begin(job: str) -> None:

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from selfai_pipeline.sources.answers import Came, Fetched
-from selfai_pipeline.sources.recorder import Recorded
+from selfai_pipeline.sources.recorder import Came, Fetched, Recorded
 
 MOST_AT_ONCE = 128
 MOST_WAITING = 512
