@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
@@ -32,6 +33,7 @@ WHOLE = "all"
 
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 FACTS_KEY = b"selfai.facts"
+ROWS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class TableStore:
         from selfai_pipeline.schemas import TABLES
 
         schema = TABLES[asset]
-        table = rows.select(schema.names) if isinstance(rows, pa.Table) else _from_rows(list(rows), schema)
+        table = rows.select(schema.names) if isinstance(rows, pa.Table) else table_of(rows, asset=asset)
         table = table.cast(schema).combine_chunks()
         table = table.replace_schema_metadata({FACTS_KEY: json.dumps(facts or {}, sort_keys=True).encode()})
         sink = io.BytesIO()
@@ -337,12 +339,24 @@ def _again(asset: str, partition: str) -> str:
     return f"Materialize {what} again, or put the file back from a copy."
 
 
-def _from_rows(rows: list[Mapping[str, Any]], schema: "pa.Schema") -> "pa.Table":
-    """Rows as an Arrow table; a column that the schema lacks is an error, not silently dropped."""
+def table_of(rows: "Iterable[Mapping[str, Any]]", *, asset: str) -> "pa.Table":
+    """Rows as an Arrow table of the asset's schema, which takes a part of the memory that the rows take.
+
+    Raises:
+        ValueError: a row has other columns than the schema; none is silently dropped.
+        pyarrow.ArrowInvalid: a value does not fit its column.
+    """
     import pyarrow as pa
 
+    from selfai_pipeline.schemas import TABLES
+
+    schema = TABLES[asset]
     known = set(schema.names)
-    for row in rows:
-        if set(row) != known:
-            raise ValueError(f"columns differ from the schema: {sorted(set(row) ^ known)}")
-    return pa.Table.from_pylist(rows, schema=schema)
+    tables = [schema.empty_table()]
+    remaining = iter(rows)
+    while some := list(islice(remaining, ROWS_AT_ONCE)):
+        for row in some:
+            if set(row) != known:
+                raise ValueError(f"columns differ from the schema: {sorted(set(row) ^ known)}")
+        tables.append(pa.Table.from_pylist(some, schema=schema))
+    return pa.concat_tables(tables)

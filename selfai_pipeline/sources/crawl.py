@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from selfai_pipeline.errors import InputError, PassingTrouble
@@ -32,7 +33,7 @@ from selfai_pipeline.sources.source_kinds import today
 from selfai_pipeline.sources.stored_files import SourceUnreachable
 from selfai_pipeline.sources.url_list import ListOfDay, read_list
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import TableRef
+from selfai_pipeline.tables import TableRef, table_of
 
 __all__ = ["CrawlDoings", "CrawlInterrupted", "CrawlKilled", "SourceUnreachable", "crawl_day"]
 
@@ -93,7 +94,7 @@ def crawl_day(
     doings = CrawlDoings() if doings is None else doings
     troubles: dict[str, InputError] = {}
     left_over: dict[str, dict[str, int]] = {}
-    rows: list[dict[str, Any]] = []
+    parts = [table_of([], asset="raw_crawl")]
     is_today = day == today()
     with Journal(store.home.journal_url) as journal:
         for source in sorted(sources, key=lambda one: one.name):
@@ -115,25 +116,32 @@ def crawl_day(
                 }
             if listed.left_over:
                 left_over[source.name] = dict(sorted(listed.left_over.items()))
-            rows += rows_of(
+            rows = rows_of(
                 source, day, is_today=is_today, store=store, journal=journal, listed=listed.pictures
             )
-    if troubles and all(row["source"] in troubles and row["status"] == FAILED for row in rows):
+            parts.append(table_of(rows, asset="raw_crawl"))
+    table = pa.concat_tables(parts)
+    outcomes = Counter(
+        zip(*(table[name].to_pylist() for name in ("source", "status", "reason")), strict=True)
+    )
+    if troubles and all(source in troubles and status == FAILED for source, status, _ in outcomes):
         raise next(iter(troubles.values()))
     passing = [trouble for trouble in troubles.values() if isinstance(trouble, PassingTrouble)]
     if insists and passing:
         raise passing[0]
-    rows.sort(key=lambda row: (row["source"], row["url"]))
-    counts = Counter(row["reason"] or row["status"] for row in rows)
+    counts: Counter[str] = Counter()
+    for (_, status, reason), number in outcomes.items():
+        counts[reason or status] += number
     facts: dict[str, Any] = {"state": "empty"}
-    if rows:
+    if outcomes:
         facts = {"state": "crawled", "counts": dict(sorted(counts.items()))}
     if troubles:
         facts["unavailable"] = {name: str(trouble) for name, trouble in troubles.items()}
     if left_over:
         facts["left_out"] = left_over
     logger.info("crawled %s: %s", day, in_words(counts))
-    return store.tables.write(rows, asset="raw_crawl", partition=day, facts=facts)
+    table = table.sort_by([("source", "ascending"), ("url", "ascending")])
+    return store.tables.write(table, asset="raw_crawl", partition=day, facts=facts)
 
 
 @dataclass

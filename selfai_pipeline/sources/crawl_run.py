@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,10 @@ def run_crawl(job: CrawlJob) -> Counter[str]:
     if report.get("error") == StorageError.__name__:
         raise StorageError(report["message"])
     cause = f"{report['error']}: {report['message']}" if "error" in report else "".join(last_words)
-    # A negative status is a signal; what the process itself reports, or dies of, is a defect.
-    raise (CrawlKilled if status < 0 else CrawlInterrupted)(
+    # A negative status is a signal; what the process itself reports, or dies of, is a defect, but for the
+    # end of its recorder.
+    was_killed = status < 0 or report.get("error") == BrokenProcessPool.__name__
+    raise (CrawlKilled if was_killed else CrawlInterrupted)(
         f"source {job.source.name}, {job.day}: the crawl ended early ({cause or f'status {status}'}). "
         "What was stored is kept: run again to go on."
     )

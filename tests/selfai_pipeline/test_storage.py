@@ -1,8 +1,10 @@
 """A file is whole or absent, and nothing is written outside of the storage."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,46 @@ def test_storing_the_same_bytes_again_writes_nothing(tmp_path: Path, monkeypatch
     pictures.put(b"face")
     monkeypatch.setattr(Storage, "write", lambda *_: pytest.fail("written again"))
     pictures.put(b"face")
+
+
+@pytest.mark.parametrize("url", ["{folder}", "memory://many"])
+def test_many_pictures_are_stored_at_once_and_each_once(tmp_path: Path, url: str) -> None:
+    store = PictureStore(Storage(url.format(folder=tmp_path)), "pictures")
+    contents = [f"picture {number}".encode() for number in range(100)]
+    named = {hashlib.sha256(content).hexdigest(): content for content in contents}
+    store.put_all(dict(list(named.items())[:60]))
+    store.put_all(named)
+    assert [store.get(sha256) for sha256 in named] == contents
+    store.put_all({})
+
+
+def test_of_many_pictures_none_is_stored_by_halves_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PictureStore(Storage(tmp_path), "pictures")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (b"one", b"two")}
+    with pytest.raises(StorageError, match="No space left on device"):
+        store.put_all(contents)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_a_killed_process_left_is_swept_away_once_no_process_can_be_at_it(tmp_path: Path) -> None:
+    store = PictureStore(Storage(tmp_path), "pictures")
+    whole = store.put(b"whole")
+    left, young = (tmp_path / "pictures" / "parts" / name for name in ("a.part", "b.part"))
+    left.parent.mkdir()
+    for part in (left, young):
+        part.write_bytes(b"half")
+    hours_ago = time.time() - 2 * 3600
+    os.utime(left, (hours_ago, hours_ago))
+    store.sweep()
+    assert list(left.parent.iterdir()) == [young]
+    assert store.get(whole) == b"whole"
 
 
 def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:
