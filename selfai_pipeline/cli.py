@@ -18,6 +18,7 @@ from selfai_pipeline.home import PROJECT, Home, install_instance_file
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
 
+    from selfai_pipeline.sources.settings import Source
     from selfai_pipeline.store import Store
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -113,16 +114,14 @@ def demo() -> None:
 
 
 @commands.command()
-@click.option("--day", "days", multiple=True, help="A day to crawl; without it, the days of folder sources.")
+@click.option("--day", "days", multiple=True, help="A day to crawl, beside those of folders and lists.")
 def run(days: tuple[str, ...]) -> None:
     """Materialize everything that is missing or out of date."""
-    from selfai_pipeline.sources.settings import FolderSource, load_sources
+    from selfai_pipeline.sources.settings import load_sources
 
     Home.from_environment().require_free_space()
     home = prepared_home()
-    sources = load_sources(home.sources_file)
-    of_folders = {source.day for source in sources if isinstance(source, FolderSource) and source.day}
-    wanted = sorted(set(days) | of_folders)
+    wanted = sorted({*days, *days_of_sources(home, load_sources(home.sources_file))})
     if not wanted:
         raise InputError(
             "there is nothing to run on",
@@ -130,6 +129,31 @@ def run(days: tuple[str, ...]) -> None:
             mend="Bring pictures in with `selfai import FOLDER --ratings FILE`, or name a day with --day.",
         )
     materialize_stale(home, wanted)
+
+
+def days_of_sources(home: Home, sources: Iterable["Source"]) -> set[str]:
+    """The days of the graph that sources name; the others, and a source that cannot be read, are reported."""
+    from assets.common import crawl_days
+    from selfai_pipeline.sources.days import days_of
+
+    named: set[str] = set()
+    for source in sources:
+        try:
+            days = days_of(source, home)
+        except InputError as error:
+            # The crawl of a day says the same, and goes on with the other sources.
+            click.echo(f"Its days are not known: {error}", err=True)
+            continue
+        outside = sorted(day for day in days if not crawl_days.has_partition_key(day))
+        if outside:
+            click.echo(
+                f"source {source.name}: {len(outside)} of its days, {outside[0]} the first, are no days from "
+                f"{crawl_days.get_first_partition_key()} to {crawl_days.get_last_partition_key()}: they are "
+                "left out. SELFAI_FIRST_DAY sets the first one.",
+                err=True,
+            )
+        named |= days.difference(outside)
+    return named
 
 
 def check_days(days: Iterable[str]) -> None:

@@ -149,14 +149,9 @@ def _rows_of(
     Raises:
         InputError: the list cannot be used; or it has rows, and none of them can.
     """
-    columns = Columns(source.url_column, source.date_column, source.licence_column)
-    if is_in_object_store(source.path):
-        name, path = source.path, local_copy(source.path, home)
-    else:
-        path = source.file(home)
-        name = str(path)
     good = 0
-    for row in read_rows(path, columns, name=name, report=left_out.add):
+    name, rows = _opened(source, home=home, left_out=left_out)
+    for row in rows:
         # Most rows are of other days: what follows costs as little as it can for them.
         problem = _problem_of(row.url)
         date = day_of(row.date)
@@ -173,6 +168,29 @@ def _rows_of(
             where=f"{name}, line {left_out.first[reason]}",
             mend=MENDS[reason],
         )
+
+
+def days_of_list(source: UrlListSource, home: Home) -> set[str]:
+    """The days on which a list has pictures; none without a column of dates.
+
+    Raises:
+        InputError, SourceUnreachable: as `read_list`.
+    """
+    if source.is_live:
+        return set()
+    _, rows = _opened(source, home=home, left_out=LeftOut())
+    return {day for row in rows if not _problem_of(row.url) and (day := day_of(row.date))}
+
+
+def _opened(source: UrlListSource, *, home: Home, left_out: LeftOut) -> tuple[str, Iterator[RawRow]]:
+    """The name of a list in messages, and its rows."""
+    columns = Columns(source.url_column, source.date_column, source.licence_column)
+    if is_in_object_store(source.path):
+        name, path = source.path, local_copy(source.path, home)
+    else:
+        path = source.file(home)
+        name = str(path)
+    return name, read_rows(path, columns, name=name, report=left_out.add)
 
 
 def _problem_of(cell: Any) -> str:

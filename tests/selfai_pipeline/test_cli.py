@@ -200,6 +200,21 @@ def test_an_unknown_key_in_sources_yaml_is_named_with_its_line(tmp_path: Path) -
     assert "colour" in result.stderr
 
 
+def test_days_of_sources_that_are_none_of_the_graph_are_named_and_left_out(tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    assert selfai("init", home=home).returncode == 0
+    (home / "list.csv").write_text("url,day\nhttp://127.0.0.1:1/a.jpg,1999-01-01\n")
+    (home / "sources.yaml").write_text(
+        "sources:\n  - {kind: url_list, name: old, path: list.csv, date_column: day}\n"
+        "  - {kind: url_list, name: gone, path: gone.csv, date_column: day}\n"
+    )
+    result = selfai("run", home=home)
+    assert result.returncode == 1
+    assert "source old: 1 of its days, 1999-01-01 the first, are no days from" in result.stderr
+    assert "gone.csv" in result.stderr
+    assert "there is nothing to run on" in result.stderr
+
+
 def test_up_with_a_port_in_use_starts_nothing(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
