@@ -252,7 +252,7 @@ def test_an_address_with_a_password_is_refused_for_good_and_the_password_kept_no
     assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == ref
     assert site.asked == asked
     with Journal(store.home.journal_url) as journal:
-        assert "secret" not in str(journal.outcomes("site", DAY))
+        assert "secret" not in str(list(journal.outcomes("site", DAY)))
 
 
 def test_a_picture_behind_a_link_to_a_page_is_stored(
@@ -306,13 +306,12 @@ def test_a_killed_crawl_loses_nothing_and_goes_on(
         job = CrawlJob(DAY, source, settings, str(store.home.root), store.files.url)
         process = start(job)
         try:
-            wait_until(lambda: len(journal.outcomes("site", DAY)) == 11)
+            wait_until(lambda: len(list(journal.outcomes("site", DAY))) == 11)
         finally:
             process.kill()
             process.communicate()
         gate.set()
-        before = journal.outcomes("site", DAY)
-        for outcome in before:
+        for outcome in journal.outcomes("site", DAY):
             assert outcome.image_id is None or outcome.image_id in store.pictures
     site.asked.clear()
     ref = crawl_day(DAY, sources=[source], store=store, settings=settings)
