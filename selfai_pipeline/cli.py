@@ -350,6 +350,15 @@ def files(port: int) -> None:
     uvicorn.run(files_app(Home.from_environment()), host="127.0.0.1", port=port, log_level="warning")
 
 
+@commands.command("move-journal")
+def move_journal_() -> None:
+    """Copy the journal in SELFAI_HOME to where SELFAI_JOURNAL_URL says; nothing may run meanwhile."""
+    from selfai_pipeline.sources.journal_move import move_journal
+
+    home = Home.from_environment()
+    click.echo(f"{move_journal(home)} rows moved; {home.own_journal} stays as a copy, and is used no more")
+
+
 @commands.command()
 @click.argument("query")
 def sql(query: str) -> None:

@@ -45,9 +45,17 @@ class Home:
         return self.root / "imports"
 
     @property
+    def own_journal(self) -> Path:
+        """The journal of fetches where `SELFAI_JOURNAL_URL` names no other."""
+        return self.root / "journal.sqlite"
+
+    @property
     def journal_url(self) -> str:
-        """Address of the journal of fetches, as SQLAlchemy reads it."""
-        return f"sqlite:///{self.root / 'journal.sqlite'}"
+        """Address of the journal of fetches, as SQLAlchemy reads it; it may hold a password.
+
+        It is looked up whenever it is needed, so that it is kept nowhere but in the environment.
+        """
+        return os.environ.get("SELFAI_JOURNAL_URL", "").strip() or f"sqlite:///{self.own_journal}"
 
     @property
     def dagster(self) -> Path:

@@ -17,7 +17,8 @@ class Store:
     """The stores of one `SELFAI_HOME`.
 
     `files` holds tables, pictures, crops and checkpoints, in the home or in an object store; what belongs to
-    one machine (journal, previews, reports, caches) is always under `home`.
+    one machine (previews, reports, caches) is always under `home`, and so is the journal unless
+    `SELFAI_JOURNAL_URL` names another place.
     """
 
     home: Home

@@ -9,9 +9,9 @@ from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.addresses import recorded_url
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE, denial
-from selfai_pipeline.sources.journal import FAILED, READ, REFUSED, Found, Links, Outcome
 from selfai_pipeline.sources.news import unchanged, with_validators
 from selfai_pipeline.sources.opt_outs import NOFOLLOW, ROBOTS_HEADER, TDM, header_directives, refusal
+from selfai_pipeline.sources.outcomes import FAILED, READ, REFUSED, Found, Links, Outcome
 from selfai_pipeline.sources.page_links import page_links
 from selfai_pipeline.sources.picture_files import is_picture
 from selfai_pipeline.sources.recorder import Came, Fetched

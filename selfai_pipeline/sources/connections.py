@@ -12,7 +12,7 @@ from scrapy.core.downloader.handlers._aiohttp import AiohttpDownloadHandler
 from scrapy.http import Request
 
 from selfai_pipeline.sources.address_guard import AddressRules, literal_address
-from selfai_pipeline.sources.journal import REFUSED
+from selfai_pipeline.sources.outcomes import REFUSED
 from selfai_pipeline.sources.refusals import NotFetched
 
 RULES_SETTING = "SELFAI_ADDRESS_RULES"

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,7 +19,8 @@ from selfai_pipeline.sources.crawl_rows import rows_of
 from selfai_pipeline.sources.crawl_run import CrawlInterrupted, CrawlKilled, in_words, run_crawl
 from selfai_pipeline.sources.deny_lists import judge_again
 from selfai_pipeline.sources.folder import read_folder
-from selfai_pipeline.sources.journal import FAILED, LISTING, READ, STORED, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import Journal, open_journal
+from selfai_pipeline.sources.outcomes import FAILED, LISTING, READ, STORED, Found, Outcome
 from selfai_pipeline.sources.settings import (
     SAMPLE_GALLERY,
     CrawlSettings,
@@ -84,7 +85,8 @@ def crawl_day(
         insists: raise a source's passing trouble even where others gave rows, because the caller tries again.
 
     Raises:
-        InputError: `day` is no day; or a source cannot be crawled, and no other gave a row.
+        InputError: `day` is no day; the journal cannot be used; or a source cannot be crawled, and no other
+            gave a row.
         StorageError: the store or the journal cannot be written.
         CrawlInterrupted: a crawl ended early; run again to go on.
         PassingTrouble: as one of these, `SourceUnreachable` or `CrawlKilled`.
@@ -96,7 +98,7 @@ def crawl_day(
     left_over: dict[str, dict[str, int]] = {}
     parts = [table_of([], asset="raw_crawl")]
     is_today = day == today()
-    with Journal(store.home.journal_url) as journal:
+    with open_journal(store.home) as journal:
         for source in sorted(sources, key=lambda one: one.name):
             bringing = _Bringing(source, day, is_today, store, journal)
             started = time.monotonic()
@@ -301,7 +303,7 @@ def _contradiction(source: Source, what: str) -> InputError:
     )
 
 
-def _unreachable(source: CrawledSource, day: str, outcomes: list[Outcome]) -> InputError:
+def _unreachable(source: CrawledSource, day: str, outcomes: Iterable[Outcome]) -> InputError:
     reasons = ", ".join(sorted({one.reason or one.status for one in outcomes if one.found.kind != LISTING}))
     is_gallery = isinstance(source, PagesSource) and source.name == SAMPLE_GALLERY
     if is_gallery and all(map(is_loopback_host, source.hosts)):

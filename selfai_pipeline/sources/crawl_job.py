@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
-from selfai_pipeline.sources.journal import REFUSED, STORED, Found, Outcome
+from selfai_pipeline.sources.outcomes import REFUSED, STORED, Found, Outcome
 from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource, UrlListSource
 from selfai_pipeline.storage import Storage

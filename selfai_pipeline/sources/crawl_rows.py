@@ -9,7 +9,8 @@ from urllib.parse import unquote_to_bytes
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
 from selfai_pipeline.sources.folder import is_below
 from selfai_pipeline.sources.folder_files import root_address
-from selfai_pipeline.sources.journal import HELD, READ, UNCHANGED, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import HELD, READ, UNCHANGED, Found, Outcome
 from selfai_pipeline.sources.settings import FolderSource, PagesSource, Source
 from selfai_pipeline.sources.url_list import Listed, attributes_of, name_in
 from selfai_pipeline.store import Store

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.sources.addresses import host_of, is_within
-from selfai_pipeline.sources.journal import HELD, REASONS_FROM_DENIALS, REFUSED, Journal, Outcome
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import HELD, REASONS_FROM_DENIALS, REFUSED, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
 
 DENIED_HOST = "denied_host"

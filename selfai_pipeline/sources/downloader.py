@@ -14,7 +14,6 @@ from selfai_pipeline.sources.address_guard import AddressRules, literal_address
 from selfai_pipeline.sources.addresses import bare_host, is_loopback_host
 from selfai_pipeline.sources.connections import RULES_SETTING, GuardedDownloads
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.journal import FAILED, REFUSED
 from selfai_pipeline.sources.manners import (
     CRAWL_DELAY_SETTING,
     RETRY_AFTER_SETTING,
@@ -26,6 +25,7 @@ from selfai_pipeline.sources.manners import (
     is_for_robots,
 )
 from selfai_pipeline.sources.opt_outs import AGENT
+from selfai_pipeline.sources.outcomes import FAILED, REFUSED
 from selfai_pipeline.sources.refusals import NotFetched
 
 CONTACT_SETTING = "SELFAI_CONTACT"

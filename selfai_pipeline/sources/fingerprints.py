@@ -20,7 +20,7 @@ def crawl_fingerprints(day: str, *, sources: Sequence[Source], home: Home) -> di
     days on which it was crawled, and today. What cannot be reached now has a fingerprint of its own.
 
     Raises:
-        StorageError: the journal, which tells those days of a live source, cannot be read.
+        InputError, StorageError: the journal, which tells those days of a live source, cannot be read.
     """
     giving = [source for source in sources if _gives(source, day, home)]
     # Without what has its default: a key that a later version adds makes no table out of date.
@@ -61,11 +61,11 @@ def _gives(source: Source, day: str, home: Home) -> bool:
 
 def _was_crawled(source: Source, day: str, home: Home) -> bool:
     """Whether a live source was crawled on this day, or can still be."""
-    from selfai_pipeline.sources.journal import Journal
+    from selfai_pipeline.sources.journal import open_journal
 
     if day == today():
         return True
-    with Journal(home.journal_url) as journal:
+    with open_journal(home) as journal:
         return journal.knows(source.name, day)
 
 

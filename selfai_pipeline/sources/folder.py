@@ -16,14 +16,14 @@ from selfai_pipeline.sources.folder_files import (
     place_of,
     root_address,
 )
-from selfai_pipeline.sources.journal import (
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import (
     FAILED,
     LISTING,
     READ,
     REASONS_FROM_RULES,
     REFUSED,
     Found,
-    Journal,
     Outcome,
 )
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource

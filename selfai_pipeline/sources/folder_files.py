@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.journal import FAILED, REFUSED
+from selfai_pipeline.sources.outcomes import FAILED, REFUSED
 from selfai_pipeline.sources.settings import FolderSource
 from selfai_pipeline.sources.source_kinds import DAY_PLACEHOLDER, is_in_object_store
 from selfai_pipeline.sources.stored_files import asking, files_under, state_of

@@ -18,9 +18,10 @@ from selfai_pipeline.sources.answers import Answers, Asked, directives_of
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.downloader import CONDITIONS, scrapy_settings
 from selfai_pipeline.sources.frontier import Frontier
-from selfai_pipeline.sources.journal import READ, Found, Journal, Links, Outcome
+from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.news import conditions, usable
 from selfai_pipeline.sources.opt_outs import refusal
+from selfai_pipeline.sources.outcomes import READ, Found, Links, Outcome
 from selfai_pipeline.sources.recorder import Came, Fetched, Recorded
 from selfai_pipeline.sources.recording import Recording, Write
 from selfai_pipeline.sources.refusals import status_and_reason

@@ -18,8 +18,8 @@ from scrapy.http import Request, Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.robotstxt import ProtegoRobotParser
 
-from selfai_pipeline.sources.journal import FAILED, NEVER_CONNECTED, REFUSED
 from selfai_pipeline.sources.opt_outs import AGENT
+from selfai_pipeline.sources.outcomes import FAILED, NEVER_CONNECTED, REFUSED
 from selfai_pipeline.sources.refusals import NotFetched, status_and_reason
 
 SLOT = "download_slot"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from selfai_pipeline.picture_store import PictureStore
-from selfai_pipeline.sources.journal import READ, STORED, UNCHANGED, Found, Outcome
+from selfai_pipeline.sources.outcomes import READ, STORED, UNCHANGED, Found, Outcome
 
 NOT_MODIFIED = "not_modified"
 SAME_BYTES = "same_bytes"

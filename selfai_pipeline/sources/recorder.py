@@ -10,8 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
-from selfai_pipeline.sources.journal import Found, Journal, Outcome
+from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.news import with_validators, without_repeat
+from selfai_pipeline.sources.outcomes import Found, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
 
 

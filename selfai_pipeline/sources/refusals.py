@@ -15,7 +15,7 @@ from scrapy.exceptions import (
     UnsupportedURLSchemeError,
 )
 
-from selfai_pipeline.sources.journal import FAILED, REFUSED
+from selfai_pipeline.sources.outcomes import FAILED, REFUSED
 
 
 class NotFetched(IgnoreRequest):

@@ -19,7 +19,8 @@ from assets.raw_crawl import raw_crawl
 from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
 from selfai_pipeline.sources.gallery.portraits import render_portrait
 from selfai_pipeline.sources.gallery.settings import GallerySettings
-from selfai_pipeline.sources.journal import STORED, Found, Journal, Outcome
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import STORED, Found, Outcome
 from selfai_pipeline.sources.settings import PagesSource, UrlListSource
 
 Rows = list[dict[str, Any]]

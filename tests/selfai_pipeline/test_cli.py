@@ -15,6 +15,8 @@ from dagster._core.events import EngineEventData
 
 from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import StorageError
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import Found
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record
 
@@ -224,3 +226,18 @@ def test_up_with_a_port_in_use_starts_nothing(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert f"Dagster UI: port {port} is in use" in result.stderr
     assert "http://" not in result.stdout
+
+
+def test_a_journal_is_moved_to_where_the_environment_says(tmp_path: Path) -> None:
+    home, other = tmp_path / "mine", f"sqlite:///{tmp_path / 'other.sqlite'}"
+    assert selfai("init", home=home).returncode == 0
+    with Journal(f"sqlite:///{home / 'journal.sqlite'}") as journal:
+        journal.discover("site", "2026-01-01", [Found("http://127.0.0.1/", "page")], most=10)
+    without = selfai("move-journal", home=home)
+    assert without.returncode == 1
+    assert without.stderr.startswith("selfai: SELFAI_JOURNAL_URL: it names no journal to move to. Set it to")
+    moved = selfai("move-journal", home=home, SELFAI_JOURNAL_URL=other)
+    assert moved.returncode == 0, moved.stderr
+    assert moved.stdout == f"1 rows moved; {home / 'journal.sqlite'} stays as a copy, and is used no more\n"
+    with Journal(other) as journal:
+        assert journal.knows("site", "2026-01-01")

@@ -19,7 +19,8 @@ from PIL import Image
 from selfai_pipeline.errors import InputError, PassingTrouble, StorageError
 from selfai_pipeline.sources.crawl import CrawlInterrupted, crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import Found
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -252,7 +253,7 @@ def test_an_address_with_a_password_is_refused_for_good_and_the_password_kept_no
     assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == ref
     assert site.asked == asked
     with Journal(store.home.journal_url) as journal:
-        assert "secret" not in str(journal.outcomes("site", DAY))
+        assert "secret" not in str(list(journal.outcomes("site", DAY)))
 
 
 def test_a_picture_behind_a_link_to_a_page_is_stored(
@@ -306,13 +307,12 @@ def test_a_killed_crawl_loses_nothing_and_goes_on(
         job = CrawlJob(DAY, source, settings, str(store.home.root), store.files.url)
         process = start(job)
         try:
-            wait_until(lambda: len(journal.outcomes("site", DAY)) == 11)
+            wait_until(lambda: len(list(journal.outcomes("site", DAY))) == 11)
         finally:
             process.kill()
             process.communicate()
         gate.set()
-        before = journal.outcomes("site", DAY)
-        for outcome in before:
+        for outcome in journal.outcomes("site", DAY):
             assert outcome.image_id is None or outcome.image_id in store.pictures
     site.asked.clear()
     ref = crawl_day(DAY, sources=[source], store=store, settings=settings)

@@ -10,7 +10,8 @@ import pytest
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints, rating_declarations_fingerprint
-from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import Found
 from selfai_pipeline.sources.settings import (
     FolderSource,
     PagesSource,

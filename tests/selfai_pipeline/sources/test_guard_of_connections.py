@@ -32,7 +32,8 @@ from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.connections import GuardedResolver
 from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob
-from selfai_pipeline.sources.journal import Found, Journal
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import Found
 from selfai_pipeline.sources.refusals import NotFetched
 from selfai_pipeline.sources.settings import CrawlSettings
 from selfai_pipeline.storage import Storage
