@@ -12,9 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from selfai_pipeline.databases import place_of
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.sources.journal_database import SETTING, Transaction, open_database, place_of
+from selfai_pipeline.sources.journal_database import SETTING, Transaction, open_database
 from selfai_pipeline.sources.journal_rows import (
     add_discovered,
     is_repeat,

@@ -1,186 +1,29 @@
-"""The database that a journal lies in: opened by its address, and what to say when it fails."""
-
-from types import TracebackType
-from typing import Any
+"""The database that the journal of fetches lies in."""
 
 import sqlalchemy as sa
 
-from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline import databases
 
 SETTING = "SELFAI_JOURNAL_URL"
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
-DATABASES = {
-    "sqlite": SQLITE,
-    "sqlite+pysqlite": SQLITE,
-    "postgresql": POSTGRESQL,
-    "postgresql+psycopg": POSTGRESQL,
-    "postgres": POSTGRESQL,
-}
-"""By what an address begins with."""
-
-LONGEST_WAIT_S = 60
-OF_CONNECTIONS = {
-    "application_name": "selfai",
-    "client_encoding": "utf8",
-    "connect_timeout": "20",
-    # Else a crawl would wait for hours on a server whose machine is gone.
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "tcp_user_timeout": str(1000 * LONGEST_WAIT_S),
-}
-"""Parameters of a connection to PostgreSQL, where the address has no others."""
-
-# Half a second of outcomes may be lost with the server's machine; their addresses are asked again, and SQLite
-# does the same. A commit that waits for the disk would hold up the crawl at each picture.
-OF_SESSIONS = (
-    f"SELECT set_config('synchronous_commit', 'off', false), "
-    f"set_config('lock_timeout', '{LONGEST_WAIT_S}s', false)"
+JOURNAL = databases.Content(
+    name="journal",
+    file="journal.sqlite",
+    setting=SETTING,
+    # An outcome that is lost is asked for again. A commit that waits for the disk would hold up the crawl at
+    # each picture.
+    is_durable=False,
+    texts="addresses",
+    without_it="then each day that is materialized again is crawled anew. Stored pictures are kept.",
 )
-SECONDS_BEFORE_RECONNECTING = 300
-"""A connection that lay idle for longer, during a long crawl by another process, may be dead by now."""
-
-NOT_PERMITTED, READ_ONLY, NO_SCHEMA = "42501", "25006", "3F000"
-OF_THE_SERVER = (NOT_PERMITTED, READ_ONLY, NO_SCHEMA)
 
 
 def open_database(address: str) -> sa.Engine:
-    """The database at an address of `SELFAI_JOURNAL_URL`; nothing is connected yet.
-
-    Raises:
-        InputError: the address is malformed or of another database, or the driver is not installed.
-    """
-    url = _parsed(address)
-    if DATABASES[url.drivername] == SQLITE:
-        engine = sa.create_engine(url, connect_args={"timeout": LONGEST_WAIT_S}, hide_parameters=True)
-        sa.event.listen(engine, "connect", _use_write_ahead_log)
-        return engine
-    further = {name: value for name, value in OF_CONNECTIONS.items() if name not in url.query}
-    url = url.set(drivername="postgresql+psycopg").update_query_dict(further)
-    try:
-        engine = sa.create_engine(
-            url,
-            isolation_level="READ COMMITTED",
-            pool_recycle=SECONDS_BEFORE_RECONNECTING,
-            hide_parameters=True,
-        )
-    except ImportError as error:
-        raise InputError(
-            f"the driver of PostgreSQL cannot be imported ({error})",
-            where=SETTING,
-            mend="Install it with pip install --constraint constraints.txt --editable '.[postgres]'.",
-        ) from error
-    sa.event.listen(engine, "connect", _set_up_session)
-    return engine
+    """The database at an address of `SELFAI_JOURNAL_URL`; see `databases.open_database`."""
+    return databases.open_database(address, JOURNAL)
 
 
-def _parsed(address: str) -> sa.URL:
-    """The address in its parts. No message repeats it, because a password may stand anywhere in it."""
-    mend = (
-        "Write it as postgresql://user:password@host:5432/database (in user and password @ as %40, : as %3A, "
-        "/ as %2F, % as %25), or sqlite:////folder/journal.sqlite."
-    )
-    try:
-        url = sa.make_url(address)
-    except (sa.exc.ArgumentError, ValueError):
-        raise InputError("it is no address of a database", where=SETTING, mend=mend) from None
-    if url.drivername not in DATABASES:
-        raise InputError(
-            f"no journal is kept in {url.drivername!r}, only in SQLite and PostgreSQL",
-            where=SETTING,
-            mend=mend,
-        )
-    if "@" in (url.host or ""):
-        raise InputError("it has more than one @", where=SETTING, mend=mend)
-    if DATABASES[url.drivername] == SQLITE and url.database in (None, "", ":memory:"):
-        raise InputError("it names no file, and a journal has to stay", where=SETTING, mend=mend)
-    return url
-
-
-def place_of(engine: sa.Engine) -> str:
-    """Where the database is, for messages: without password, and without parameters, which may hold one."""
-    url = engine.url
-    name = DATABASES[url.drivername]
-    return sa.URL.create(
-        name, username=url.username, host=url.host, port=url.port, database=url.database
-    ).render_as_string()
-
-
-def _use_write_ahead_log(connection: Any, _: Any) -> None:
-    # With the log a commit survives the end of the process without a sync to the disk a row.
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _set_up_session(connection: Any, _: Any) -> None:
-    connection.execute(OF_SESSIONS)
-    connection.commit()
-
-
-class Transaction:
-    """One transaction; a database's trouble becomes a `StorageError` that says what to do."""
+class Transaction(databases.Transaction):
+    """One transaction of the journal."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
-
-    def __enter__(self) -> sa.Connection:
-        try:
-            self.context = self.engine.begin()
-            return self.context.__enter__()
-        except sa.exc.DBAPIError as error:
-            self._raise_trouble(error)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.context.__exit__(kind, error, trace)
-        except sa.exc.DBAPIError as failure:
-            self._raise_trouble(failure)
-            raise
-        if isinstance(error, sa.exc.DBAPIError):
-            self._raise_trouble(error)
-
-    def _raise_trouble(self, error: sa.exc.DBAPIError) -> None:
-        """Raise StorageError for a trouble of the database, nothing for a statement that it refuses.
-
-        Raises:
-            InputError: the address has a parameter that PostgreSQL does not know.
-        """
-        driver: Any = self.engine.dialect.dbapi
-        if not isinstance(error.orig, driver.Error):
-            # While a journal is moved, the other one's transaction is open too.
-            return
-        if self.engine.dialect.name == SQLITE:
-            # SQLite raises the bare class for a damaged file.
-            is_damaged = type(error) is sa.exc.DatabaseError
-            is_unusable = isinstance(error, sa.exc.OperationalError)
-            mend = "Free some space, or mend the permissions"
-        else:
-            code = getattr(error.orig, "sqlstate", None)
-            is_damaged = code is not None and code.startswith("XX")
-            is_unusable = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-            is_unusable = is_unusable or code in OF_THE_SERVER
-            mend = f"Look after its server, or mend {SETTING}"
-            if code is None and isinstance(error, sa.exc.ProgrammingError):
-                raise InputError(
-                    f"PostgreSQL cannot use it ({_first_line(error)})",
-                    where=SETTING,
-                    mend="Mend what stands behind its question mark.",
-                ) from error
-        if is_damaged:
-            raise StorageError(
-                f"the journal {place_of(self.engine)} is damaged ({_first_line(error)}). Put a copy of it "
-                "back, or move it away: then each day that is materialized again is crawled anew. Stored "
-                "pictures are kept."
-            ) from error
-        if is_unusable:
-            raise StorageError(
-                f"the journal {place_of(self.engine)} cannot be used ({_first_line(error)}). "
-                f"{mend}, then run again: what was stored before is kept."
-            ) from error
-
-
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    """What the database said; the lines behind it may hold rows."""
-    return next(iter(str(error.orig).strip().splitlines()), type(error.orig).__name__)
+        super().__init__(engine, JOURNAL)

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline import databases
+from selfai_pipeline.sources.journal_database import JOURNAL
 
 # Sorted by code point as Python sorts, whatever the language of the database is.
 SORTED_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -65,8 +66,6 @@ INDEXES = [
 ]
 OLDER_INDEXES = ("fetches_by_address", "fetches_by_url")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-LOCK_OF_TABLES = 7_363_166_105
-"""Any number that nothing else in the database is likely to lock by."""
 
 
 def stored_text(text: str) -> str:
@@ -128,23 +127,8 @@ def prepare(connection: sa.Connection) -> None:
 
 
 def be_alone(connection: sa.Connection) -> None:
-    """Wait for others that change the tables or move a journal; they wait until the transaction ends.
-
-    Raises:
-        InputError: the database cannot keep every text.
-    """
-    if connection.dialect.name == "sqlite":
-        # Python begins a transaction before rows are changed, and none before a table is.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        return
-    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
-    if encoding != "UTF8":
-        raise InputError(
-            f"its database keeps text as {encoding}, and addresses may hold any letter",
-            where="SELFAI_JOURNAL_URL",
-            mend="Make one with CREATE DATABASE selfai ENCODING 'UTF8' TEMPLATE template0, and name it.",
-        )
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_OF_TABLES)))
+    """Wait for others that change the tables or move a journal; see `databases.be_alone`."""
+    databases.be_alone(connection, JOURNAL)
 
 
 def _is_complete(connection: sa.Connection) -> bool:

@@ -58,7 +58,7 @@ def test_the_tables_are_those_of_a_crawl_whose_journal_lies_in_sqlite(
     denying = settings.model_copy(update={"deny_pictures": [hashlib.sha256(jpeg(3)).hexdigest()]})
     stores = {name: new_store(tmp_path / name) for name in ("sqlite", "postgresql")}
     refs: dict[str, list[TableRef]] = {}
-    for name, address in {"sqlite": "", "postgresql": postgres.new_journal()}.items():
+    for name, address in {"sqlite": "", "postgresql": postgres.new_place()}.items():
         monkeypatch.setenv("SELFAI_JOURNAL_URL", address)
         refs[name] = [
             crawl_day(day, sources=[source], store=stores[name], settings=limits)
@@ -86,7 +86,7 @@ def test_runs_at_once_on_one_journal_each_give_the_whole_table(
     postgres: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SELFAI_JOURNAL_URL", postgres.new_journal())
+    monkeypatch.setenv("SELFAI_JOURNAL_URL", postgres.new_place())
     names = [f"/{number}.jpg" for number in range(30)]
     site.pages |= {name: jpeg(number) for number, name in enumerate(names)}
     site.index(*names)
@@ -113,7 +113,7 @@ def test_a_server_that_stops_in_the_middle_ends_the_crawl_in_one_sentence_and_th
     postgres: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    address = postgres.new_journal()
+    address = postgres.new_place()
     monkeypatch.setenv("SELFAI_JOURNAL_URL", address)
     early = {f"/early-{number}.jpg": jpeg(number) for number in range(5)}
     late = {f"/late-{number}.jpg": jpeg(10 + number) for number in range(5)}

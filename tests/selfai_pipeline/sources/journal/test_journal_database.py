@@ -47,7 +47,7 @@ def test_without_the_driver_it_says_how_to_install_it(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_an_address_of_postgresql_means_its_third_driver(postgres: Any, scheme: str) -> None:
-    with Journal(postgres.new_journal().replace("postgresql", scheme)) as journal:
+    with Journal(postgres.new_place().replace("postgresql", scheme)) as journal:
         assert (journal.engine.dialect.name, journal.engine.driver) == ("postgresql", "psycopg")
         assert journal.place == f"postgresql://selfai@127.0.0.1:{postgres.port}/selfai"
 
@@ -83,7 +83,7 @@ def test_a_parameter_that_postgresql_does_not_know_is_named(postgres: Any) -> No
 
 
 def test_a_user_who_may_not_write_is_one_sentence(postgres: Any) -> None:
-    place = postgres.new_journal()
+    place = postgres.new_place()
     schema = place.rpartition("%3D")[2]
     Journal(place).engine.dispose()
     postgres.execute(
@@ -115,8 +115,8 @@ def test_a_statement_that_is_refused_leaves_its_parameters_out_of_the_error(jour
 def test_a_connection_that_lay_idle_while_the_server_was_restarted_is_made_anew(
     postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selfai_pipeline.sources.journal_database.SECONDS_BEFORE_RECONNECTING", 0)
-    with Journal(postgres.new_journal()) as journal:
+    monkeypatch.setattr("selfai_pipeline.databases.SECONDS_BEFORE_RECONNECTING", 0)
+    with Journal(postgres.new_place()) as journal:
         journal.discover("site", DAY, [Found("http://x.org/", "page")], most=10)
         postgres.stop()
         postgres.start()
