@@ -1,6 +1,7 @@
 """Ratings: what the crowd said, one row a rating."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,37 +12,46 @@ from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot, TableRef
 
+if TYPE_CHECKING:
+    from selfai_pipeline.labels.site.ratings import SiteRating
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="2")
+
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="3")
 def annotations(
     context: dg.AssetExecutionContext, raw_crawl: Snapshot, store: dg.ResourceParam[Store]
 ) -> Snapshot:
-    """One row a rating, from the ratings files that sources.yaml declares, on the scale 0 to 9.
+    """One row a rating, 0 to 9, from the files that sources.yaml declares and from the annotation site.
 
     A row that cannot be used, or whose picture was not stored, is counted by its reason and listed under
     imports/, not kept. Importing the same file again gives the same table; a corrected file gives a new
     version, and the old one stays.
     """
     from selfai_pipeline.labels.annotations import collect_annotations
+    from selfai_pipeline.labels.site.ratings import site_ratings
 
     sources = load_sources(store.home.sources_file)
     # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
-    external = {WHOLE: ratings_external(sources, store.home)}
-    ref = collect_annotations(raw_crawl, sources=sources, store=store)
+    from_site = site_ratings(store.home)
+    external = {WHOLE: ratings_external(sources, store.home, from_site)}
+    ref = collect_annotations(raw_crawl, sources=sources, store=store, from_site=from_site)
     facts = {WHOLE: {"counts": dg.MetadataValue.json(store.tables.facts(ref))}}
     return materialized(
         context, {WHOLE: ref}, inputs=[raw_crawl], settings=Settings(), external=external, metadata=facts
     )
 
 
-def ratings_external(sources: list[Source], home: Home) -> dict[str, str]:
-    """Hashes of what the ratings depend on outside the graph: the files, and how they are to be read."""
+def ratings_external(
+    sources: list[Source], home: Home, from_site: "list[SiteRating] | None"
+) -> dict[str, str]:
+    """Hashes of what ratings depend on outside the graph: files, how they are to be read, the site."""
     from selfai_pipeline.labels.annotations import ratings_fingerprint
+    from selfai_pipeline.labels.site.ratings import site_fingerprint
     from selfai_pipeline.sources.fingerprints import rating_declarations_fingerprint
 
     return {
         "ratings": ratings_fingerprint(sources, home),
         "declarations": rating_declarations_fingerprint(sources),
+        **({} if from_site is None else {"site": site_fingerprint(from_site)}),
     }
 
 

@@ -10,12 +10,9 @@ import dagster as dg
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.errors import InputError, MissingVersion, UndefinedMetric
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref, Snapshot, TableRef
+from selfai_pipeline.tables import CHECKS, WHOLE, CheckpointRef, Record, Ref, Snapshot, TableRef
 
 OWNERS = ["team:selfai"]
-FAMILIES = ("completeness", "sanity", "quality_floor")
-"""The names of every asset's checks."""
-
 FEW_PICTURES = 20
 """Below so many a share says nothing: a day with three pictures and no face is no defect."""
 
@@ -192,13 +189,12 @@ def judged(store: Store, ref: Ref, results: Iterable[dg.AssetCheckResult]) -> li
 
 def has_passed(store: Store, ref: Ref) -> bool:
     """Whether the version `ref` was judged by every family of checks and passed each."""
-    verdicts = store.tables.verdicts(ref)
-    return all(verdicts.get(family, False) for family in FAMILIES)
+    return store.tables.has_passed(ref)
 
 
 def only_passed(snapshot: Snapshot, store: Store) -> Snapshot:
     """The days whose version passed its checks: one day that cannot be used holds up no other."""
-    return Snapshot({day: ref for day, ref in snapshot.refs.items() if has_passed(store, ref)})
+    return store.tables.only_passed(snapshot)
 
 
 DayVerdicts = Callable[[TableRef, Store], Iterable[dg.AssetCheckResult]]
@@ -296,5 +292,5 @@ def check_specs(
     texts = (completeness, sanity, floor)
     return [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True, partitions_def=partitions)
-        for name, text in zip(FAMILIES, texts, strict=True)
+        for name, text in zip(CHECKS, texts, strict=True)
     ]

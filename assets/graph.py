@@ -48,16 +48,24 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
 }
-check_sections({"compute", *(name for name, config in CONFIGS.items() if config.model_fields)})
+check_sections(
+    {"compute", "annotation_site", *(name for name, config in CONFIGS.items() if config.model_fields)}
+)
 
 
 def _sources(store: Store) -> list[Source]:
     return load_sources(store.home.sources_file)
 
 
+def _ratings_external(store: Store) -> dict[str, str]:
+    from selfai_pipeline.labels.site.ratings import site_ratings
+
+    return ratings_external(_sources(store), store.home, site_ratings(store.home))
+
+
 EXTERNAL: Mapping[str, Callable[[Store, str], dict[str, str]]] = {
     "raw_crawl": lambda store, day: crawl_fingerprints(day, sources=_sources(store), home=store.home),
-    "annotations": lambda store, _: ratings_external(_sources(store), store.home),
+    "annotations": lambda store, _: _ratings_external(store),
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from selfai_pipeline.annotate import COMMANDS
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT, Home, install_instance_file
@@ -59,6 +60,10 @@ def show_progress() -> None:
 @click.group()
 def commands() -> None:
     """Score pictures of faces as a crowd does, with the whole path open to audit."""
+
+
+for command in COMMANDS:
+    commands.add_command(command)
 
 
 def prepared_home() -> Home:

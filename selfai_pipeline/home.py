@@ -58,6 +58,25 @@ class Home:
         return os.environ.get("SELFAI_JOURNAL_URL", "").strip() or f"sqlite:///{self.own_journal}"
 
     @property
+    def own_annotations(self) -> Path:
+        """The database of the annotation site where `SELFAI_ANNOTATIONS_URL` names no other."""
+        return self.root / "annotations.sqlite"
+
+    @property
+    def own_annotations_url(self) -> str:
+        return f"sqlite:///{self.own_annotations}"
+
+    @property
+    def annotations_url(self) -> str:
+        """Address of the annotation site's database; looked up as that of the journal is."""
+        return os.environ.get("SELFAI_ANNOTATIONS_URL", "").strip() or self.own_annotations_url
+
+    @property
+    def annotations_key(self) -> Path:
+        """The key of the hashes of links and sessions: kept apart from their database."""
+        return self.root / "annotations.key"
+
+    @property
     def dagster(self) -> Path:
         return self.root / "dagster"
 

@@ -126,6 +126,7 @@ ANNOTATIONS = pa.schema(
         _column("origin", TEXT, "source and file that it came from"),
         _column("original_score", REAL, "as it was given, on the scale of the file"),
         _column("attributes", TEXT, "further columns (group, split, person ...), a JSON object"),
+        _column("annotator_group", TEXT, "group of the annotator, where it is known", nullable=True),
     ]
 )
 

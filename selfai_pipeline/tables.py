@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 WHOLE = "all"
 """The partition name of an asset that has no partitions."""
 
+CHECKS = ("completeness", "sanity", "quality_floor")
+"""The names of the checks that judge every version."""
+
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 FACTS_KEY = b"selfai.facts"
 ROWS_AT_ONCE = 2000
@@ -311,6 +314,15 @@ class TableStore:
                 f"{_again(ref.asset, ref.partition)}"
             )
         return found
+
+    def has_passed(self, ref: Ref) -> bool:
+        """Whether the version `ref` was judged by every one of `CHECKS` and passed each."""
+        verdicts = self.verdicts(ref)
+        return all(verdicts.get(check, False) for check in CHECKS)
+
+    def only_passed(self, snapshot: Snapshot) -> Snapshot:
+        """The partitions whose version passed its checks: one that cannot be used holds up no other."""
+        return Snapshot({name: ref for name, ref in snapshot.refs.items() if self.has_passed(ref)})
 
     def _verdicts_path(self, ref: Ref) -> str:
         return f"{self.folder(ref.asset, ref.partition)}/verdicts/{ref.sha256}.json"

@@ -22,6 +22,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SELFAI_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SELFAI_ENV", raising=False)
     monkeypatch.delenv("SELFAI_JOURNAL_URL", raising=False)
+    monkeypatch.delenv("SELFAI_ANNOTATIONS_URL", raising=False)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

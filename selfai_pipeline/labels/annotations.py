@@ -20,6 +20,7 @@ from selfai_pipeline.labels.left_out import (
 )
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
+from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("selfai.labels")
 
 
-def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: Store) -> TableRef:
-    """Join the ratings that the sources declare with the pictures that were stored.
+def collect_annotations(
+    raw_crawl: Snapshot, *, sources: list[Source], store: Store, from_site: list[SiteRating] | None = None
+) -> TableRef:
+    """Join the ratings that the sources declare, and those of the annotation site, with the stored pictures.
 
     Rows are sorted by picture, annotator and origin. Rows that cannot be used, or whose picture was not
     stored, or whose name means more than one picture, are left out. The facts count them by reason
@@ -46,14 +49,17 @@ def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: St
 
     from selfai_pipeline.schemas import ANNOTATIONS
 
-    names = _stored_pictures(raw_crawl, store)
+    names = stored_pictures(raw_crawl, store)
     counts: Counter[str] = Counter()
     parts: list[pa.Table] = []
     lost: list[LeftOut] = []
     lost_descriptions: list[LeftOut] = []
+    described: dict[str, dict[str, str]] = {}
     for source in sorted(sources, key=lambda one: one.name):
         known = PictureNames(names.get(source.name, []))
         attributes, undescribed = _attributes_of(source, known=known, home=store.home)
+        for image_id, values in attributes.items():
+            described.setdefault(image_id, {}).update(values)
         unused: list[LeftOut] = []
         for file in source.ratings:
             ratings = read_ratings(file, home=store.home)
@@ -73,6 +79,8 @@ def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: St
         write_list([*unused, *undescribed], list_path(store.home, source.name))
         lost += unused
         lost_descriptions += undescribed
+    site = _site_table(from_site or [], names=names, attributes=described)
+    parts.append(site)
     table = pa.concat_tables([ANNOTATIONS.empty_table().replace_schema_metadata(None), *parts])
     table = table.sort_by(
         [
@@ -90,6 +98,7 @@ def collect_annotations(raw_crawl: Snapshot, *, sources: list[Source], store: St
             "repeated": counts["repeated"],
             "superseded": counts["superseded"],
         },
+        "site": {"ratings": site.num_rows, "not_stored": len(from_site or []) - site.num_rows},
         "left_out": count_reasons(lost),
         "left_out_descriptions": count_reasons(lost_descriptions),
         "left_out_files": count_files([*lost, *lost_descriptions]),
@@ -123,7 +132,7 @@ def ratings_fingerprint(sources: list[Source], home: Home) -> str:
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
-def _stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[str, str]]]:
+def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[str, str]]]:
     """Source -> (name or address, image_id) of each stored picture."""
     names: dict[str, list[tuple[str, str]]] = {}
     for ref in raw_crawl.tables.values():
@@ -187,6 +196,41 @@ def _matched(
         "origin": [f"{source_name}:{ratings.file.path}"] * len(rows),
         "original_score": ratings.original_scores[rows],
         "attributes": texts,
+        "annotator_group": [None] * len(rows),
     }
     bare = ANNOTATIONS.remove_metadata()
     return pa.table([pa.array(columns[field.name], type=field.type) for field in bare], schema=bare)
+
+
+def _site_table(
+    ratings: list[SiteRating],
+    *,
+    names: dict[str, list[tuple[str, str]]],
+    attributes: dict[str, dict[str, str]],
+) -> "pa.Table":
+    """The ratings of the annotation site as rows; those of pictures that are stored no more are left out."""
+    import pyarrow as pa
+
+    from selfai_pipeline.schemas import ANNOTATIONS
+
+    stored = {image_id for pictures in names.values() for _, image_id in pictures}
+    texts = {
+        image_id: json.dumps(attributes.get(image_id, {}), sort_keys=True, ensure_ascii=False)
+        for image_id in {one.image_id for one in ratings}
+    }
+    rows = [
+        {
+            "image_id": one.image_id,
+            "annotator": f"{ORIGIN}/{one.annotator}",
+            "score": float(one.score),
+            "ratings": 1,
+            "rated_at": one.rated_at,
+            "origin": ORIGIN,
+            "original_score": float(one.score),
+            "attributes": texts[one.image_id],
+            "annotator_group": one.group or None,
+        }
+        for one in ratings
+        if one.image_id in stored
+    ]
+    return pa.Table.from_pylist(rows, schema=ANNOTATIONS.remove_metadata())

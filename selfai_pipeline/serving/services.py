@@ -1,6 +1,7 @@
 """All services of `selfai up`: started together, stopped together."""
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -27,12 +28,13 @@ ASK_FOR_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Service:
-    """A process that `selfai up` runs; `port` is 0 where it listens to none."""
+    """A process that serves; `port` is 0 where it listens to none, and `setting` is what changes it."""
 
     name: str
     command: list[str]
     port: int = 0
     setting: str = ""
+    host: str = "127.0.0.1"
 
 
 def services(home: Home, *, project: Path) -> list[Service]:
@@ -79,11 +81,18 @@ def services(home: Home, *, project: Path) -> list[Service]:
 
 def require_free(service: Service) -> None:
     """Raises InputError where the service's port is taken."""
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", service.port))
-        except OSError:
+            probe.bind((service.host, service.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise InputError(
+                    f"{service.host}, port {service.port}: cannot be listened on ({error.strerror})",
+                    where=service.name,
+                    mend="Name an address of this machine, and a port from 1024 on.",
+                ) from None
             raise InputError(
                 f"port {service.port} is in use",
                 where=service.name,

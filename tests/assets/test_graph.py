@@ -17,6 +17,7 @@ from assets.siamese_checkpoint import siamese_checkpoint_checks
 from resources.compute import Compute
 from resources.detector import FaceDetector
 from selfai_pipeline.definitions import defs
+from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
@@ -92,6 +93,7 @@ READERS: dict[str, tuple[type[BaseModel], str]] = {
     "evaluation_report": (CONFIGS["evaluation_report"], "selfai_pipeline/evaluation"),
     "compute": (Compute, "selfai_pipeline/training"),
     "detector": (FaceDetector, "resources/detector.py"),
+    "annotation_site": (SiteSettings, "selfai_pipeline/labels/site"),
     "gallery": (GallerySettings, "selfai_pipeline/sources/gallery"),
 }
 """Settings, and the code that they are there for."""

@@ -127,6 +127,7 @@ def annotated(store: Store) -> Callable[..., TableRef]:
                 "origin": origin,
                 "original_score": score,
                 "attributes": json.dumps((attributes or {}).get(name, {})),
+                "annotator_group": None,
             }
             for name, who, score in rows
         ]

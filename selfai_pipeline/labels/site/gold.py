@@ -1,0 +1,41 @@
+"""Pictures whose score is known, read from a file."""
+
+from pathlib import Path
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.labels.annotations import stored_pictures
+from selfai_pipeline.labels.left_out import MENDS, match_names
+from selfai_pipeline.labels.picture_names import PictureNames
+from selfai_pipeline.labels.ratings_file import read_ratings
+from selfai_pipeline.sources.settings import RatingsFile
+from selfai_pipeline.store import Store
+
+
+def gold_scores(
+    file: Path, *, store: Store, picture_column: str, score_column: str, minimum: float, maximum: float
+) -> dict[str, float]:
+    """image_id -> score 0..9, from a CSV with one score a picture.
+
+    Raises:
+        InputError: the file cannot be read, or one of its rows cannot be used or names no stored picture.
+    """
+    declared = RatingsFile(
+        path=str(file.resolve()),
+        picture_column=picture_column,
+        score_column=score_column,
+        annotator_column="",
+        minimum=minimum,
+        maximum=maximum,
+    )
+    names = stored_pictures(store.tables.snapshot("raw_crawl"), store)
+    known = PictureNames([pair for pairs in names.values() for pair in pairs])
+    rows = read_ratings(declared, home=store.home)
+    pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=str(file))
+    lost = [*rows.left_out, *unmatched]
+    if lost:
+        raise InputError(lost[0].detail, where=f"{file}, line {lost[0].line}", mend=MENDS[lost[0].reason])
+    return {
+        image_id: float(score)
+        for image_id, score in zip(pictures, rows.scores, strict=True)
+        if image_id is not None
+    }
