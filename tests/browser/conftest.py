@@ -26,7 +26,7 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.store import Store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]
 KNOBS: dict[str, dict[str, Any]] = {
@@ -176,6 +176,12 @@ def knobs() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def port() -> int:
+    """A free port of loopback."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[Served]:
     """The real `selfai up`, on free ports."""
     home = Home.at(tmp_path_factory.mktemp("browser") / "home")
@@ -228,12 +234,12 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def person(chromium: str, served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """A browser whose requests beyond this machine are refused and remembered."""
-    from playwright.sync_api import Request, Route, sync_playwright
+def browser(chromium: str) -> Iterator["Browser"]:
+    """A browser that resolves no names."""
+    from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        launched = playwright.chromium.launch(
             executable_path=chromium,
             # Root has no sandbox to go into, and /dev/shm is small in containers; names are not resolved.
             args=[
@@ -242,26 +248,34 @@ def person(chromium: str, served: Served, tmp_path_factory: pytest.TempPathFacto
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             ],
         )
-        context = browser.new_context(
-            viewport={"width": 1600, "height": 1000}, service_workers="block", timezone_id="UTC"
-        )
-        context.set_default_timeout(PATIENCE_S * 1000)
-        who = Person(context, served, tmp_path_factory.mktemp("screens"))
+        yield launched
+        launched.close()
 
-        def note(request: Request) -> None:
-            if not LOCAL.match(request.url):
-                who.strangers.add(request.url)
 
-        def admit(route: Route) -> None:
-            if LOCAL.match(route.request.url):
-                route.continue_()
-            else:
-                route.abort()
+@pytest.fixture(scope="module")
+def person(browser: "Browser", served: Served, tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """A browser whose requests beyond this machine are refused and remembered."""
+    from playwright.sync_api import Request, Route
 
-        context.on("request", note)
-        context.route("**/*", admit)
-        yield who
-        browser.close()
+    context = browser.new_context(
+        viewport={"width": 1600, "height": 1000}, service_workers="block", timezone_id="UTC"
+    )
+    context.set_default_timeout(PATIENCE_S * 1000)
+    who = Person(context, served, tmp_path_factory.mktemp("screens"))
+
+    def note(request: Request) -> None:
+        if not LOCAL.match(request.url):
+            who.strangers.add(request.url)
+
+    def admit(route: Route) -> None:
+        if LOCAL.match(route.request.url):
+            route.continue_()
+        else:
+            route.abort()
+
+    context.on("request", note)
+    context.route("**/*", admit)
+    return who
 
 
 @pytest.fixture(scope="module")

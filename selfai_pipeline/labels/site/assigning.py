@@ -62,41 +62,43 @@ def next_assignment(
 ) -> Assignment | None:
     """What the annotator of this number is shown, the same until it is answered; None: nothing is left."""
     expire(database)
-    with database.reading() as connection:
-        row = _shown(connection, person)
-    if row is not None and row.circulates and row.expires_at >= now():
-        return _assignment(row)
-    if row is not None:
-        # By itself: whoever waits for a face must not hold another.
+    while True:
         with database.writing() as connection:
+            hold_person(connection, person)
+            row = _shown(connection, person)
+            if row is None:
+                return _choose(connection, person, settings=settings, generator=generator)
+            if row.circulates and row.expires_at >= now():
+                return Assignment(row.id, row.token, Kind(row.kind))
+            # By itself: whoever waits for a face must not hold another.
             release(connection, row, state="expired")
-    with database.writing() as connection:
-        hold_person(connection, person)
-        row = _shown(connection, person)
-        if row is not None:
-            return _assignment(row)
-        draw = generator.random()
-        face, kind = None, Kind.GOLD
-        if draw < settings.gold_share:
-            face = _draw(_gold_for(person), connection, generator)
-        elif draw < settings.gold_share + settings.repeat_share:
-            face, kind = _draw(_to_repeat(connection, person, settings), connection, generator), Kind.REPEAT
-        if face is None:
-            face, kind = _take(connection, person, settings.wanted_annotators)
-        if face is None:
-            return None
-        token = new_token()
-        values = {
-            "token": token,
-            "person": person,
-            "face": face,
-            "kind": kind,
-            "state": "open",
-            "expires_at": now() + int(settings.assignment_minutes * 60 * SECOND),
-        }
-        number = connection.scalar(sa.insert(assignments).values(values).returning(assignments.c.id))
-        assert number is not None
-        return Assignment(number, token, kind)
+
+
+def _choose(
+    connection: sa.Connection, person: int, *, settings: SiteSettings, generator: random.Random
+) -> Assignment | None:
+    draw = generator.random()
+    face, kind = None, Kind.GOLD
+    if draw < settings.gold_share:
+        face = _draw(_gold_for(person), connection, generator)
+    elif draw < settings.gold_share + settings.repeat_share:
+        face, kind = _draw(_to_repeat(connection, person, settings), connection, generator), Kind.REPEAT
+    if face is None:
+        face, kind = _take(connection, person, settings.wanted_annotators)
+    if face is None:
+        return None
+    token = new_token()
+    values = {
+        "token": token,
+        "person": person,
+        "face": face,
+        "kind": kind,
+        "state": "open",
+        "expires_at": now() + int(settings.assignment_minutes * 60 * SECOND),
+    }
+    number = connection.scalar(sa.insert(assignments).values(values).returning(assignments.c.id))
+    assert number is not None
+    return Assignment(number, token, kind)
 
 
 def all_have_the_wanted_number(connection: sa.Connection, wanted: int) -> bool:
@@ -150,10 +152,6 @@ def _shown(connection: sa.Connection, person: int) -> "sa.Row[Any] | None":
         .where(assignments.c.person == person, IS_OPEN)
     )
     return connection.execute(query).first()
-
-
-def _assignment(row: "sa.Row[Any]") -> Assignment:
-    return Assignment(row.id, row.token, Kind(row.kind))
 
 
 def _never_shown_to(person: int) -> sa.ColumnElement[bool]:
