@@ -7,7 +7,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from selfai_pipeline.labels.site.answering import IN_WORDS, Outcome, Skip, give_score, shown_crop, skip, undo
+from selfai_pipeline.labels.site.answering import (
+    IN_WORDS,
+    REPORTS,
+    Outcome,
+    Skip,
+    give_score,
+    shown_crop,
+    skip,
+    undo,
+)
 from selfai_pipeline.labels.site.assigning import next_assignment
 from selfai_pipeline.labels.site.database import SiteDatabase, assignments
 from selfai_pipeline.labels.site.door import COOKIE, Refused, SentForm, is_from_own_page, not_found
@@ -57,13 +66,8 @@ def annotator_pages(site: Site) -> APIRouter:
             return RedirectResponse("/admin", 303)
         person = visitor.person.number
         shown = next_assignment(site.database, person, settings=site.settings, generator=site.draws)
-        answered, last = _said_by(site.database, person)
-        values: dict[str, Any] = {
-            "name": visitor.person.name,
-            "form": visitor.form,
-            "answered": answered,
-            "last": last,
-        }
+        said = _said_by(site.database, person)
+        values = {"name": visitor.person.name, "form": visitor.form, **said}
         if shown is None:
             return site.page("done.html", **values)
         reasons = {reason.value: words for reason, words in IN_WORDS.items()}
@@ -121,8 +125,8 @@ def annotator_pages(site: Site) -> APIRouter:
     return routes
 
 
-def _said_by(database: SiteDatabase, person: int) -> tuple[int, str]:
-    """How often an annotator answered, and their last answer in words; empty where there is none."""
+def _said_by(database: SiteDatabase, person: int) -> dict[str, Any]:
+    """How often an annotator answered, the last answer in words (empty without), whether it may be undone."""
     own = (assignments.c.person == person, assignments.c.answered_at.is_not(None))
     count = sa.select(sa.func.count()).select_from(assignments).where(*own)
     newest = (
@@ -135,5 +139,6 @@ def _said_by(database: SiteDatabase, person: int) -> tuple[int, str]:
         row = connection.execute(newest).first()
         answered = connection.scalar(count) or 0
     if row is None:
-        return answered, ""
-    return answered, str(row.score) if row.reason is None else IN_WORDS[Skip(row.reason)]
+        return {"answered": answered, "last": "", "can_undo": False}
+    last = str(row.score) if row.reason is None else IN_WORDS[Skip(row.reason)]
+    return {"answered": answered, "last": last, "can_undo": row.reason not in REPORTS}

@@ -63,7 +63,8 @@ def next_assignment(
     """What the annotator of this number is shown, the same until it is answered; None: nothing is left."""
     expire(database)
     while True:
-        with database.writing() as connection:
+        # Who was shown what need not outlive the machine: an answer to it brings it to the disk.
+        with database.writing(waits_for_disk=False) as connection:
             hold_person(connection, person)
             row = _shown(connection, person)
             if row is None:

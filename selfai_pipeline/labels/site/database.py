@@ -181,17 +181,24 @@ class SiteDatabase:
         return Transaction(self.engine, ANNOTATIONS)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, *, waits_for_disk: bool = True) -> Iterator[sa.Connection]:
         """A transaction that is on the disk when the block ends.
 
         SQLite lets one write at a time. Threads wait for their turn here: its own waiting sleeps for longer
         and longer, and whoever came last may go first.
+
+        Args:
+            waits_for_disk: False for what may be lost with the machine, though not with the process. It comes
+                to the disk with the next transaction that waits, before it.
         """
         is_sqlite = self.engine.dialect.name == SQLITE
         turn = self._turn if is_sqlite else contextlib.nullcontext()
         with turn, Transaction(self.engine, ANNOTATIONS) as connection:
             if is_sqlite:
+                connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if waits_for_disk else 'NORMAL'}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif not waits_for_disk:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
 
