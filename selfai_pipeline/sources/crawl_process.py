@@ -34,10 +34,10 @@ def main() -> int:
     # Unbuffered: a thread that waits in Python's own reader would crash the interpreter at its end.
     with os.fdopen(os.dup(STANDARD_INPUT), "rb", buffering=0) as lines:
         job = CrawlJob.from_json(lines.readline().decode())
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
     try:
         with start_recorder(job) as executor, Journal(job.store.home.journal_url) as journal:
-            # Scrapy is loaded while the recorder starts, which has no use for it: it reads this module too.
+            threading.Thread(target=end_with_the_parent, daemon=True).start()
+            # The recorder has no use for Scrapy, and need not hold it in memory.
             from selfai_pipeline.sources.journal_spider import crawl
 
             crawl(

@@ -105,10 +105,14 @@ class Recorder:
 
 
 def start_recorder(job: CrawlJob) -> ProcessPoolExecutor:
-    """A process that calls `write_items`; it ends with this one, however that ends."""
-    spawning = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(1, spawning, initializer=_begin, initargs=(job.to_json(),))
-    # It starts with its first call: better now than when something waits for it.
+    """A process that calls `write_items`; it ends with this one, however that ends.
+
+    It is a fork, which costs milliseconds: to be called while this process has one thread and no database
+    open.
+    """
+    forking = multiprocessing.get_context("fork")
+    executor = ProcessPoolExecutor(1, forking, initializer=_begin, initargs=(job,))
+    # Only a call starts it.
     executor.submit(write_items, [])
     return executor
 
@@ -122,10 +126,9 @@ def write_items(items: list[Came | Fetched]) -> list[Recorded]:
     return _recorders[0].write(items) if items else []
 
 
-def _begin(job: str) -> None:
+def _begin(job: CrawlJob) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    crawl = CrawlJob.from_json(job)
-    _recorders.append(Recorder(crawl, Journal(crawl.store.home.journal_url)))
+    _recorders.append(Recorder(job, Journal(job.store.home.journal_url)))
 
 
 def _end_with_the_parent() -> None:

@@ -37,7 +37,6 @@ crawl_day(
     settings=CrawlSettings.model_validate_json(settings),
 )
 """
-ROLES = {"crawl_process": "crawl", "spawn_main": "recorder"}
 Encode = Callable[..., bytes]
 
 
@@ -128,11 +127,9 @@ def test_a_recorder_that_is_killed_is_worth_another_try(
 def family_of(started: psutil.Process) -> dict[str, psutil.Process]:
     """A run, the process that crawls for it and the one that records."""
     for _ in range(600):
-        family = {"run": started}
-        for one in started.children(recursive=True):
-            command = " ".join(one.cmdline())
-            family |= {role: one for sign, role in ROLES.items() if sign in command}
-        if len(family) == 1 + len(ROLES):
-            return family
+        crawls = [one for one in started.children() if "crawl_process" in " ".join(one.cmdline())]
+        recorders = [one for crawl in crawls for one in crawl.children()]
+        if recorders:
+            return {"run": started, "crawl": crawls[0], "recorder": recorders[0]}
         time.sleep(0.05)
-    raise AssertionError(f"not all processes are there: {family}")
+    raise AssertionError("not all processes are there")
