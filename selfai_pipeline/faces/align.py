@@ -2,8 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -11,9 +10,9 @@ import numpy as np
 
 from selfai_pipeline.faces.alignment import Alignment, Points, align, crop, template
 from selfai_pipeline.faces.detector import Detection, Detector, Pixels
+from selfai_pipeline.faces.finding import Opened, find_faces
 from selfai_pipeline.faces.pose import Pose, estimated_pose
 from selfai_pipeline.faces.settings import FaceSettings
-from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.prune import summary
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -22,20 +21,7 @@ logger = logging.getLogger("selfai.faces")
 
 _TAKEN_OVER = ["image_id", "source", "url", "perceptual_hash", "thumbnail"]
 _COLUMNS = [*_TAKEN_OVER, "kept", "orientation"]
-_PIXELS_AT_ONCE = 64_000_000
-_BATCHES_AT_ONCE = 8
-"""Pictures are opened some batches at a time, so that those of one shape find each other."""
-
 _PNG_COMPRESSION = 1
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A kept row of the pruned set and its upright pixels, or the reason why it has none."""
-
-    row: dict[str, Any]
-    pixels: Pixels | None
-    reason: str | None = None
 
 
 def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
@@ -60,14 +46,8 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         eye_height=settings.eye_height,
     )
     rows: list[dict[str, Any]] = []
-    for batch in _batches(
-        _open_all(kept, store=store, settings=settings), size=_BATCHES_AT_ONCE * settings.batch_size
-    ):
-        pictures = [opened.pixels for opened in batch if opened.pixels is not None]
-        found = iter(_find(pictures, detector=detector, settings=settings))
-        for opened in batch:
-            faces = [] if opened.pixels is None else next(found)
-            rows.append(_row(opened, faces, target=target, store=store, settings=settings))
+    for opened, faces in find_faces(kept, store=store, detector=detector, settings=settings):
+        rows.append(_row(opened, faces, target=target, store=store, settings=settings))
     counts = Counter(row["reason"] or "aligned" for row in rows)
     funnel = funnel_of(store.tables.facts(pruned), counts)
     ref = store.tables.write(
@@ -129,51 +109,6 @@ def first_reason(
         ("too_much_border", alignment.border > settings.max_border),
     )
     return next((reason for reason, broken in rules if broken), None)
-
-
-def _find(pictures: list[Pixels], *, detector: Detector, settings: FaceSettings) -> list[list[Detection]]:
-    """The faces of each picture; where a large one shows none, small faces get a second look."""
-
-    def look(at: list[Pixels], *, side: int) -> list[list[Detection]]:
-        return detector.detect(
-            at, side=side, min_score=settings.min_detection_score, batch_size=settings.batch_size
-        )
-
-    found = look(pictures, side=settings.detection_side)
-    again = [
-        index
-        for index, faces in enumerate(found)
-        if not faces and settings.second_side > settings.detection_side < max(pictures[index].shape)
-    ]
-    second = look([pictures[index] for index in again], side=settings.second_side)
-    for index, faces in zip(again, second, strict=True):
-        found[index] = faces
-    return found
-
-
-def _open_all(rows: Iterable[dict[str, Any]], *, store: Store, settings: FaceSettings) -> Iterator[Opened]:
-    for row in rows:
-        content = store.pictures.get(row["image_id"])
-        try:
-            pixels = decode_rgb(content, orientation=row["orientation"], max_pixels=settings.max_pixels)
-        except PictureError as error:
-            yield Opened(row, None, error.reason)
-        else:
-            yield Opened(row, pixels)
-
-
-def _batches(pictures: Iterable[Opened], *, size: int) -> Iterator[list[Opened]]:
-    """Lists of `size` pictures, fewer where they are large."""
-    batch: list[Opened] = []
-    pixels = 0
-    for opened in pictures:
-        batch.append(opened)
-        pixels += 0 if opened.pixels is None else opened.pixels.size // 3
-        if len(batch) == size or pixels > _PIXELS_AT_ONCE:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch
 
 
 def _row(
