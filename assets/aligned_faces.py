@@ -19,7 +19,9 @@ from assets.common import (
     source_of,
     verdict,
 )
-from resources.detector import FaceDetector
+from assets.training_stage import ran_on
+from resources.compute import Compute
+from resources.detector import FaceDetector, describe_run
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
@@ -34,9 +36,9 @@ class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):
     partitions_def=crawl_days,
     backfill_policy=BY_RANGE,
     group_name="data",
-    kinds={"pytorch", "parquet"},
+    kinds={"onnx", "parquet"},
     owners=OWNERS,
-    code_version="4",
+    code_version="5",
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -45,6 +47,7 @@ def aligned_faces(
     config: FaceConfig,
     pruned_set: Snapshot,
     store: dg.ResourceParam[Store],
+    compute: Compute,
     detector: FaceDetector,
 ) -> Snapshot:
     """One row a kept picture's face: box, landmarks, residual and the aligned crop; or why there is none.
@@ -55,8 +58,9 @@ def aligned_faces(
     """
     from selfai_pipeline.faces.align import align_day
     from selfai_pipeline.faces.contact_sheet import write_contact_sheet
+    from selfai_pipeline.faces.finding import workers_for
 
-    retinaface = detector.load()
+    retinaface = detector.load(compute)
     refs, metadata = {}, {}
     for day in context.partition_keys:
         needed(day, pruned_set)
@@ -64,10 +68,12 @@ def aligned_faces(
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
         facts = store.tables.facts(refs[day])
+        workers = workers_for(refs[day].rows, detector=retinaface, settings=config)
         metadata[day] = {
             "counts": dg.MetadataValue.json(facts["counts"]),
             "funnel": dg.MetadataValue.json(facts["funnel"]),
             "contact_sheet": preview_link(preview),
+            **ran_on(describe_run(retinaface, compute, workers=workers)),
         }
     return materialized(context, refs, inputs=[pruned_set], settings=config, metadata=metadata)
 

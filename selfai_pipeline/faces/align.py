@@ -3,14 +3,16 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
-from selfai_pipeline.faces.alignment import Alignment, Points, align, crop, template
+from selfai_pipeline.faces.alignment import Alignment, Points, align, template
 from selfai_pipeline.faces.detector import Detection, Detector, Pixels
-from selfai_pipeline.faces.finding import Opened, find_faces
+from selfai_pipeline.faces.finding import over_pictures
+from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.pose import Pose, estimated_pose
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.pictures.prune import summary
@@ -32,12 +34,14 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
     too_small_face, extreme_pose, bad_alignment, too_much_border (the first that holds, in this order), or
     that of the decoder.
 
-    Rows are sorted by image_id. Facts: `counts` by outcome, `funnel` (see `funnel_of`), `state` aligned or
-    empty, `template` (x, y of the five landmarks in crop pixels).
+    Rows are sorted by image_id. Facts: `counts` by outcome, `found_by` (what ran the detector), `funnel`
+    (see `funnel_of`), `state` aligned or empty, `template` (x, y of the five landmarks in crop pixels).
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
     """
+    # Worker processes know the library only, and no configuration of an asset.
+    settings = FaceSettings(**settings.model_dump())
     kept = [row for row in store.tables.read(pruned, _COLUMNS).to_pylist() if row["kept"]]
     kept.sort(key=lambda row: row["image_id"])
     target = template(
@@ -45,9 +49,8 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         eye_distance=settings.eye_distance,
         eye_height=settings.eye_height,
     )
-    rows: list[dict[str, Any]] = []
-    for opened, faces in find_faces(kept, store=store, detector=detector, settings=settings):
-        rows.append(_row(opened, faces, target=target, store=store, settings=settings))
+    row = partial(_row, target=target, store=store, settings=settings)
+    rows = over_pictures(kept, row, store=store, detector=detector, settings=settings)
     counts = Counter(row["reason"] or "aligned" for row in rows)
     funnel = funnel_of(store.tables.facts(pruned), counts)
     ref = store.tables.write(
@@ -56,6 +59,7 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         partition=pruned.partition,
         facts={
             "counts": dict(sorted(counts.items())),
+            "found_by": detector.engine.name,
             "funnel": funnel,
             "state": "aligned" if rows else "empty",
             "template": target.tolist(),
@@ -125,8 +129,7 @@ def _row(
     if opened.pixels is None or not faces:
         return row
     face = faces[0]
-    size = (opened.pixels.shape[0], opened.pixels.shape[1])
-    alignment = align(face.landmarks, target, picture_size=size, crop_size=settings.crop_size)
+    alignment = align(face.landmarks, target, picture_size=opened.size, crop_size=settings.crop_size)
     pose = estimated_pose(face.landmarks)
     row |= {
         "face": 0,
@@ -142,7 +145,7 @@ def _row(
         "border_fraction": alignment.border,
     }
     if row["reason"] is None:
-        pixels = crop(opened.pixels, alignment.matrix, crop_size=settings.crop_size)
+        pixels = opened.crop(alignment.matrix, crop_size=settings.crop_size)
         row["crop_sha256"] = store.crops.put(_png(pixels))
     return row
 

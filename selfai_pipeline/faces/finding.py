@@ -1,84 +1,172 @@
-"""Open the kept pictures of a day, a bounded number at a time, and find the faces of each."""
+"""Open the kept pictures of a day, find the faces of each, and hand both to what comes next.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+A picture is read at the size at which faces are looked for, which for a JPEG costs no more than that. It is
+read again, larger, where nothing was found, or where its face has fewer pixels there than the crop shows.
+"""
 
-from selfai_pipeline.faces.detector import Detection, Detector, Pixels
-from selfai_pipeline.faces.settings import FaceSettings
-from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from selfai_pipeline.environment import usable_cores
+from selfai_pipeline.faces.detector import Detection, Detector
+from selfai_pipeline.faces.opened import Opened, open_picture
+from selfai_pipeline.faces.settings import DetectorSettings, FaceSettings
+from selfai_pipeline.pictures.examine import one_thread_a_call
 from selfai_pipeline.store import Store
+from selfai_pipeline.workers import map_in_processes
 
-_PIXELS_AT_ONCE = 64_000_000
-_BATCHES_AT_ONCE = 8
-"""Pictures are opened some batches at a time, so that those of one shape find each other."""
+Result = TypeVar("Result")
+Work = Callable[[Opened, list[Detection]], Result]
+Row = dict[str, Any]
+Map = Callable[..., Iterator[Any]]
+
+_FEW = 150
+"""Pictures from which on a second process earns more than its start costs (a second and a half)."""
+
+_JOB = 16
+"""Pictures that a process is given at a time; enough that handing over costs nothing."""
+
+_PIXELS_AT_ONCE = 25_000_000
+"""Of opened pictures in one process, beside the last one."""
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A kept row of the pruned set and its upright pixels, or the reason why it has none."""
+def over_pictures(
+    rows: Sequence[Row], work: Work[Result], *, store: Store, detector: Detector, settings: FaceSettings
+) -> list[Result]:
+    """What `work` makes of each picture of `rows` (of the pruned set) and its faces, in the rows' order.
 
-    row: dict[str, Any]
-    pixels: Pixels | None
-    reason: str | None = None
+    On a processor, many pictures go over as many processes as there are cores, and what comes out is the
+    same to the bit; on any other device one process looks at larger batches, and threads open the pictures.
 
-
-def find_faces(
-    rows: Iterable[dict[str, Any]], *, store: Store, detector: Detector, settings: FaceSettings
-) -> Iterator[tuple[Opened, list[Detection]]]:
-    """Each picture of `rows` (of the pruned set) with its faces, largest first, in the order of the rows.
+    Args:
+        work: takes a picture and its faces, largest first, in pixels of the whole picture. It goes to other
+            processes: a function that can be imported, and what it holds can be pickled.
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
+        WorkerKilled, WorkerLost: a process ended before its work was done.
     """
-    opened = _open_all(rows, store=store, settings=settings)
-    for batch in _batches(opened, size=_BATCHES_AT_ONCE * settings.batch_size):
-        pictures = [one.pixels for one in batch if one.pixels is not None]
-        found = iter(_find(pictures, detector=detector, settings=settings))
-        for one in batch:
-            yield one, [] if one.pixels is None else next(found)
-
-
-def _find(pictures: list[Pixels], *, detector: Detector, settings: FaceSettings) -> list[list[Detection]]:
-    """The faces of each picture; where a large one shows none, small faces get a second look."""
-
-    def look(at: list[Pixels], *, side: int) -> list[list[Detection]]:
-        return detector.detect(
-            at, side=side, min_score=settings.min_detection_score, batch_size=settings.batch_size
+    workers = workers_for(len(rows), detector=detector, settings=settings)
+    jobs = [rows[start : start + _JOB] for start in range(0, len(rows), _JOB)]
+    if workers > 1:
+        loaded = partial(_worker, detector.made_by, work=work, store=store, settings=settings)
+        done = map_in_processes(loaded, jobs, workers=workers)
+        return [result for results in done for result in results]
+    with _side_by_side(detector) as side_by_side:
+        looking = partial(
+            _results, work=work, store=store, detector=detector, settings=settings, side_by_side=side_by_side
         )
+        return list(looking(rows))
 
-    found = look(pictures, side=settings.detection_side)
-    again = [
-        index
-        for index, faces in enumerate(found)
-        if not faces and settings.second_side > settings.detection_side < max(pictures[index].shape)
-    ]
-    second = look([pictures[index] for index in again], side=settings.second_side)
-    for index, faces in zip(again, second, strict=True):
+
+def workers_for(pictures: int, *, detector: Detector, settings: FaceSettings) -> int:
+    """Processes that look at so many pictures: 1 is this one."""
+    if detector.engine.device != "cpu":
+        return 1
+    if settings.workers:
+        return settings.workers
+    return usable_cores() if pictures >= _FEW else 1
+
+
+def _worker(
+    made_by: tuple[DetectorSettings, str], *, work: Work[Result], store: Store, settings: FaceSettings
+) -> Callable[[Sequence[Row]], list[Result]]:
+    """What a process of its own does with a job; the detector is loaded once."""
+    detector = Detector.load(*made_by)
+
+    def results(rows: Sequence[Row]) -> list[Result]:
+        with one_thread_a_call():
+            looking = partial(_results, work=work, store=store, detector=detector, settings=settings)
+            return list(looking(rows, side_by_side=map))
+
+    return results
+
+
+@contextmanager
+def _side_by_side(detector: Detector) -> Iterator[Map]:
+    """`map` for what is done with each picture on the processor: in threads while another device looks."""
+    with one_thread_a_call():
+        if detector.engine.device == "cpu":
+            yield map
+            return
+        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="faces") as pool:
+            yield pool.map
+
+
+def _results(
+    rows: Sequence[Row],
+    *,
+    work: Work[Result],
+    store: Store,
+    detector: Detector,
+    settings: FaceSettings,
+    side_by_side: Map,
+) -> Iterator[Result]:
+    size = settings.batch_size or detector.engine.batch_size
+    opening = partial(open_picture, store=store, settings=settings)
+    for start in range(0, len(rows), size):
+        batch = list(side_by_side(opening, rows[start : start + size]))
+        found = find_faces(batch, detector=detector, settings=settings)
+        for part in _parts(batch, found, settings=settings):
+            sharp = list(side_by_side(partial(_sharper, settings=settings), *zip(*part, strict=True)))
+            yield from side_by_side(work, *zip(*sharp, strict=True))
+
+
+def find_faces(
+    pictures: Sequence[Opened], *, detector: Detector, settings: FaceSettings
+) -> list[list[Detection]]:
+    """The faces of each picture, in pixels of the whole; where a large one shows none, at a second look."""
+
+    def look(at: Sequence[Opened], *, side: int) -> list[list[Detection]]:
+        pixels = [one.pixels for one in at if one.pixels is not None]
+        found = detector.detect(
+            pixels, side=side, min_score=settings.min_detection_score, batch_size=settings.batch_size
+        )
+        return [[one.in_whole(face) for face in faces] for one, faces in zip(at, found, strict=True)]
+
+    found: list[list[Detection]] = [[] for _ in pictures]
+    readable = [index for index, one in enumerate(pictures) if one.pixels is not None]
+    for index, faces in zip(
+        readable, look([pictures[index] for index in readable], side=settings.detection_side), strict=True
+    ):
         found[index] = faces
+    if settings.second_side > settings.detection_side:
+        for index in readable:
+            one = pictures[index]
+            if not found[index] and max(one.size) > settings.detection_side:
+                # One at a time: these are large.
+                (found[index],) = look([one.with_side(settings.second_side)], side=settings.second_side)
     return found
 
 
-def _open_all(rows: Iterable[dict[str, Any]], *, store: Store, settings: FaceSettings) -> Iterator[Opened]:
-    for row in rows:
-        content = store.pictures.get(row["image_id"])
-        try:
-            pixels = decode_rgb(content, orientation=row["orientation"], max_pixels=settings.max_pixels)
-        except PictureError as error:
-            yield Opened(row, None, error.reason)
-        else:
-            yield Opened(row, pixels)
-
-
-def _batches(pictures: Iterable[Opened], *, size: int) -> Iterator[list[Opened]]:
-    """Lists of `size` pictures, fewer where they are large."""
-    batch: list[Opened] = []
+def _parts(
+    batch: Sequence[Opened], found: Sequence[list[Detection]], *, settings: FaceSettings
+) -> Iterator[list[tuple[Opened, list[Detection]]]]:
+    """The batch in parts whose pictures, once as large as their crops need them, are no more than fit."""
+    part: list[tuple[Opened, list[Detection]]] = []
     pixels = 0
-    for opened in pictures:
-        batch.append(opened)
-        pixels += 0 if opened.pixels is None else opened.pixels.size // 3
-        if len(batch) == size or pixels > _PIXELS_AT_ONCE:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch
+    for one, faces in zip(batch, found, strict=True):
+        part.append((one, faces))
+        pixels += one.pixels_at(_density(faces, settings=settings))
+        if pixels > _PIXELS_AT_ONCE:
+            yield part
+            part, pixels = [], 0
+    if part:
+        yield part
+
+
+def _sharper(
+    one: Opened, faces: list[Detection], *, settings: FaceSettings
+) -> tuple[Opened, list[Detection]]:
+    """The picture with as many pixels as the crop of its face shows, as far as it has them."""
+    return one.with_density(_density(faces, settings=settings)), faces
+
+
+def _density(faces: Sequence[Detection], *, settings: FaceSettings) -> float:
+    """Pixels a pixel of the whole picture that the crop of its largest face shows; 0 without a face."""
+    if not faces or faces[0].eye_distance <= 0:
+        return 0.0
+    return settings.crop_size * settings.eye_distance / faces[0].eye_distance
