@@ -29,7 +29,7 @@ _FEW = 150
 _JOB = 16
 """Pictures that a process is given at a time; enough that handing over costs nothing."""
 
-_PIXELS_AT_ONCE = 25_000_000
+_PIXELS_AT_ONCE = 12_000_000
 """Of opened pictures in one process, beside the last one."""
 
 
