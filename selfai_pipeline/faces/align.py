@@ -9,10 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from selfai_pipeline.faces.alignment import Alignment, Points, align, crop, template
+from selfai_pipeline.faces.alignment import Points, align, crop, template
 from selfai_pipeline.faces.detector import Detection, Detector, Pixels
-from selfai_pipeline.faces.pose import Pose, estimated_pose
+from selfai_pipeline.faces.pose import estimated_pose
+from selfai_pipeline.faces.refining import refined
+from selfai_pipeline.faces.rules import chosen_faces, first_reason
 from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.faces.sharpness import face_sharpness
+from selfai_pipeline.faces.turned import with_turned_looks
 from selfai_pipeline.pictures.decoding import PictureError, decode_rgb
 from selfai_pipeline.pictures.prune import summary
 from selfai_pipeline.store import Store
@@ -21,6 +25,10 @@ from selfai_pipeline.tables import TableRef
 logger = logging.getLogger("selfai.faces")
 
 _TAKEN_OVER = ["image_id", "source", "url", "perceptual_hash", "thumbnail"]
+_OF_A_FACE = [
+    *("box", "landmarks", "detection_score", "residual_px", "eye_distance_px", "roll_degrees"),
+    *("yaw_degrees", "pitch_degrees", "sharpness", "border_fraction", "crop_sha256"),
+]
 _COLUMNS = [*_TAKEN_OVER, "kept", "orientation"]
 _PIXELS_AT_ONCE = 64_000_000
 _BATCHES_AT_ONCE = 8
@@ -39,15 +47,17 @@ class Opened:
 
 
 def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
-    """The aligned faces of a day: one row a kept picture of `pruned` (a version of `pruned_set`).
+    """The aligned faces of a day: one row a kept picture of `pruned` (a version of `pruned_set`), or a face.
 
-    The largest face of a picture counts; `faces_found` tells how many there were. A picture is decoded
-    once, and a bounded number of pixels is in memory at a time. Reasons for no crop: no_face, several_faces,
-    too_small_face, extreme_pose, bad_alignment, too_much_border (the first that holds, in this order), or
-    that of the decoder.
+    Which faces of a picture count is a setting; `faces_found` tells how many there were, and a picture
+    without one has a row that says why. A picture is decoded once, and a bounded number of pixels is in
+    memory at a time. Reasons for no crop: no_face, several_faces, too_small_face, extreme_pose,
+    bad_alignment, too_much_border, blurred_face (the first that holds, in this order), or that of the
+    decoder.
 
-    Rows are sorted by image_id. Facts: `counts` by outcome, `funnel` (see `funnel_of`), `state` aligned or
-    empty, `template` (x, y of the five landmarks in crop pixels).
+    Rows are sorted by image_id, then by the number of the face: 0 is the largest of its picture. Facts:
+    `counts` of rows by outcome, `funnel` of pictures (see `funnel_of`), `state` aligned or empty, `template`
+    (x, y of the five landmarks in crop pixels).
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
@@ -64,12 +74,15 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         _open_all(kept, store=store, settings=settings), size=_BATCHES_AT_ONCE * settings.batch_size
     ):
         pictures = [opened.pixels for opened in batch if opened.pixels is not None]
-        found = iter(_find(pictures, detector=detector, settings=settings))
+        upright = _find(pictures, detector=detector, settings=settings)
+        found = with_turned_looks(pictures, upright, detector=detector, settings=settings)
+        chosen = _looked_at_closely(pictures, found, detector=detector, settings=settings)
+        seen = iter(zip(found, chosen, strict=True))
         for opened in batch:
-            faces = [] if opened.pixels is None else next(found)
-            rows.append(_row(opened, faces, target=target, store=store, settings=settings))
+            faces, kept_faces = ([], {}) if opened.pixels is None else next(seen)
+            rows += _rows(opened, faces, kept_faces, target=target, store=store, settings=settings)
     counts = Counter(row["reason"] or "aligned" for row in rows)
-    funnel = funnel_of(store.tables.facts(pruned), counts)
+    funnel = funnel_of(store.tables.facts(pruned), outcomes_of(rows))
     ref = store.tables.write(
         rows,
         asset="aligned_faces",
@@ -88,12 +101,25 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
     return ref
 
 
+def outcomes_of(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """How many pictures gave a crop (`aligned`), and why the others gave none: the reason of the first face.
+
+    Args:
+        rows: of `aligned_faces`, sorted; with image_id and reason.
+    """
+    outcomes: dict[str, str] = {}
+    for row in rows:
+        if row["reason"] is None or row["image_id"] not in outcomes:
+            outcomes[row["image_id"]] = row["reason"] or "aligned"
+    return Counter(outcomes.values())
+
+
 def funnel_of(pruned: Mapping[str, Any], faces: Mapping[str, int]) -> dict[str, Any]:
     """What became of a day's crawl: how many pictures each step left, and why the others went.
 
     Args:
         pruned: the facts of the pruned set.
-        faces: counts of the faces by outcome.
+        faces: pictures by outcome, as `outcomes_of` counts them.
 
     Returns:
         `crawled`, `stored`, `kept` and `faces` count pictures; `not_stored`, `dropped` and `no_crop` are
@@ -116,19 +142,27 @@ def _steps(funnel: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield step, funnel[step]
 
 
-def first_reason(
-    face: Detection, alignment: Alignment, pose: Pose, settings: FaceSettings, *, faces_found: int = 1
-) -> str | None:
-    """Why the largest of the faces that were found in a picture gets no crop, or None."""
-    turned = abs(pose.yaw) > settings.max_yaw or abs(pose.pitch) > settings.max_pitch
-    rules = (
-        ("several_faces", 0 < settings.most_faces < faces_found),
-        ("too_small_face", face.eye_distance < settings.min_eye_distance),
-        ("extreme_pose", turned or abs(alignment.roll) > settings.max_roll),
-        ("bad_alignment", alignment.residual > settings.max_residual * settings.crop_size),
-        ("too_much_border", alignment.border > settings.max_border),
+def _looked_at_closely(
+    pictures: list[Pixels], found: list[list[Detection]], *, detector: Detector, settings: FaceSettings
+) -> list[dict[int, Detection]]:
+    """The faces of each picture that count, by number, with the landmarks that a closer look shows."""
+    chosen = [
+        (index, number, face)
+        for index, (picture, faces) in enumerate(zip(pictures, found, strict=True))
+        for number, face in chosen_faces(
+            faces, settings.which_face, picture_size=(picture.shape[0], picture.shape[1])
+        )
+    ]
+    closer = refined(
+        [pictures[index] for index, _, _ in chosen],
+        [face for _, _, face in chosen],
+        detector=detector,
+        settings=settings,
     )
-    return next((reason for reason, broken in rules if broken), None)
+    faces: list[dict[int, Detection]] = [{} for _ in pictures]
+    for (index, number, _), face in zip(chosen, closer, strict=True):
+        faces[index][number] = face
+    return faces
 
 
 def _find(pictures: list[Pixels], *, detector: Detector, settings: FaceSettings) -> list[list[Detection]]:
@@ -176,40 +210,53 @@ def _batches(pictures: Iterable[Opened], *, size: int) -> Iterator[list[Opened]]
         yield batch
 
 
-def _row(
-    opened: Opened, faces: list[Detection], *, target: Points, store: Store, settings: FaceSettings
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _rows(
+    opened: Opened,
+    faces: list[Detection],
+    chosen: Mapping[int, Detection],
+    *,
+    target: Points,
+    store: Store,
+    settings: FaceSettings,
+) -> Iterator[dict[str, Any]]:
+    """The rows of a picture: one of each of the `chosen` faces, by number, or one that says why there is
+    none.
+
+    Args:
+        faces: all that were found.
+    """
+    empty: dict[str, Any] = {
         **{name: opened.row[name] for name in _TAKEN_OVER},
         "face": -1,
         "reason": opened.reason or "no_face",
         "faces_found": len(faces),
-        **dict.fromkeys(["box", "landmarks", "detection_score", "residual_px", "eye_distance_px"]),
-        **dict.fromkeys(["roll_degrees", "yaw_degrees", "pitch_degrees", "border_fraction", "crop_sha256"]),
+        **dict.fromkeys(_OF_A_FACE),
     }
-    if opened.pixels is None or not faces:
-        return row
-    face = faces[0]
+    if opened.pixels is None or not chosen:
+        yield empty
+        return
     size = (opened.pixels.shape[0], opened.pixels.shape[1])
-    alignment = align(face.landmarks, target, picture_size=size, crop_size=settings.crop_size)
-    pose = estimated_pose(face.landmarks)
-    row |= {
-        "face": 0,
-        "reason": first_reason(face, alignment, pose, settings, faces_found=len(faces)),
-        "box": face.box.tolist(),
-        "landmarks": face.landmarks.ravel().tolist(),
-        "detection_score": face.score,
-        "residual_px": alignment.residual,
-        "eye_distance_px": face.eye_distance,
-        "roll_degrees": alignment.roll,
-        "yaw_degrees": pose.yaw,
-        "pitch_degrees": pose.pitch,
-        "border_fraction": alignment.border,
-    }
-    if row["reason"] is None:
+    for number, face in chosen.items():
+        alignment = align(face.landmarks, target, picture_size=size, crop_size=settings.crop_size)
+        pose = estimated_pose(face.landmarks)
         pixels = crop(opened.pixels, alignment.matrix, crop_size=settings.crop_size)
-        row["crop_sha256"] = store.crops.put(_png(pixels))
-    return row
+        sharpness = face_sharpness(pixels, matrix=alignment.matrix, target=target, picture_size=size)
+        reason = first_reason(face, alignment, pose, settings, sharpness=sharpness, faces_found=len(faces))
+        yield empty | {
+            "face": number,
+            "reason": reason,
+            "box": face.box.tolist(),
+            "landmarks": face.landmarks.ravel().tolist(),
+            "detection_score": face.score,
+            "residual_px": alignment.residual,
+            "eye_distance_px": face.eye_distance,
+            "roll_degrees": alignment.roll,
+            "yaw_degrees": pose.yaw,
+            "pitch_degrees": pose.pitch,
+            "sharpness": sharpness,
+            "border_fraction": alignment.border,
+            "crop_sha256": store.crops.put(_png(pixels)) if reason is None else None,
+        }
 
 
 def _png(pixels: Pixels) -> bytes:
