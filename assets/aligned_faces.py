@@ -21,7 +21,9 @@ from assets.common import (
     source_of,
     verdict,
 )
-from resources.detector import FaceDetector
+from assets.training_stage import ran_on
+from resources.compute import Compute
+from resources.detector import FaceDetector, describe_run
 from selfai_pipeline.faces.settings import FaceRule, FaceSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
@@ -46,7 +48,7 @@ class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):
     partitions_def=crawl_days,
     backfill_policy=BY_RANGE,
     group_name="data",
-    kinds={"pytorch", "parquet"},
+    kinds={"onnx", "parquet"},
     owners=OWNERS,
     code_version="5",
     pool="gpu",
@@ -57,6 +59,7 @@ def aligned_faces(
     config: FaceConfig,
     pruned_set: Snapshot,
     store: dg.ResourceParam[Store],
+    compute: Compute,
     detector: FaceDetector,
 ) -> Snapshot:
     """One row a kept picture's face: box, landmarks, residual and the aligned crop; or why there is none.
@@ -68,15 +71,21 @@ def aligned_faces(
     """
     from selfai_pipeline.faces.align import align_day
     from selfai_pipeline.faces.contact_sheet import write_contact_sheet
+    from selfai_pipeline.faces.finding import workers_for
 
-    retinaface = detector.load()
+    retinaface = detector.load(compute)
     refs, metadata = {}, {}
     for day in context.partition_keys:
         needed(day, pruned_set)
         refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
-        metadata[day] = {"contact_sheet": preview_link(preview), **face_page(refs[day], store)}
+        workers = workers_for(refs[day].rows, detector=retinaface, settings=config)
+        metadata[day] = {
+            "contact_sheet": preview_link(preview),
+            **face_page(refs[day], store),
+            **ran_on(describe_run(retinaface, compute, workers=workers)),
+        }
     return materialized(context, refs, inputs=[pruned_set], settings=config, metadata=metadata)
 
 

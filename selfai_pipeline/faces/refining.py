@@ -7,14 +7,16 @@ face lay in the picture.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.faces.alignment import Points, crop, fit, placed, placed_back, rms, template
-from selfai_pipeline.faces.detector import Detection, Detector, Pixels
+from selfai_pipeline.faces.alignment import Pixels, Points, fit, placed, placed_back, rms, template
+from selfai_pipeline.faces.detector import Detection, Detector
+from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.settings import FaceSettings
 
 _SIDE = 128
@@ -56,11 +58,12 @@ class _Seen:
 
 
 def refined(
-    pictures: Sequence[Pixels],
+    pictures: Sequence[Opened],
     faces: Sequence[Detection],
     *,
     detector: Detector,
     settings: FaceSettings,
+    side_by_side: Callable[..., Iterator[Any]] = map,
 ) -> list[Detection]:
     """Each face with the landmarks that a closer look shows; one that it does not show stays as it is.
 
@@ -68,8 +71,9 @@ def refined(
     from which the detector is surest of the face.
 
     Args:
-        pictures: of each face the picture, uint8 [height, width, 3] RGB, in whose pixels it is given.
-        faces: as found; box and score stay as they are.
+        pictures: of each face its picture.
+        faces: as found, in pixels of the whole picture; box and score stay as they are.
+        side_by_side: `map`, or one in threads, for what is done on the processor.
     """
     passes = settings.refining_passes
     if not passes or not faces:
@@ -86,6 +90,7 @@ def refined(
                 quarters=0 if number else quarters,
                 detector=detector,
                 batch_size=settings.batch_size,
+                side_by_side=side_by_side,
             )
             known = [one or before for one, before in zip(seen, known, strict=True)]
         return seen
@@ -115,23 +120,28 @@ def refined(
 
 
 def _look(
-    pictures: Sequence[Pixels],
+    pictures: Sequence[Opened],
     landmarks: Sequence[Points],
     *,
     quarters: int,
     detector: Detector,
     batch_size: int,
+    side_by_side: Callable[..., Iterator[Any]],
 ) -> list[_Seen | None]:
     """Look for each face in its cut-out, which is turned by `quarters` of a whole turn first."""
     target = _target()
     matrices = [_turned(fit(points, target), quarters=quarters) for points in landmarks]
     found = detector.detect(
-        [crop(picture, matrix, crop_size=_SIDE) for picture, matrix in zip(pictures, matrices, strict=True)],
+        list(side_by_side(_cut_out, pictures, matrices)),
         side=_SIDE,
         min_score=_LEAST_SCORE,
         batch_size=batch_size,
     )
     return [_seen(faces, matrix) for faces, matrix in zip(found, matrices, strict=True)]
+
+
+def _cut_out(picture: Opened, matrix: Points) -> Pixels:
+    return picture.crop(matrix, crop_size=_SIDE)
 
 
 def _seen(faces: Sequence[Detection], matrix: Points) -> _Seen | None:

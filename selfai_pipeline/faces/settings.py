@@ -7,6 +7,43 @@ from pydantic import Field
 from selfai_pipeline.environment import Settings
 
 
+class EngineName(StrEnum):
+    """`auto` takes onnxruntime on a processor, where it is the fastest, and torch on anything else."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    TORCH = "torch"
+
+
+class Backbone(StrEnum):
+    """The trunk of RetinaFace. The weights of the first are published and installed, of the second own."""
+
+    MOBILENET = "mobilenet0.25"
+    RESNET50 = "resnet50"
+
+
+class NumberFormat(StrEnum):
+    """bfloat16 is torch's alone, and moves landmarks by up to a tenth of the distance of the eyes."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class DetectorSettings(Settings):
+    """Which network finds faces, and what runs it; the device is that of `compute`."""
+
+    engine: EngineName = Field(EngineName.AUTO, description="What runs it: auto, onnxruntime or torch.")
+    backbone: Backbone = Field(Backbone.MOBILENET, description="mobilenet0.25 or resnet50.")
+    precision: NumberFormat = Field(
+        NumberFormat.FLOAT32, description="Number format of torch: float32 or bfloat16."
+    )
+    weights: str = Field(
+        "",
+        description="File of other weights: an ONNX file for mobilenet0.25, a state dict (.safetensors or "
+        ".pth) for resnet50, which has none of its own. Empty: the published ones.",
+    )
+
+
 class FaceRule(StrEnum):
     """Which of the faces in a picture get a row: one of them, or each."""
 
@@ -19,10 +56,10 @@ class FaceSettings(Settings):
     """How faces are found, and which crops are refused."""
 
     max_pixels: int = Field(
-        30_000_000,
+        50_000_000,
         ge=1,
-        description="Pixels above which a picture is refused from its header, undecoded; formats that cost "
-        "more memory a pixel than JPEG are refused earlier.",
+        description="Pixels above which a picture is refused from its header, undecoded; formats that cannot "
+        "be decoded at a part of their size, as JPEG can, are refused earlier.",
     )
     detection_side: int = Field(
         320, ge=64, le=2048, description="Longest side in pixels at which faces are looked for."
@@ -33,7 +70,19 @@ class FaceSettings(Settings):
         le=4096,
         description="Longest side of a second look at larger pictures in which none was found; 0: none.",
     )
-    batch_size: int = Field(8, ge=1, le=512, description="Pictures that go through the detector at once.")
+    batch_size: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="Pictures that are opened and looked at together; 0: as suits the device.",
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Processes that look for faces on the processor; 0: one a core, where there are enough "
+        "pictures to pay for their start.",
+    )
     min_detection_score: float = Field(
         0.8, gt=0, lt=1, description="Detector's confidence from which a face counts."
     )

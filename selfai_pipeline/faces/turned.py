@@ -6,43 +6,37 @@ from dataclasses import replace
 import numpy as np
 
 from selfai_pipeline.faces.alignment import Points
-from selfai_pipeline.faces.detector import Detection, Detector, Pixels
+from selfai_pipeline.faces.detector import Detection, Detector
+from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.settings import FaceSettings
 
 _QUARTERS = (2, 1, 3)
 """Upside down first, then either side: numbers of quarter turns against the clock."""
 
 
-def with_turned_looks(
-    pictures: Sequence[Pixels],
-    found: Sequence[list[Detection]],
-    *,
-    detector: Detector,
-    settings: FaceSettings,
+def turned_looks(
+    pictures: Sequence[Opened], *, detector: Detector, settings: FaceSettings
 ) -> list[list[Detection]]:
-    """`found`, and for pictures in which there is nothing the faces that show when they are turned.
+    """The faces of pictures that show none upright, in pixels of the whole.
 
-    Each such picture is looked at upside down and on either side, at the first look's size, until there is
-    a face. Its coordinates are those of the picture as it was given; its first landmark stays the eye at
-    the left of the upright face.
-
-    Args:
-        pictures: uint8 [height, width, 3] RGB.
-        found: the faces of each picture.
+    Each is looked at upside down and on either side, at the first look's size, until there is a face. Its
+    first landmark stays the eye at the left of the upright face.
     """
-    faces = list(found)
+    faces: list[list[Detection]] = [[] for _ in pictures]
     for quarters in _QUARTERS if settings.turned_looks else ():
         empty = [index for index, of_picture in enumerate(faces) if not of_picture]
+        pixels = [one for one in (pictures[index].pixels for index in empty) if one is not None]
         seen = detector.detect(
-            [np.ascontiguousarray(np.rot90(pictures[index], quarters)) for index in empty],
+            [np.ascontiguousarray(np.rot90(one, quarters)) for one in pixels],
             side=settings.detection_side,
             min_score=settings.min_detection_score,
             batch_size=settings.batch_size,
         )
-        for index, of_picture in zip(empty, seen, strict=True):
-            height, width = pictures[index].shape[:2]
+        for index, one, of_picture in zip(empty, pixels, seen, strict=True):
+            height, width = one.shape[:2]
             faces[index] = [
-                _turned_back(face, quarters=quarters, height=height, width=width) for face in of_picture
+                pictures[index].in_whole(_turned_back(face, quarters=quarters, height=height, width=width))
+                for face in of_picture
             ]
     return faces
 

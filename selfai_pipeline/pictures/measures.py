@@ -15,7 +15,7 @@ MEASURED_SIDE = 256
 THUMBNAIL_SIDE = 64
 """Rows and columns of the thumbnail that near-duplicates are verified on."""
 
-MEASURES = "2"
+MEASURES = "3"
 """Raise it with every change to a value that is measured here, to the decoding, or to the hash: values of
 another version are not taken over."""
 

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
 from selfai_pipeline.faces.detector import Detector
 
@@ -55,5 +54,4 @@ def draw_face() -> Callable[..., Pixels]:
 
 @pytest.fixture(scope="session")
 def detector() -> Detector:
-    torch.set_num_threads(1)
     return Detector.load()
