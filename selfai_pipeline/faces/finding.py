@@ -4,22 +4,39 @@ A picture is read at the size at which faces are looked for, which for a JPEG co
 read again, larger, where nothing was found, or where its face has fewer pixels there than the crop shows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.faces.detector import Detection, Detector
 from selfai_pipeline.faces.opened import Opened, open_picture
+from selfai_pipeline.faces.refining import refined
+from selfai_pipeline.faces.rules import chosen_faces
 from selfai_pipeline.faces.settings import DetectorSettings, FaceSettings
+from selfai_pipeline.faces.turned import turned_looks
 from selfai_pipeline.pictures.examine import one_thread_a_call
 from selfai_pipeline.store import Store
 from selfai_pipeline.workers import map_in_processes
 
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture, how many faces were found in it, and by their numbers those that count (see `chosen_faces`).
+
+    Faces are in pixels of the whole picture.
+    """
+
+    picture: Opened
+    faces_found: int
+    faces: Mapping[int, Detection]
+
+
 Result = TypeVar("Result")
-Work = Callable[[Opened, list[Detection]], Result]
+Work = Callable[[Seen], Result]
 Row = dict[str, Any]
 Map = Callable[..., Iterator[Any]]
 
@@ -42,8 +59,8 @@ def over_pictures(
     same to the bit; on any other device one process looks at larger batches, and threads open the pictures.
 
     Args:
-        work: takes a picture and its faces, largest first, in pixels of the whole picture. It goes to other
-            processes: a function that can be imported, and what it holds can be pickled.
+        work: takes a picture with the faces that count. It goes to other processes: a function that can be
+            imported, and what it holds can be pickled.
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
@@ -110,15 +127,20 @@ def _results(
     for start in range(0, len(rows), size):
         batch = list(side_by_side(opening, rows[start : start + size]))
         found = find_faces(batch, detector=detector, settings=settings)
-        for part in _parts(batch, found, settings=settings):
-            sharp = list(side_by_side(partial(_sharper, settings=settings), *zip(*part, strict=True)))
-            yield from side_by_side(work, *zip(*sharp, strict=True))
+        seen = [_seen(one, faces, settings=settings) for one, faces in zip(batch, found, strict=True)]
+        for part in _parts(seen, settings=settings):
+            sharp = list(side_by_side(partial(_sharper, settings=settings), part))
+            closer = _closer(sharp, detector=detector, settings=settings, side_by_side=side_by_side)
+            yield from side_by_side(work, closer)
 
 
 def find_faces(
     pictures: Sequence[Opened], *, detector: Detector, settings: FaceSettings
 ) -> list[list[Detection]]:
-    """The faces of each picture, in pixels of the whole; where a large one shows none, at a second look."""
+    """The faces of each picture, largest first, in pixels of the whole.
+
+    Where a large one shows none, there is a second look; where it then shows none either, it is turned.
+    """
 
     def look(at: Sequence[Opened], *, side: int) -> list[list[Detection]]:
         pixels = [one.pixels for one in at if one.pixels is not None]
@@ -139,18 +161,25 @@ def find_faces(
             if not found[index] and max(one.size) > settings.detection_side:
                 # One at a time: these are large.
                 (found[index],) = look([one.with_side(settings.second_side)], side=settings.second_side)
+    empty = [index for index in readable if not found[index]]
+    turned = turned_looks([pictures[index] for index in empty], detector=detector, settings=settings)
+    for index, faces in zip(empty, turned, strict=True):
+        found[index] = faces
     return found
 
 
-def _parts(
-    batch: Sequence[Opened], found: Sequence[list[Detection]], *, settings: FaceSettings
-) -> Iterator[list[tuple[Opened, list[Detection]]]]:
+def _seen(one: Opened, faces: Sequence[Detection], *, settings: FaceSettings) -> Seen:
+    chosen = chosen_faces(faces, settings.which_face, picture_size=one.size)
+    return Seen(one, len(faces), dict(chosen))
+
+
+def _parts(batch: Sequence[Seen], *, settings: FaceSettings) -> Iterator[list[Seen]]:
     """The batch in parts whose pictures, once as large as their crops need them, are no more than fit."""
-    part: list[tuple[Opened, list[Detection]]] = []
+    part: list[Seen] = []
     pixels = 0
-    for one, faces in zip(batch, found, strict=True):
-        part.append((one, faces))
-        pixels += one.pixels_at(_density(faces, settings=settings))
+    for one in batch:
+        part.append(one)
+        pixels += one.picture.pixels_at(_density(one, settings=settings))
         if pixels > _PIXELS_AT_ONCE:
             yield part
             part, pixels = [], 0
@@ -158,15 +187,28 @@ def _parts(
         yield part
 
 
-def _sharper(
-    one: Opened, faces: list[Detection], *, settings: FaceSettings
-) -> tuple[Opened, list[Detection]]:
-    """The picture with as many pixels as the crop of its face shows, as far as it has them."""
-    return one.with_density(_density(faces, settings=settings)), faces
+def _sharper(one: Seen, *, settings: FaceSettings) -> Seen:
+    """The picture with as many pixels as the crops of its faces show, as far as it has them."""
+    return replace(one, picture=one.picture.with_density(_density(one, settings=settings)))
 
 
-def _density(faces: Sequence[Detection], *, settings: FaceSettings) -> float:
-    """Pixels a pixel of the whole picture that the crop of its largest face shows; 0 without a face."""
-    if not faces or faces[0].eye_distance <= 0:
-        return 0.0
-    return settings.crop_size * settings.eye_distance / faces[0].eye_distance
+def _density(one: Seen, *, settings: FaceSettings) -> float:
+    """Pixels a pixel of the whole picture that the crop of its smallest face shows; 0 without a face."""
+    distances = [face.eye_distance for face in one.faces.values() if face.eye_distance > 0]
+    return settings.crop_size * settings.eye_distance / min(distances) if distances else 0.0
+
+
+def _closer(
+    seen: Sequence[Seen], *, detector: Detector, settings: FaceSettings, side_by_side: Map
+) -> list[Seen]:
+    """The same pictures, their faces with the landmarks that a closer look shows."""
+    faces = iter(
+        refined(
+            [one.picture for one in seen for _ in one.faces],
+            [face for one in seen for face in one.faces.values()],
+            detector=detector,
+            settings=settings,
+            side_by_side=side_by_side,
+        )
+    )
+    return [replace(one, faces={number: next(faces) for number in one.faces}) for one in seen]

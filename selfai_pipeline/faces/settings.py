@@ -44,6 +44,14 @@ class DetectorSettings(Settings):
     )
 
 
+class FaceRule(StrEnum):
+    """Which of the faces in a picture get a row: one of them, or each."""
+
+    LARGEST = "largest"
+    MOST_CENTRAL = "most_central"
+    ALL = "all"
+
+
 class FaceSettings(Settings):
     """How faces are found, and which crops are refused."""
 
@@ -78,6 +86,18 @@ class FaceSettings(Settings):
     min_detection_score: float = Field(
         0.8, gt=0, lt=1, description="Detector's confidence from which a face counts."
     )
+    turned_looks: bool = Field(
+        True,
+        description="Look at a picture without an upright face upside down and on either side too, and at a "
+        "face in doubt from all four sides.",
+    )
+    refining_passes: int = Field(
+        2,
+        ge=0,
+        le=5,
+        description="How often landmarks are looked for again in the upright cut-out of their face; 0: they "
+        "stay as found, off by some pixels where a face leans.",
+    )
     crop_size: int = Field(224, ge=32, le=1024, description="Side of the aligned crop in pixels.")
     eye_distance: float = Field(
         0.25,
@@ -91,6 +111,11 @@ class FaceSettings(Settings):
     min_eye_distance: float = Field(
         24, ge=0, description="Pixels between the eyes in the picture; below it: too_small_face."
     )
+    min_sharpness: float = Field(
+        0,
+        ge=0,
+        description="Variance of the Laplacian over the face in the crop; below it: blurred_face (0: none).",
+    )
     max_border: float = Field(
         0.65, ge=0, le=1, description="Share of the crop outside the picture; above it: too_much_border."
     )
@@ -99,10 +124,13 @@ class FaceSettings(Settings):
         gt=0,
         description="RMS of the landmarks to the template over the crop's side; above it: bad_alignment.",
     )
+    which_face: FaceRule = Field(
+        FaceRule.LARGEST,
+        description="Which faces of a picture get a row: the largest, the most_central, or all. Of a picture "
+        "with several crops nobody knows which one a rating means: labels leave it out.",
+    )
     most_faces: int = Field(
-        0,
-        ge=0,
-        description="More faces than this in a picture: several_faces; 0: any number, the largest counts.",
+        0, ge=0, description="More faces than this in a picture: several_faces; 0: any number."
     )
     max_yaw: float = Field(
         60, ge=0, le=180, description="Degrees that a face is turned to a side; above it: extreme_pose."
