@@ -40,8 +40,8 @@ Work = Callable[[Seen], Result]
 Row = dict[str, Any]
 Map = Callable[..., Iterator[Any]]
 
-_FEW = 150
-"""Pictures from which on a second process earns more than its start costs (a second and a half)."""
+_FEW = 100
+"""Pictures from which on a second process earns more than its start costs."""
 
 _JOB = 16
 """Pictures that a process is given at a time; enough that handing over costs nothing."""
