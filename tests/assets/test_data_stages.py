@@ -318,21 +318,19 @@ def test_the_faces_show_counts_figures_and_histograms_and_no_picture_by_name(pru
 
 
 def test_each_face_of_a_picture_is_a_row_where_all_count(
-    crawled: Any, portraits: list[bytes], verdicts: Any, errors: Any, spoil: Any
+    work: Any, portraits: list[bytes], verdicts: Any, errors: Any, spoil: Any
 ) -> None:
     pixels = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in portraits[:2]]
     side = min(min(one.shape[:2]) for one in pixels)
     beside = np.hstack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pixels])
-    for file in crawled.folder.iterdir():
-        file.unlink()
-    (crawled.folder / "both.png").write_bytes(cv2.imencode(".png", beside)[1].tobytes())
-    assert crawled.materialize(raw_crawl, pruned_set, days=[crawled.day]).success
-    result = crawled.materialize(aligned_faces, days=[crawled.day], config={"which_face": "ALL"})
+    (work.folder / "both.png").write_bytes(cv2.imencode(".png", beside)[1].tobytes())
+    assert work.materialize(raw_crawl, pruned_set, days=[work.day]).success
+    result = work.materialize(aligned_faces, days=[work.day], config={"which_face": "ALL"})
     assert result.success, errors(result)
-    rows = crawled.rows("aligned_faces", crawled.day)
+    rows = work.rows("aligned_faces", work.day)
     assert [(row["face"], row["faces_found"], row["reason"]) for row in rows] == [(0, 2, None), (1, 2, None)]
     spoil(*ALIGNING, without_first)
-    result = crawled.materialize(aligned_faces, days=[crawled.day], config={"which_face": "ALL"})
+    result = work.materialize(aligned_faces, days=[work.day], config={"which_face": "ALL"})
     assert not result.success
     assert [name for name, passed in verdicts(result).items() if not passed] == ["completeness"]
 
