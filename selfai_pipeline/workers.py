@@ -77,8 +77,11 @@ def map_in_processes(
             done, _ = wait(served, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
-        finally:
-            _end(processes)
+        except BaseException:
+            _end(processes, signal.SIGTERM)
+            raise
+        # They have nothing left to do.
+        _end(processes, signal.SIGKILL)
     return [results[index] for index in range(len(jobs))]
 
 
@@ -94,9 +97,9 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+def _end(processes: list[subprocess.Popen[bytes]], how: signal.Signals) -> None:
     for process in processes:
-        process.terminate()
+        process.send_signal(how)
     for process in processes:
         try:
             process.wait(timeout=_GRACE_S)

@@ -30,8 +30,7 @@ class Detection:
     Attributes:
         box: float64 [4]: left, top, right, bottom.
         landmarks: float64 [5, 2]: x, y of the eye at the left of the picture, the other eye, the nose, the
-            mouth's
-            corner at the left, the other corner.
+            mouth's corner at the left, the other corner.
         score: the detector's confidence, 0..1.
     """
 
@@ -148,9 +147,9 @@ def _letter_box(picture: Pixels, *, size: tuple[int, int], side: int) -> Pixels:
     scale = _scale(picture, side=side)
     if scale < 1:
         height, width = (max(1, round(length * scale)) for length in picture.shape[:2])
-        picture = np.asarray(
-            cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
+        # Of less than twice the size nothing is lost between pixels, and it takes a third of the time.
+        way = cv2.INTER_LINEAR_EXACT if scale > 0.5 else cv2.INTER_AREA
+        picture = np.asarray(cv2.resize(picture, (width, height), interpolation=way), dtype=np.uint8)
     box = np.empty((*size, 3), dtype=np.uint8)
     box[:] = np.array(MEAN_BGR[::-1], dtype=np.uint8)
     box[: picture.shape[0], : picture.shape[1]] = picture
@@ -177,16 +176,24 @@ def _in_picture(candidates: tuple[Points, Points, Points], picture: Pixels, *, s
 def _suppress(
     boxes: Points, landmarks: Points, scores: Points, *, max_overlap: float
 ) -> tuple[Points, Points, Points]:
-    """Greedy non-maximum suppression: of boxes that overlap, the one with the highest score stays."""
+    """Greedy non-maximum suppression: of boxes that overlap, the one with the highest score stays.
+
+    Its landmarks are the mean of all of theirs, each counting as much as its score. Which anchor is the
+    surest changes with a shift by a pixel, and its landmarks with it, by up to 6 % of the distance of the
+    eyes; their mean does not.
+    """
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     waiting = np.argsort(-scores, kind="stable")
-    kept = []
+    kept, means = [], []
     while len(waiting):
-        best, waiting = waiting[0], waiting[1:]
-        kept.append(best)
+        best = waiting[0]
         overlap = np.minimum(boxes[best, 2:], boxes[waiting, 2:]) - np.maximum(
             boxes[best, :2], boxes[waiting, :2]
         )
         shared = np.prod(np.maximum(overlap, 0), axis=1)
-        waiting = waiting[shared <= max_overlap * (areas[best] + areas[waiting] - shared)]
-    return boxes[kept], landmarks[kept], scores[kept]
+        is_same = shared > max_overlap * (areas[best] + areas[waiting] - shared)
+        is_same[0] = True
+        same, waiting = waiting[is_same], waiting[~is_same]
+        kept.append(best)
+        means.append(scores[same] @ landmarks[same] / scores[same].sum())
+    return boxes[kept], np.array(means).reshape(-1, 10), scores[kept]

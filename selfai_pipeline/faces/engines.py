@@ -107,6 +107,8 @@ class OnnxEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # It would keep the memory of the largest picture; without it nothing is slower.
+        options.enable_cpu_mem_arena = False
         graph = onnx_bytes(path)
         try:
             engine = cls(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]))

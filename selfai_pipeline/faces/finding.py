@@ -46,7 +46,7 @@ _FEW = 150
 _JOB = 16
 """Pictures that a process is given at a time; enough that handing over costs nothing."""
 
-_PIXELS_AT_ONCE = 25_000_000
+_PIXELS_AT_ONCE = 12_000_000
 """Of opened pictures in one process, beside the last one."""
 
 
@@ -193,8 +193,10 @@ def _sharper(one: Seen, *, settings: FaceSettings) -> Seen:
 
 
 def _density(one: Seen, *, settings: FaceSettings) -> float:
-    """Pixels a pixel of the whole picture that the crop of its smallest face shows; 0 without a face."""
-    distances = [face.eye_distance for face in one.faces.values() if face.eye_distance > 0]
+    """Pixels a pixel of the whole picture that the crop of its smallest face shows, of those that are large
+    enough for one; 0 without a face."""
+    least = max(1.0, settings.min_eye_distance)
+    distances = [face.eye_distance for face in one.faces.values() if face.eye_distance >= least]
     return settings.crop_size * settings.eye_distance / min(distances) if distances else 0.0
 
 

@@ -68,8 +68,10 @@ class Opened:
         if self.shrunk is None:
             return 0
         height, width = self.size
-        wanted = max(self._side_at(density), max(self.shrunk.pixels.shape))
-        divisor = next((n for n in (8, 4, 2) if max(self.size) >= n * wanted), 1)
+        side = self._side_at(density)
+        if max(self.shrunk.pixels.shape) >= side:
+            return self.shrunk.pixels.size // 3
+        divisor = next((n for n in (8, 4, 2) if max(self.size) >= n * side), 1)
         return height * width // divisor**2
 
     def _side_at(self, density: float) -> int:

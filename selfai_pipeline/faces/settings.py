@@ -23,7 +23,7 @@ class Backbone(StrEnum):
 
 
 class NumberFormat(StrEnum):
-    """bfloat16 is torch's alone, and moves landmarks by up to a tenth of the distance of the eyes."""
+    """bfloat16 is torch's alone, and moves landmarks by some hundredths of the distance of the eyes."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"

@@ -247,8 +247,9 @@ def _jpeg_divisor(height: int, width: int, *, side: int | None, made: float, kep
 def _drafted(image: Image.Image, content: bytes, *, side: int | None) -> int:
     """Prepare an image for decoding with Pillow: a JPEG that is too large otherwise at a part of its size.
 
-    Where it fits it is decoded whole, as the details tell of a progressive file that breaks off. What decoding
-    takes was measured: Pillow's image, what its decoder holds beside it, and the pixels that come out.
+    Where it fits it is decoded whole, as the details tell of a progressive file that breaks off. What
+    decoding takes was measured: Pillow's image, what its decoder holds beside it, and the pixels that come
+    out.
 
     Returns:
         By how much the loaded image is then to be shrunk.
