@@ -124,12 +124,22 @@ def test_a_face_does_not_depend_on_what_is_looked_at_beside_it(
         assert np.array_equal(alone.landmarks, closer.landmarks)
 
 
+def test_landmarks_that_are_out_of_place_are_found_by_the_box(
+    portrait: Render, detector: Detector, open_pixels: Callable[[Pixels], Opened]
+) -> None:
+    picture = open_pixels(portrait(1).pixels)
+    ((face,),) = find_faces([picture], detector=detector, settings=FaceSettings())
+    astray = replace(face, landmarks=face.landmarks * 0.2)
+    (closer,) = refined([picture], [astray], detector=detector, settings=FaceSettings())
+    assert np.abs(closer.landmarks - face.landmarks).max() < 0.2 * face.eye_distance
+
+
 def test_a_face_that_the_closer_look_does_not_show_stays_as_it_was_found(
     portrait: Render, detector: Detector, open_pixels: Callable[[Pixels], Opened]
 ) -> None:
     picture = open_pixels(portrait(1).pixels)
     ((face,),) = find_faces([picture], detector=detector, settings=FaceSettings())
-    elsewhere = replace(face, landmarks=face.landmarks * 0.2)
+    elsewhere = replace(face, landmarks=face.landmarks * 0.2, box=face.box * 0.2)
     (closer,) = refined([picture], [elsewhere], detector=detector, settings=FaceSettings())
     assert np.array_equal(closer.landmarks, elsewhere.landmarks)
 
