@@ -53,7 +53,7 @@ def share_comparison(day: tuple[int, int], earlier: Sequence[tuple[int, int]]) -
     hits, hits_before = round(found * worth), round(found_before * worth)
     chance = float(hypergeom.cdf(hits, size + size_before, hits + hits_before, size))
     return Comparison(
-        unusual=chance < CHANCE and share_before - share >= LEAST_DROP,
+        unusual=bool(chance < CHANCE and share_before - share >= LEAST_DROP),
         text=f"{share:.1%} of {pictures} pictures give a face, {share_before:.1%} of {before:.0f} on "
         f"{len(counts)} earlier days",
         figures={"face_share": share, "earlier_face_share": share_before, "chance": chance},
@@ -74,7 +74,7 @@ def residual_comparison(day: npt.NDArray[np.float64], earlier: npt.NDArray[np.fl
     test = ks_2samp(day, earlier, alternative="less")
     median, median_before = float(np.median(day)), float(np.median(earlier))
     return Comparison(
-        unusual=test.pvalue < CHANCE and test.statistic >= LEAST_SHIFT,
+        unusual=bool(test.pvalue < CHANCE and test.statistic >= LEAST_SHIFT),
         text=f"median residual {median:.2f} px of {len(day)} faces, {median_before:.2f} px of {len(earlier)} "
         "on earlier days",
         figures={

@@ -30,6 +30,10 @@ _SURE_SCORE, _SURE_RESIDUAL, _SURE_ROLL, _SURE_TURN = 0.9, 0.14, 10.0, 60.0
 distances (RMS) of the template and so many degrees, where the first look saw it turned by no more than the
 last."""
 
+_BOX_SIDE, _BELOW_MIDDLE = 2.55, 0.25
+"""Of a detector's box, in eye distances: the root of its area, and how far below its middle the landmarks'
+mean lies. Within 5 % for nine of ten faces, rendered and photographed alike."""
+
 _GRAIN = 64
 """Coordinates are rounded to 1/64 pixel, as the detector's are."""
 
@@ -67,7 +71,7 @@ def refined(
 ) -> list[Detection]:
     """Each face with the landmarks that a closer look shows; one that it does not show stays as it is.
 
-    Where it is in doubt which way is up, the cut-out is looked at from all four sides, and the one counts
+    Where it is in doubt which way is up, the face's box is cut out from all four sides, and the one counts
     from which the detector is surest of the face.
 
     Args:
@@ -79,40 +83,33 @@ def refined(
     if not passes or not faces:
         return list(faces)
 
-    def look(
-        chosen: Sequence[int], known: Sequence[_Seen | Detection], *, passes: int, quarters: int = 0
-    ) -> list[_Seen | None]:
-        seen: list[_Seen | None] = []
-        for number in range(passes):
+    def look(chosen: Sequence[int], known: Sequence[Points], *, passes: int) -> list[_Seen | None]:
+        seen: list[_Seen | None] = [None] * len(chosen)
+        for _ in range(passes):
             seen = _look(
                 [pictures[index] for index in chosen],
-                [one.landmarks for one in known],
-                quarters=0 if number else quarters,
+                known,
                 detector=detector,
                 batch_size=settings.batch_size,
                 side_by_side=side_by_side,
             )
-            known = [one or before for one, before in zip(seen, known, strict=True)]
+            known = [one.landmarks if one else before for one, before in zip(seen, known, strict=True)]
         return seen
 
-    best = look(range(len(faces)), faces, passes=passes)
-    if settings.turned_looks:
-        doubtful = [
-            index
-            for index, (face, seen) in enumerate(zip(faces, best, strict=True))
-            if seen is None or not seen.is_upright or abs(_roll(face.landmarks)) > _SURE_TURN
-        ]
-        as_found = [faces[index] for index in doubtful]
-        for quarters in (1, 2, 3):
-            turned = look(doubtful, as_found, passes=passes, quarters=quarters)
-            for index, seen in zip(doubtful, turned, strict=True):
-                before = best[index]
-                if seen and (before is None or seen.score > before.score):
-                    best[index] = seen
-        # They began further from the mark.
-        chosen = [best[index] or faces[index] for index in doubtful]
-        for index, seen in zip(doubtful, look(doubtful, chosen, passes=1), strict=True):
-            best[index] = seen or best[index]
+    best = look(range(len(faces)), [face.landmarks for face in faces], passes=passes)
+    doubtful = [
+        index
+        for index, (face, seen) in enumerate(zip(faces, best, strict=True))
+        if settings.turned_looks
+        and (seen is None or not seen.is_upright or abs(_roll(face.landmarks)) > _SURE_TURN)
+    ]
+    for quarters in range(4) if doubtful else ():
+        lying = [_average_face(faces[index].box, quarters=quarters) for index in doubtful]
+        # Two passes more: an average face is further from the mark.
+        for index, seen in zip(doubtful, look(doubtful, lying, passes=passes + 2), strict=True):
+            before = best[index]
+            if seen and (before is None or seen.score > before.score):
+                best[index] = seen
     return [
         face if seen is None else replace(face, landmarks=np.rint(seen.landmarks * _GRAIN) / _GRAIN)
         for face, seen in zip(faces, best, strict=True)
@@ -123,14 +120,13 @@ def _look(
     pictures: Sequence[Opened],
     landmarks: Sequence[Points],
     *,
-    quarters: int,
     detector: Detector,
     batch_size: int,
     side_by_side: Callable[..., Iterator[Any]],
 ) -> list[_Seen | None]:
-    """Look for each face in its cut-out, which is turned by `quarters` of a whole turn first."""
+    """Look for each face in the cut-out that its `landmarks` [5, 2] make."""
     target = _target()
-    matrices = [_turned(fit(points, target), quarters=quarters) for points in landmarks]
+    matrices = [fit(points, target) for points in landmarks]
     found = detector.detect(
         list(side_by_side(_cut_out, pictures, matrices)),
         side=_SIDE,
@@ -163,11 +159,14 @@ def _seen(faces: Sequence[Detection], matrix: Points) -> _Seen | None:
     )
 
 
-def _turned(matrix: Points, *, quarters: int) -> Points:
-    """`matrix` into a cut-out that is then turned about its middle."""
-    middle = np.full(2, _SIDE / 2)
+def _average_face(box: Points, *, quarters: int) -> Points:
+    """The landmarks [5, 2] of an average face that fills a box and is turned clockwise by quarter turns."""
+    corners = box.reshape(2, 2)
+    unit = math.sqrt(np.prod(corners[1] - corners[0])) / _BOX_SIDE
+    target = _target()
+    upright = (target - target.mean(axis=0)) / (_SIDE * _EYE_DISTANCE) + [0, _BELOW_MIDDLE]
     turn = np.linalg.matrix_power(_QUARTER, quarters)
-    return np.column_stack([turn @ matrix[:, :2], turn @ (matrix[:, 2] - middle) + middle])
+    return np.asarray(corners.mean(axis=0) + unit * upright @ turn.T)
 
 
 def _roll(landmarks: Points) -> float:

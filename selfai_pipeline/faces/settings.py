@@ -92,7 +92,7 @@ class FaceSettings(Settings):
         "face in doubt from all four sides.",
     )
     refining_passes: int = Field(
-        2,
+        1,
         ge=0,
         le=5,
         description="How often landmarks are looked for again in the upright cut-out of their face; 0: they "
