@@ -43,6 +43,7 @@ _SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Samples a pixel of JPEG's ways to store colour; 3 for all others."""
 
 _STRIP = 64
+"""Rows that are converted at a time: a multiple of every divisor."""
 
 # Compressed data of a JPEG that belong to no picture: all bytes but FF, in a different order in each of nine
 # parts, with restart markers in between so that they are read wherever a file with restarts breaks off. The
@@ -276,7 +277,7 @@ def _assembled(image: Image.Image, *, divisor: int) -> Pixels:
     """A loaded image as RGB, averaged over squares of `divisor` pixels: never both whole at a time."""
     height, width = -(-image.height // divisor), -(-image.width // divisor)
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    for top, strip in _strips(image, step=_STRIP * divisor):
+    for top, strip in _strips(image, step=_STRIP):
         rows = -(-strip.shape[0] // divisor)
         if divisor > 1:
             strip = _averaged(strip, (rows, width), divisor=divisor)
