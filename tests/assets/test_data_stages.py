@@ -274,6 +274,17 @@ def test_portraits_give_a_face_each_with_its_crop(pruned: Any, verdicts: Any, er
         assert struct.unpack(">II", crop[16:24]) == (224, 224)
 
 
+def test_the_faces_say_what_they_were_found_on(pruned: Any, errors: Any) -> None:
+    result = pruned.materialize(aligned_faces, days=[pruned.day])
+    assert result.success, errors(result)
+    (event,) = result.get_asset_materialization_events()
+    ran_on = event.materialization.metadata["ran_on"].value
+    assert ran_on["device"] == "cpu"
+    assert ran_on["workers"] == 1, "three pictures do not pay for processes"
+    ref = pruned.record("aligned_faces", pruned.day).ref
+    assert pruned.store.tables.facts(ref)["found_by"] == ran_on["engine"]
+
+
 @pytest.mark.parametrize(
     ("change", "failing"),
     [
