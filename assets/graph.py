@@ -48,7 +48,7 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
 }
-check_sections({"compute", *(name for name, config in CONFIGS.items() if config.model_fields)})
+check_sections({"compute", "detector", *(name for name, config in CONFIGS.items() if config.model_fields)})
 
 
 def _sources(store: Store) -> list[Source]:
