@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from selfai_pipeline.errors import AlteredVersion
 from selfai_pipeline.faces import finding
 from selfai_pipeline.faces.detector import Detection, Detector
+from selfai_pipeline.faces.engines import OnnxEngine
 from selfai_pipeline.faces.finding import Seen, over_pictures, workers_for
 from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.settings import DetectorSettings, EngineName, FaceSettings
@@ -135,3 +137,25 @@ def test_memory_is_bounded_however_many_faces_need_the_whole(
     found = over_pictures(rows, memory, store=store, detector=detector, settings=settings)
     assert {width for width, _ in found} == {4000}
     assert max(rss for _, rss in found) - before < 5 * large.nbytes
+
+
+class Elsewhere(OnnxEngine):
+    """Computes here, and says that it is another device."""
+
+    device = "elsewhere"
+
+
+def test_beside_another_device_threads_open_the_pictures_and_nothing_changes(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    rows = rows_of(store, [draw_face(size=200 + 20 * index) for index in range(12)])
+    elsewhere = Detector(Elsewhere.load(), detector.made_by)
+    assert workers_for(10_000, detector=elsewhere, settings=FaceSettings(workers=4)) == 1
+    assert eyes(look(store, elsewhere, rows)) == eyes(look(store, detector, rows))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_the_same(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    rows = rows_of(store, [draw_face(size=200 + 20 * index) for index in range(12)])
+    there = eyes(look(store, Detector.load(device="cuda"), rows))
+    assert np.abs(np.array(there) - eyes(look(store, detector, rows))).max() < 1
