@@ -1,6 +1,7 @@
 """Faces: found, aligned by the eyes, cropped."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -14,16 +15,29 @@ from assets.common import (
     judged_by_day,
     materialized,
     needed,
+    picture,
     preview_link,
     record_of,
     source_of,
     verdict,
 )
-from resources.detector import FaceDetector
-from selfai_pipeline.faces.settings import FaceSettings
+from assets.training_stage import ran_on
+from resources.compute import Compute
+from resources.detector import FaceDetector, describe_run
+from selfai_pipeline.faces.settings import FaceRule, FaceSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Snapshot, TableRef, differing
+from selfai_pipeline.tables import Snapshot, TableRef
+
+WARNINGS = {
+    "eyes": "In half of the crops or more the eyes lie within 2 px (of 224) of their places in the template.",
+    "face_share": "No fewer pictures give a face than on the days before, as far as chance explains.",
+    "residuals": "Faces fit the template no worse than on the days before.",
+}
+"""Checks that stop nothing: a day of other pictures is no defect, but somebody should look."""
+
+EYES_WITHIN = 2 / 224
+"""Of the crop's side."""
 
 
 class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):  # type: ignore[misc]
@@ -34,9 +48,9 @@ class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):
     partitions_def=crawl_days,
     backfill_policy=BY_RANGE,
     group_name="data",
-    kinds={"pytorch", "parquet"},
+    kinds={"onnx", "parquet"},
     owners=OWNERS,
-    code_version="4",
+    code_version="5",
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -45,62 +59,93 @@ def aligned_faces(
     config: FaceConfig,
     pruned_set: Snapshot,
     store: dg.ResourceParam[Store],
+    compute: Compute,
     detector: FaceDetector,
 ) -> Snapshot:
     """One row a kept picture's face: box, landmarks, residual and the aligned crop; or why there is none.
 
-    RetinaFace finds the faces; a least-squares similarity on the five landmarks brings eyes, nose and mouth
-    to the same place in every crop. The funnel sums up the day: crawled, stored, kept, faces, and why the
-    others went.
+    RetinaFace finds the faces, and looks again at each, upright and enlarged; a least-squares similarity on
+    the five landmarks brings eyes, nose and mouth to the same place in every crop. The funnel sums up the
+    day: crawled, stored, kept, faces, and why the others went. The contact sheet shows crops with their
+    landmarks, the worst first; the histograms all faces that were found.
     """
     from selfai_pipeline.faces.align import align_day
     from selfai_pipeline.faces.contact_sheet import write_contact_sheet
+    from selfai_pipeline.faces.finding import workers_for
 
-    retinaface = detector.load()
+    retinaface = detector.load(compute)
     refs, metadata = {}, {}
     for day in context.partition_keys:
         needed(day, pruned_set)
         refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
-        facts = store.tables.facts(refs[day])
+        workers = workers_for(refs[day].rows, detector=retinaface, settings=config)
         metadata[day] = {
-            "counts": dg.MetadataValue.json(facts["counts"]),
-            "funnel": dg.MetadataValue.json(facts["funnel"]),
             "contact_sheet": preview_link(preview),
+            **face_page(refs[day], store),
+            **ran_on(describe_run(retinaface, compute, workers=workers)),
         }
     return materialized(context, refs, inputs=[pruned_set], settings=config, metadata=metadata)
 
 
+def face_page(ref: TableRef, store: Store) -> dict[str, dg.MetadataValue[Any]]:
+    """Counts by reason, funnel, figures and histograms of a day's faces."""
+    from selfai_pipeline.faces.figures import histograms_png, measured, quantiles
+
+    facts = store.tables.facts(ref)
+    page: dict[str, dg.MetadataValue[Any]] = {
+        "counts": dg.MetadataValue.json(facts["counts"]),
+        "funnel": dg.MetadataValue.json(facts["funnel"]),
+    }
+    faces = measured(ref, store=store)
+    if faces:
+        page["figures"] = dg.MetadataValue.table([dg.TableRecord(line) for line in quantiles(faces)])
+        page["histograms"] = picture(histograms_png(faces))
+    return page
+
+
 @dg.multi_asset_check(
-    specs=check_specs(
-        "aligned_faces",
-        completeness="One row a kept picture of the pruned set, and every crop is in the crop store.",
-        sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1; each "
-        "face has a pose.",
-        floor="At least half of the kept pictures give a face, where there are twenty or more.",
-        partitions=crawl_days,
-    )
+    specs=[
+        *check_specs(
+            "aligned_faces",
+            completeness="One row a kept picture of the pruned set, or a face where all count, and every "
+            "crop is in the crop store.",
+            sanity="Residuals are finite and below a quarter of the crop; border fractions lie in 0..1; each "
+            "face has a pose.",
+            floor="At least half of the kept pictures give a face, where there are twenty or more.",
+            partitions=crawl_days,
+        ),
+        *(
+            dg.AssetCheckSpec(
+                name, asset="aligned_faces", description=text, blocking=False, partitions_def=crawl_days
+            )
+            for name, text in WARNINGS.items()
+        ),
+    ]
 )
 def aligned_faces_checks(
     context: dg.AssetCheckExecutionContext, aligned_faces: Snapshot, store: dg.ResourceParam[Store]
 ) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
-    """Completeness, sanity and quality floor of alignment, day by day."""
+    """Completeness, sanity and quality floor of alignment, and what is worth a look, day by day."""
     yield from judged_by_day(context, aligned_faces, store, face_verdicts)
 
 
 def face_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
-    """Completeness, sanity and quality floor of one day's faces."""
+    """Completeness, sanity and quality floor of one day's faces, and the three warnings."""
+    from selfai_pipeline.faces.soundness import rows_amiss
+
     asset = "aligned_faces"
     rows = store.tables.read(ref).to_pylist()
     pruned = store.tables.read(source_of(store, ref, "pruned_set"), ["image_id", "kept"]).to_pylist()
+    settings = record_of(store, ref).settings
     kept = [row["image_id"] for row in pruned if row["kept"]]
-    amiss = differing(kept, [row["image_id"] for row in rows])
+    amiss = rows_amiss(rows, kept, rule=FaceRule(settings.get("which_face", FaceRule.LARGEST)))
     faces = [row for row in rows if row["crop_sha256"]]
     lost = sum(row["crop_sha256"] not in store.crops for row in faces)
     text = f"{amiss} rows lost or too many, {lost} crops are lost"
     yield verdict(asset, "completeness", amiss == lost == 0, text, amiss=amiss, lost=lost)
-    most = record_of(store, ref).settings["crop_size"] / 4
+    most = settings["crop_size"] / 4
     odd = sum(
         not (0 <= row["residual_px"] < most and 0 <= row["border_fraction"] <= 1)
         or row["yaw_degrees"] is None
@@ -108,7 +153,27 @@ def face_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
         for row in faces
     )
     yield verdict(asset, "sanity", odd == 0, f"{odd} faces out of range", odd=odd, most_residual_px=most)
-    share = len(faces) / len(rows) if rows else 1.0
-    text = f"{len(faces)} of {len(rows)} pictures give a face, where half is needed"
-    enough = share >= 0.5 or len(rows) < FEW_PICTURES
+    pictures, with_face = {row["image_id"] for row in rows}, {row["image_id"] for row in faces}
+    share = len(with_face) / len(pictures) if pictures else 1.0
+    text = f"{len(with_face)} of {len(pictures)} pictures give a face, where half is needed"
+    enough = share >= 0.5 or len(pictures) < FEW_PICTURES
     yield verdict(asset, "quality_floor", enough, text, face_share=share)
+    yield from face_warnings(ref, store, crop_size=settings["crop_size"])
+
+
+def face_warnings(ref: TableRef, store: Store, *, crop_size: int) -> Iterator[dg.AssetCheckResult]:
+    """What about one day's faces is worth a look."""
+    import numpy as np
+
+    from selfai_pipeline.faces.figures import eye_errors, measured
+    from selfai_pipeline.faces.soundness import beside_earlier_days
+
+    asset, warn = "aligned_faces", dg.AssetCheckSeverity.WARN
+    target = np.array(store.tables.facts(ref)["template"])
+    errors, most = eye_errors(measured(ref, store=store), target=target), EYES_WITHIN * crop_size
+    median = float(np.median(errors)) if len(errors) else 0.0
+    text = f"the eyes of {len(errors)} crops are off by {median:.2f} px in the median, {most:.2f} is the most"
+    few = len(errors) < FEW_PICTURES
+    yield verdict(asset, "eyes", few or median <= most, text, warn, median_eye_error_px=median)
+    for name, found in beside_earlier_days(ref, store=store).items():
+        yield verdict(asset, name, not found.unusual, found.text, warn, **found.figures)

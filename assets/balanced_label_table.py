@@ -19,7 +19,7 @@ class LabelConfig(defaults_of(LabelSettings, section="balanced_label_table"), dg
     """Rating model, splits and balance; each setting can be changed in the Launchpad."""
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="3")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="4")
 def balanced_label_table(
     context: dg.AssetExecutionContext,
     config: LabelConfig,

@@ -48,9 +48,8 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
 }
-check_sections(
-    {"compute", "annotation_site", *(name for name, config in CONFIGS.items() if config.model_fields)}
-)
+OTHER_SECTIONS = {"compute", "detector", "annotation_site"}
+check_sections(OTHER_SECTIONS | {name for name, config in CONFIGS.items() if config.model_fields})
 
 
 def _sources(store: Store) -> list[Source]:

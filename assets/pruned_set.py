@@ -33,7 +33,7 @@ class PruneConfig(defaults_of(PruneSettings, section="pruned_set"), dg.Config): 
     group_name="data",
     kinds={"opencv", "parquet"},
     owners=OWNERS,
-    code_version="4",
+    code_version="5",
 )
 def pruned_set(
     context: dg.AssetExecutionContext,

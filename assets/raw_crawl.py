@@ -33,7 +33,7 @@ class CrawlConfig(defaults_of(CrawlSettings, section="raw_crawl"), dg.Config):  
     group_name="data",
     kinds={"scrapy", "parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def raw_crawl(
     context: dg.AssetExecutionContext, config: CrawlConfig, store: dg.ResourceParam[Store]

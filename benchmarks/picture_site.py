@@ -9,7 +9,7 @@ then answers until its standard input is closed. Paths:
 - /private/N.jpg: a picture that robots.txt forbids to ask for;
 - /inside/N.jpg: leads to the second server;
 - /reserved/N.jpg: a picture with `X-Robots-Tag: noai`;
-- /counts: how often what was asked, by the first part of the path, and `inside` for the second server.
+- /counts: how often what was asked, by the first part of the path; `second server`: connections to it.
 """
 
 import asyncio

@@ -201,6 +201,8 @@ class Transaction:
             is_damaged = type(error) is sa.exc.DatabaseError
             is_unusable = isinstance(error, sa.exc.OperationalError)
             mend = "Free some space, or mend the permissions"
+            if "locked" in str(error.orig):
+                mend = "Let the other process that writes to it end"
         else:
             code = getattr(error.orig, "sqlstate", None)
             is_damaged = code is not None and code.startswith("XX")

@@ -1,5 +1,7 @@
 """The errors a user can act on: each message says what is wrong, where, and how to mend it."""
 
+from typing import Any
+
 
 class SelfaiError(Exception):
     """Base of every error that Selfai raises on purpose."""
@@ -19,6 +21,14 @@ class InputError(SelfaiError):
         self.what = what
         self.where = where
         self.mend = mend
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel between processes, which rebuild them from positional arguments otherwise.
+        return _rebuilt, (type(self), self.what, self.where, self.mend)
+
+
+def _rebuilt(kind: type[InputError], what: str, where: str, mend: str) -> InputError:
+    return kind(what, where=where, mend=mend)
 
 
 class PassingTrouble(SelfaiError):

@@ -1,6 +1,6 @@
 """`SELFAI_HOME/settings.yaml`: defaults of settings that stay, where the Launchpad's hold for one run.
 
-One section an asset (or `compute`), one line a setting:
+One section an asset (or `compute`, `detector`), one line a setting:
 
     finetuned_scorer:
       epochs: 60

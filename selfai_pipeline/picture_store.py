@@ -28,9 +28,7 @@ class PictureStore:
     def put(self, content: bytes) -> str:
         """Store `content`, in place of a damaged copy too; returns its SHA-256 in hexadecimal."""
         sha256 = hashlib.sha256(content).hexdigest()
-        relative = self.relative_path(sha256)
-        if not self.storage.holds(relative, content):
-            self.storage.write(relative, content)
+        self.put_all({sha256: content})
         return sha256
 
     def put_all(self, contents: Mapping[str, bytes]) -> None:

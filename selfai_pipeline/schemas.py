@@ -75,7 +75,11 @@ PRUNED_SET = pa.schema(
 ALIGNED_FACES = pa.schema(
     [
         _column("image_id", TEXT, "SHA-256 of the stored picture"),
-        _column("face", WHOLE_NUMBER, "number of the face in its picture from 0; -1 where there is none"),
+        _column(
+            "face",
+            WHOLE_NUMBER,
+            "number of the face in its picture from 0, the largest; -1 where there is none",
+        ),
         _column("source", TEXT, "name of the source"),
         _column("url", TEXT, "address, as in raw_crawl"),
         _column("reason", TEXT, "why there is no crop", nullable=True),
@@ -84,13 +88,13 @@ ALIGNED_FACES = pa.schema(
         _column(
             "box",
             pa.list_(REAL),
-            "left, top, right, bottom in upright pixels",
+            "left, top, right, bottom in pixels of the picture, EXIF orientation applied",
             nullable=True,
         ),
         _column(
             "landmarks",
             pa.list_(REAL),
-            "x, y of the eye at the left of the picture, the other eye, nose, mouth corners; upright pixels",
+            "x, y of the eye at the left of the upright face, the other eye, nose, mouth corners; as the box",
             nullable=True,
         ),
         _column("detection_score", REAL, "0..1", nullable=True),
@@ -109,6 +113,12 @@ ALIGNED_FACES = pa.schema(
             nullable=True,
         ),
         _column("pitch_degrees", REAL, "estimate: looking up; down: below 0", nullable=True),
+        _column(
+            "sharpness",
+            REAL,
+            "variance of the luma's Laplacian over the face in the crop; low: blurred",
+            nullable=True,
+        ),
         _column("border_fraction", REAL, "share of the crop outside the picture, 0..1", nullable=True),
         _column("crop_sha256", TEXT, "hash of the aligned crop (PNG) in the crop store", nullable=True),
         _column("perceptual_hash", pa.binary(32), "as in pruned_set", nullable=True),

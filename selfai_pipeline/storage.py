@@ -205,8 +205,9 @@ class Storage:
         if not self.is_local:
             return
         last = time.time() - SECONDS_OF_A_PART
-        for part in Path(self.path(parts)).glob("*.part"):
-            with contextlib.suppress(FileNotFoundError):
+        # What cannot be deleted now takes space, and harms nobody.
+        with contextlib.suppress(OSError):
+            for part in Path(self.path(parts)).glob("*.part"):
                 if part.stat().st_mtime < last:
                     part.unlink()
 

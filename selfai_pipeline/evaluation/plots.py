@@ -1,14 +1,11 @@
 """The charts of the report: SVG without scripts or outside fonts, in colours that survive colour blindness.
 
-Every chart is drawn on its own figure, without pyplot's global state; the same numbers give the same bytes.
+The same numbers give the same bytes.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,34 +14,15 @@ from scipy.stats import gaussian_kde
 
 from selfai_pipeline.evaluation.correlation import Reals
 from selfai_pipeline.evaluation.galleries import Rows
+from selfai_pipeline.plotting import BLUE, GREEN, INK, ORANGE, VERMILION, drawing, png_of
 from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
 
-BLUE, ORANGE, GREEN, VERMILION, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222"
-"""Blue to vermilion: Okabe and Ito, Color Universal Design."""
-
 SPLIT_STYLES = {"train": (BLUE, "o"), "validation": (ORANGE, "s"), "test": (GREEN, "^")}
-STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E6E8EB",
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.0,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "selfai",
-    "text.parse_math": False,
-}
 
 
 def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
     """Predicted against annotated scores, [n] each; the colour is the density of faces around a face."""
-    with _drawing(4.8, 4.4) as figure:
+    with drawing(4.8, 4.4) as figure:
         axes = figure.add_subplot()
         density = _density(annotated, predicted)
         order = np.argsort(density, kind="stable")
@@ -71,7 +49,7 @@ def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
 
 def score_distribution_svg(classes: Mapping[str, Rows]) -> bytes:
     """Share of each score class within each split; `classes` maps the split to the classes of its faces."""
-    with _drawing(4.8, 3.2) as figure:
+    with drawing(4.8, 3.2) as figure:
         axes = figure.add_subplot()
         for split, (colour, marker) in SPLIT_STYLES.items():
             found = classes.get(split)
@@ -95,7 +73,7 @@ def class_balance_svg(classes: Rows, weights: Reals) -> bytes:
     """
     before = np.bincount(classes, minlength=CLASSES) / max(1, len(classes))
     after = np.bincount(classes, weights=weights, minlength=CLASSES) / max(float(weights.sum()), 1e-12)
-    with _drawing(4.8, 3.2) as figure:
+    with drawing(4.8, 3.2) as figure:
         axes = figure.add_subplot()
         places = np.arange(CLASSES)
         axes.bar(places - 0.2, before, width=0.4, color=BLUE, label="before: faces")
@@ -123,7 +101,7 @@ def learning_curve_svg(
         lower_label: label of the lower vertical axis, with its unit.
         events: epoch (from 1) after which something happened, and what, in a few letters.
     """
-    with _drawing(4.8, 4.4) as figure:
+    with drawing(4.8, 4.4) as figure:
         rows = [(upper, "loss (no unit)")]
         rows += [(lower, lower_label)] if any(key in epoch for epoch in history for key in lower) else []
         charts = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
@@ -155,7 +133,7 @@ def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
         classes: of the test faces, [n].
         residuals: predicted minus annotated, points, [n].
     """
-    with _drawing(4.8, 3.4) as figure:
+    with drawing(4.8, 3.4) as figure:
         axes = figure.add_subplot()
         present = [number for number in range(CLASSES) if (classes == number).any()]
         axes.axhline(0, color=VERMILION, linewidth=1, linestyle="--")
@@ -186,15 +164,13 @@ def curve_png(history: Sequence[Mapping[str, float]], keys: Sequence[str]) -> by
         history: one mapping an epoch, in order; a key that no epoch has gets an empty panel.
         keys: names of the figures.
     """
-    with _drawing(3.2 * len(keys), 2.4) as figure:
+    with drawing(3.2 * len(keys), 2.4) as figure:
         for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
             _lines(axes, history, {key: key.replace("_", " ")})
             axes.set_xlabel("epoch")
             axes.set_ylabel(key.replace("_", " "))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-        return content.getvalue()
+        return png_of(figure)
 
 
 def _lines(axes: Axes, history: Sequence[Mapping[str, float]], keys: Mapping[str, str]) -> None:
@@ -222,13 +198,6 @@ def _class_axis(axes: Axes) -> None:
     axes.set_xlim(-0.6, CLASSES - 0.4)
     axes.set_xlabel("score class (score by the crowd, rounded to points)")
     axes.grid(visible=False, axis="x")
-
-
-@contextmanager
-def _drawing(width: float, height: float) -> Iterator[Figure]:
-    """A figure of `width` by `height` inches in the style of the report."""
-    with matplotlib.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def _svg(figure: Figure) -> bytes:

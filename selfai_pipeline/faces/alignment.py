@@ -15,10 +15,22 @@ Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 
 _FRONTAL_FACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    [
+        [192.98138, 239.94708],
+        [318.90277, 240.1936],
+        [256.63416, 314.01935],
+        [201.26117, 371.41043],
+        [313.08905, 371.15118],
+    ]
 )
-"""Mean positions of eyes, nose and mouth corners of frontal faces, those of InsightFace's crops of 112
-pixels."""
+"""Mean positions of eyes, nose and mouth corners in the pictures of FFHQ (Karras et al., "A style-based
+generator architecture for generative adversarial networks", CVPR 2019), at 512 pixels, as facexlib has them.
+Of the usual templates it is the one whose proportions RetinaFace's landmarks have: the other, InsightFace's,
+leaves the eyes half as far again from their places."""
+
+_SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+_WEIGHTS = np.array([2.0, 2.0, 1.0, 1.0, 1.0])
+"""Of the landmarks in the fit: eyes count double. A mouth moves with what a face does, and with its chin."""
 
 
 @dataclass(frozen=True)
@@ -54,38 +66,62 @@ def template(*, crop_size: int, eye_distance: float, eye_height: float) -> Point
     return np.asarray((unit * eye_distance + [0.5, eye_height]) * crop_size)
 
 
-def similarity(points: Points, target: Points) -> Points:
+def similarity(points: Points, target: Points, weights: Points | None = None) -> Points:
     """The rotation, scale and shift, float64 [2, 3], that bring `points` [n, 2] nearest to `target` [n, 2].
 
     Least squares without reflection (Umeyama, "Least-squares estimation of transformation parameters
     between two point patterns", PAMI 1991), in the closed form that it has in the plane.
 
+    Args:
+        weights: of the points, [n]; None: all alike.
+
     Raises:
         ValueError: all points are one.
     """
-    centre, target_centre = points.mean(axis=0), target.mean(axis=0)
+    shares = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
+    centre, target_centre = shares @ points, shares @ target
     x, y = (points - centre).T
     u, v = (target - target_centre).T
-    spread = (x * x + y * y).sum()
+    spread = shares @ (x * x + y * y)
     if not spread > 0:
         raise ValueError("a similarity needs two different points")
-    cosine = (x * u + y * v).sum() / spread
-    sine = (x * v - y * u).sum() / spread
+    cosine = shares @ (x * u + y * v) / spread
+    sine = shares @ (x * v - y * u) / spread
     turn = np.array([[cosine, -sine], [sine, cosine]])
     return np.column_stack([turn, target_centre - turn @ centre])
+
+
+def fit(landmarks: Points, target: Points) -> Points:
+    """The similarity, float64 [2, 3], that lays a face's `landmarks` [5, 2] onto a template; eyes count
+    double."""
+    return similarity(landmarks, target, _WEIGHTS)
+
+
+def placed(points: Points, matrix: Points) -> Points:
+    """`points` [n, 2] where `matrix` [2, 3] puts them."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
+
+def placed_back(points: Points, matrix: Points) -> Points:
+    """The points [n, 2] that `matrix` [2, 3] puts at `points`."""
+    return np.asarray(np.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T, dtype=np.float64)
 
 
 def align(landmarks: Points, target: Points, *, picture_size: tuple[int, int], crop_size: int) -> Alignment:
     """Fit `landmarks` [5, 2] of a picture of (height, width) `picture_size` to the template `target` [5,
     2]."""
-    matrix = similarity(landmarks, target)
-    placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    matrix = fit(landmarks, target)
     return Alignment(
         matrix=matrix,
-        residual=float(np.sqrt(((placed - target) ** 2).sum(axis=1).mean())),
+        residual=rms(placed(landmarks, matrix), target),
         roll=math.degrees(math.atan2(-matrix[1, 0], matrix[0, 0])),
         border=_outside(matrix, picture_size=picture_size, crop_size=crop_size),
     )
+
+
+def rms(points: Points, others: Points) -> float:
+    """The root of the mean squared distance between `points` and `others`, [n, 2] each."""
+    return float(np.sqrt(((points - others) ** 2).sum(axis=1).mean()))
 
 
 def crop(picture: Pixels, matrix: Points, *, crop_size: int) -> Pixels:
@@ -113,8 +149,7 @@ def crop(picture: Pixels, matrix: Points, *, crop_size: int) -> Pixels:
 
 
 def _corners_in_picture(matrix: Points, *, crop_size: int) -> Points:
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * float(crop_size)
-    return np.asarray(np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T, dtype=np.float64)
+    return placed_back(_SQUARE * float(crop_size), matrix)
 
 
 def _outside(matrix: Points, *, picture_size: tuple[int, int], crop_size: int) -> float:

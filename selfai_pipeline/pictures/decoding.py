@@ -43,6 +43,7 @@ _SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Samples a pixel of JPEG's ways to store colour; 3 for all others."""
 
 _STRIP = 64
+"""Rows that are converted at a time: a multiple of every divisor."""
 
 # Compressed data of a JPEG that belong to no picture: all bytes but FF, in a different order in each of nine
 # parts, with restart markers in between so that they are read wherever a file with restarts breaks off. The
@@ -88,14 +89,20 @@ class Shrunk:
     """A picture decoded at a part of its size.
 
     Attributes:
-        pixels: uint8 [height / n, width / n, 3] RGB, upright; n is 1, 2, 4 or 8, sides rounded up.
+        pixels: uint8 [height / n, width / n, 3] RGB, upright; n is `divisor`, sides are rounded up.
         height: of the whole picture, upright, in pixels.
         width: of the whole picture, upright, in pixels.
+        divisor: 1, 2, 4 or 8; so many pixels of the whole, each way, make one of `pixels`.
+        left, top: where `pixels` begin in the whole, in its pixels: 0, or less by what is missing to a whole
+            pixel where orientation put the incomplete ones first.
     """
 
     pixels: Pixels
     height: int
     width: int
+    divisor: int = 1
+    left: int = 0
+    top: int = 0
 
 
 def decode_rgb(content: bytes, *, orientation: int = 1, max_pixels: int) -> Pixels:
@@ -125,11 +132,12 @@ def decode_shrunk(content: bytes, *, orientation: int = 1, max_pixels: int, side
     """Decode a picture at the smallest of 1, 1/2, 1/4 and 1/8 of its size that leaves `side` pixels or more.
 
     Each pixel is the mean of those it stands for: a JPEG is decoded from as many frequencies of its blocks,
-    anything else is averaged over areas.
+    anything else is averaged over areas. A JPEG that would take more than `MOST_BYTES` of memory at that
+    size is decoded at a smaller one.
 
     Args:
         content, orientation, max_pixels: as for `decode_rgb`.
-        side: pixels that the longer side shall still have, where the picture has them.
+        side: pixels that the longer side shall still have, where the picture and memory have them.
 
     Raises:
         PictureError: as `decode_rgb` raises it for the same file.
@@ -148,17 +156,20 @@ def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
             return shrunk
     try:
         with closing(Image.open(io.BytesIO(content), formats=FORMATS)) as image:
-            if image.width * image.height > max_pixels or _cost(image, content) > MOST_BYTES:
-                raise PictureError("too_many_pixels")
-            image.load()
             height, width = image.height, image.width
+            if height * width > max_pixels:
+                raise PictureError("too_many_pixels")
+            divisor = _drafted(image, content, side=side)
+            image.load()
             in_doubt = isinstance(image, JpegImageFile) and _may_lack_data(image)
             digest = _digest(image) if in_doubt else b""
-            pixels = _assembled(image, divisor=_divisor(height, width, side=side))
+            size = image.size
+            pixels = _assembled(image, divisor=divisor)
+            divisor *= max(1, round(width / size[0]))
         # By now the memory of the first decoding is free for a second.
-        if in_doubt and _lacks_data(content, digest):
+        if in_doubt and _lacks_data(content, digest, size):
             raise PictureError("truncated")
-        return Shrunk(pixels, height, width)
+        return Shrunk(pixels, height, width, divisor)
     except Image.DecompressionBombError:
         raise PictureError("too_many_pixels") from None
     except UnidentifiedImageError:
@@ -181,16 +192,16 @@ def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk 
         return None
     # A file of several scans is held as coefficients of 2 bytes until the last.
     kept = 2 * _SAMPLES.get(sampling, 3.0) if _has_several_scans(content) else 0.0
-    if height * width > max_pixels or height * width * (3 + kept) > MOST_BYTES:
+    if height * width > max_pixels:
         raise PictureError("too_many_pixels")
-    divisor = _divisor(height, width, side=side)
+    divisor = _jpeg_divisor(height, width, side=side, made=3, kept=kept)
     try:
         pixels = simplejpeg.decode_jpeg(
             content, "RGB", min_height=-(-height // divisor), min_width=-(-width // divisor)
         )
     except ValueError:
         return None
-    return Shrunk(np.asarray(pixels, dtype=np.uint8), height, width)
+    return Shrunk(np.asarray(pixels, dtype=np.uint8), height, width, divisor)
 
 
 def _has_several_scans(content: bytes) -> bool:
@@ -217,26 +228,69 @@ def _divisor(height: int, width: int, *, side: int | None) -> int:
     return 1 if side is None else max(n for n in (1, 2, 4, 8) if n == 1 or longest >= n * side)
 
 
-def _cost(image: Image.Image, content: bytes) -> float:
-    """Bytes that decoding with Pillow takes at most, as measured: its image, what its decoder holds
-    beside it, and the pixels that come out."""
-    bands = 1 if image.mode in ("1", "L", "P") else 4
+def _jpeg_divisor(height: int, width: int, *, side: int | None, made: float, kept: float) -> int:
+    """By how much a JPEG is shrunk while it is decoded: as `_divisor`, or more where memory asks for it.
+
+    Args:
+        made: bytes that are made of each pixel of the shrunk picture.
+        kept: bytes that each pixel of the file takes beside them, whatever the size that comes out.
+
+    Raises:
+        PictureError: too_many_pixels; at no size does it take less than `MOST_BYTES`.
+    """
+    least = _divisor(height, width, side=side)
+    for divisor in (1,) if side is None else (1, 2, 4, 8):
+        if divisor >= least and height * width * (made / divisor**2 + kept) <= MOST_BYTES:
+            return divisor
+    raise PictureError("too_many_pixels")
+
+
+def _drafted(image: Image.Image, content: bytes, *, side: int | None) -> int:
+    """Prepare an image for decoding with Pillow: a JPEG that is too large otherwise at a part of its size.
+
+    Where it fits it is decoded whole, as the details tell of a progressive file that breaks off. What
+    decoding takes was measured: Pillow's image, what its decoder holds beside it, and the pixels that come
+    out.
+
+    Returns:
+        By how much the loaded image is then to be shrunk.
+
+    Raises:
+        PictureError: too_many_pixels; it would take more than `MOST_BYTES`.
+    """
+    height, width = image.height, image.width
+    made = 3 + (1 if image.mode in ("1", "L", "P") else 4)
     held = 12 if image.format == "WEBP" else 0
     if isinstance(image, JpegImageFile) and _has_several_scans(content):
-        held = 2 * bands
-    return image.width * image.height * (bands + held + 3)
+        held = 2 * (made - 3)
+    if height * width * (made + held) <= MOST_BYTES:
+        return _divisor(height, width, side=side)
+    # Pillow keeps a side of fewer pixels than the divisor whole, and with it the other.
+    if side is None or not isinstance(image, JpegImageFile) or min(height, width) < 8:
+        raise PictureError("too_many_pixels")
+    divisor = _jpeg_divisor(height, width, side=side, made=made, kept=held)
+    image.draft(None, (width // divisor, height // divisor))
+    return 1
 
 
 def _assembled(image: Image.Image, *, divisor: int) -> Pixels:
     """A loaded image as RGB, averaged over squares of `divisor` pixels: never both whole at a time."""
     height, width = -(-image.height // divisor), -(-image.width // divisor)
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    for top, strip in _strips(image, step=_STRIP * divisor):
+    for top, strip in _strips(image, step=_STRIP):
         rows = -(-strip.shape[0] // divisor)
         if divisor > 1:
-            strip = np.asarray(cv2.resize(strip, (width, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            strip = _averaged(strip, (rows, width), divisor=divisor)
         pixels[top // divisor : top // divisor + rows] = strip
     return pixels
+
+
+def _averaged(strip: Pixels, size: tuple[int, int], *, divisor: int) -> Pixels:
+    """The means of squares of `divisor` pixels, [rows, columns]; the last ones are filled up with their edge,
+    as a JPEG's blocks are."""
+    missing = [divisor * wanted - there for wanted, there in zip(size, strip.shape[:2], strict=True)]
+    filled = cv2.copyMakeBorder(strip, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(filled, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _strips(image: Image.Image, *, step: int) -> Iterator[tuple[int, Pixels]]:
@@ -269,14 +323,17 @@ def _may_lack_data(image: JpegImageFile) -> bool:
     return bool(image.info.get("progressive")) or all(value in (127, 128) for value in values)
 
 
-def _lacks_data(content: bytes, digest: bytes) -> bool:
-    """Whether the compressed data of a JPEG, whose pixels have this digest, end before its last block.
+def _lacks_data(content: bytes, digest: bytes, size: tuple[int, int]) -> bool:
+    """Whether the compressed data of a JPEG, whose pixels have this digest when it is decoded at this size,
+    end before its last block.
 
     Then more data before the end marker change the pixels; else the decoder passes over them. A progressive
     file that breaks off at the very end of a scan cannot be told from one that was written with fewer scans.
     """
     end = content.rfind(b"\xff\xd9")
     with Image.open(io.BytesIO(content[:end] + _MORE_JPEG_DATA + content[end:]), formats=("JPEG",)) as longer:
+        if longer.size != size:
+            longer.draft(None, (max(1, size[0] - 1), max(1, size[1] - 1)))
         return _digest(longer) != digest
 
 
@@ -294,6 +351,9 @@ def _upright(shrunk: Shrunk, orientation: int) -> Shrunk:
     pixels, height, width = shrunk.pixels, shrunk.height, shrunk.width
     if orientation >= 5:
         pixels, height, width = pixels.swapaxes(0, 1), width, height
+    divisor = shrunk.divisor
+    left = width - divisor * pixels.shape[1] if orientation in (2, 3, 6, 7) else 0
+    top = height - divisor * pixels.shape[0] if orientation in (3, 4, 7, 8) else 0
     flips: dict[int, Any] = {
         1: np.s_[:, :],
         2: np.s_[:, ::-1],
@@ -304,4 +364,5 @@ def _upright(shrunk: Shrunk, orientation: int) -> Shrunk:
         7: np.s_[::-1, ::-1],
         8: np.s_[::-1, :],
     }
-    return Shrunk(np.ascontiguousarray(pixels[flips[orientation]]), height, width)
+    upright = np.ascontiguousarray(pixels[flips[orientation]])
+    return Shrunk(upright, height, width, divisor, left, top)

@@ -15,7 +15,7 @@ MEASURED_SIDE = 256
 THUMBNAIL_SIDE = 64
 """Rows and columns of the thumbnail that near-duplicates are verified on."""
 
-MEASURES = "2"
+MEASURES = "3"
 """Raise it with every change to a value that is measured here, to the decoding, or to the hash: values of
 another version are not taken over."""
 
@@ -75,16 +75,14 @@ def thumbnail_of(luma: Luma) -> Luma:
 def measure(pixels: Pixels, luma: Luma) -> Measures:
     """Measure a picture.
 
-    `blur` is the variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield
-    microscopy", ICPR 2000): low where edges are soft. `border` is the share of the picture outside of
-    `inside_borders`; for the hints see `screenshot_of` and `collage_of`.
+    For `blur` see `blur_of`. `border` is the share of the picture outside of `inside_borders`; for the hints
+    see `screenshot_of` and `collage_of`.
 
     Args:
         pixels: uint8 [height, width, 3] RGB, as `decode_shrunk` gives it.
         luma: its `measured_luma`.
     """
     mean, deviation = cv2.meanStdDev(luma)
-    _, edges = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))
     share = np.asarray(cv2.calcHist([luma], [0], None, [256], [0, 256])).ravel() / luma.size
     share = share[share > 0].astype(np.float64)
     inner = inside_borders(luma)
@@ -93,13 +91,24 @@ def measure(pixels: Pixels, luma: Luma) -> Measures:
     return Measures(
         brightness=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
-        blur=float(edges[0, 0] ** 2),
+        blur=blur_of(luma),
         entropy=float(abs(-(share * np.log2(share)).sum())),
         saturation=_saturation(pixels),
         border=1 - inner.size / luma.size,
         screenshot=screenshot_of(across, down),
         collage=collage_of(across, down),
     )
+
+
+def blur_of(luma: Luma, mask: Luma | None = None) -> float:
+    """The variance of the luma's Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield
+    microscopy", ICPR 2000): low where edges are soft.
+
+    Args:
+        mask: of the luma's shape; pixels count where it is not 0. None: all.
+    """
+    _, edges = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S), mask=mask)
+    return float(edges[0, 0] ** 2)
 
 
 def _saturation(pixels: Pixels) -> float:

@@ -9,10 +9,10 @@ class PruneSettings(Settings):
     """When a crawled picture is dropped; the end of a threshold's range switches its rule off."""
 
     max_pixels: int = Field(
-        30_000_000,
+        50_000_000,
         ge=1,
-        description="Pixels above which a picture is refused from its header, undecoded; formats that cost "
-        "more memory a pixel than JPEG are refused earlier.",
+        description="Pixels above which a picture is refused from its header, undecoded; formats that cannot "
+        "be decoded at a part of their size, as JPEG can, are refused earlier.",
     )
     min_side: int = Field(96, ge=1, description="Shortest side in pixels; below it: too_small.")
     max_aspect: float = Field(

@@ -5,6 +5,7 @@ redirect nor a name that changes its address in between gets around it.
 """
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,6 +80,11 @@ def literal_address(host: str) -> Address | None:
         return None
 
 
+def slot_of(host: str) -> str:
+    """The one name of a host under which its requests are counted, however it is written."""
+    return str(literal_address(host) or bare_host(host))
+
+
 @dataclass(frozen=True)
 class AddressRules:
     """Which addresses a crawl may ask; hosts are written as `bare_host` does.
@@ -133,6 +139,8 @@ class AddressRules:
         literal = literal_address(host)
         if literal is not None and not self.permits(str(literal), host=host, port=port):
             return "private_address"
+        if literal is None and re.fullmatch(r"[0-9.]+", bare_host(host)):
+            return "malformed_address"
         if is_within(host, self.denied_hosts):
             return "denied_host"
         if not any_domain and self.domains and not is_within(host, self.domains):

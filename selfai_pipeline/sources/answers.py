@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from scrapy.http import Headers, Response, TextResponse
-from scrapy.utils.response import get_base_url
+from w3lib.html import get_base_url
 
 from selfai_pipeline.sources.address_guard import AddressRules
 from selfai_pipeline.sources.addresses import recorded_url
@@ -83,12 +83,8 @@ class Answers:
     def _page(self, response: TextResponse, found: Found, directives: frozenset[str]) -> Came:
         if len(response.body) > self.job.settings.max_page_bytes:
             return self.refused(found, "too_many_bytes")
-        try:
-            base_url = get_base_url(response)
-        except ValueError:
-            # The page names a malformed base.
-            base_url = response.url
-        page = page_links(response.text, base_url=base_url)
+        text = text_of(response)
+        page = page_links(text, base_url=base_url_of(text, response.url))
         directives |= page.directives
         # A later day that finds the page unchanged does not see what stands in it.
         pages = [] if NOFOLLOW in directives else [recorded_url(url) for url in page.pages]
@@ -111,6 +107,23 @@ class Answers:
                 if self.addresses.refusal(url) is None
             ]
         return Came(outcome if reserved is None else self.refused(found, reserved).outcome, led_to)
+
+
+def text_of(response: TextResponse) -> str:
+    """The text of a page; one that names no encoding of text (base64, say) is read as UTF-8."""
+    try:
+        return response.text
+    except (LookupError, ValueError):
+        return response.body.decode(errors="replace")
+
+
+def base_url_of(text: str, url: str) -> str:
+    """The address that those in a page are relative to."""
+    try:
+        return get_base_url(text[:4096], url)
+    except ValueError:
+        # The page names a malformed one.
+        return url
 
 
 def directives_of(headers: Headers) -> frozenset[str]:

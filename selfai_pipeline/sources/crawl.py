@@ -20,7 +20,7 @@ from selfai_pipeline.sources.crawl_run import CrawlInterrupted, CrawlKilled, in_
 from selfai_pipeline.sources.deny_lists import judge_again
 from selfai_pipeline.sources.folder import read_folder
 from selfai_pipeline.sources.journal import Journal, open_journal
-from selfai_pipeline.sources.outcomes import FAILED, LISTING, READ, STORED, Found, Outcome
+from selfai_pipeline.sources.outcomes import FAILED, HELD, LISTING, LOST, READ, STORED, Found, Outcome
 from selfai_pipeline.sources.settings import (
     SAMPLE_GALLERY,
     CrawlSettings,
@@ -164,13 +164,15 @@ class _Bringing:
     def bring_in(self, settings: CrawlSettings) -> None:
         """Deny lists count for what was stored before, whether or not anything else can be brought in."""
         limits = _limits(self.source, settings)
+        rules = rules_fingerprint(self.source, limits)
+        self.reopen_lost(rules)
         judge_again(
             self.source.name,
             self.day,
             journal=self.journal,
             pictures=self.store.pictures,
             settings=limits,
-            rules=rules_fingerprint(self.source, limits),
+            rules=rules,
         )
         _refuse_contradictions(self.source, limits)
         if isinstance(self.source, FolderSource):
@@ -188,6 +190,26 @@ class _Bringing:
             if not self.source.is_live or self.is_today:
                 self.discover([Found(url, "page") for url in self.source.start_urls_of(self.day)], limits)
             self.crawl(self.source, limits)
+
+    def reopen_lost(self, rules: str) -> None:
+        """Ask again for pictures that are no longer in the store (after a power cut, say)."""
+        if not self.store.files.is_local:
+            # An object store keeps what it has acknowledged, and asking it costs a request a picture.
+            return
+        lost = [
+            outcome.found
+            for outcome in self.journal.outcomes(self.source.name, self.day)
+            if outcome.status in HELD and outcome.image_id and outcome.image_id not in self.store.pictures
+        ]
+        for found in lost:
+            self.journal.record(self.source.name, self.day, Outcome(found, FAILED, rules, reason=LOST))
+        if lost:
+            logger.warning(
+                "source %s, %s: %d stored pictures are no longer there, and are asked for again",
+                self.source.name,
+                self.day,
+                len(lost),
+            )
 
     def read(self, source: FolderSource, limits: CrawlSettings) -> None:
         if source.day and source.day != self.day:

@@ -7,9 +7,10 @@ it does not outlive the run that started it. To its standard output it writes on
 
 import json
 import os
+import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.journal import Journal
@@ -29,27 +30,36 @@ def end_with_the_parent() -> None:
     os._exit(1)
 
 
+def give_up(error: Exception) -> NoReturn:
+    """End at once, with the reason: neither a silent host nor the recorder is waited for."""
+    report(error=type(error).__name__, message=str(error))
+    os._exit(1)
+
+
 def main() -> int:
     """Crawl what the job on the standard input says; returns the exit status."""
+    # To be killed by it loses nothing, and says that the crawl is not done.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Unbuffered: a thread that waits in Python's own reader would crash the interpreter at its end.
     with os.fdopen(os.dup(STANDARD_INPUT), "rb", buffering=0) as lines:
         job = CrawlJob.from_json(lines.readline().decode())
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
     try:
-        with start_recorder(job) as executor, Journal(job.store.home.journal_url) as journal:
-            # Scrapy is loaded while the recorder starts, which has no use for it: it reads this module too.
+        with start_recorder(job) as executor:
+            threading.Thread(target=end_with_the_parent, daemon=True).start()
+            # The recorder has no use for Scrapy, and need not hold it in memory.
             from selfai_pipeline.sources.journal_spider import crawl
 
-            crawl(
-                job,
-                journal,
-                executor=executor,
-                write=write_items,
-                report=lambda counts: report(counts=counts),
-            )
+            with Journal(job.store.home.journal_url) as journal:
+                crawl(
+                    job,
+                    journal,
+                    executor=executor,
+                    write=write_items,
+                    report=lambda counts: report(counts=counts),
+                    give_up=give_up,
+                )
     except Exception as error:
-        report(error=type(error).__name__, message=str(error))
-        return 1
+        give_up(error)
     return 0
 
 

@@ -67,10 +67,12 @@ def run_crawl(job: CrawlJob) -> Counter[str]:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             process.stdout.close()
-        if status == 0:
-            return Counter(report.get("counts", {}))
         errors.seek(0)
         last_words = errors.read()[-2000:].decode(errors="replace").strip().splitlines()[-1:]
+        if status == 0:
+            if last_words:
+                logger.warning("crawling %s for %s: %s", job.source.name, job.day, last_words[0])
+            return Counter(report.get("counts", {}))
     if report.get("error") == StorageError.__name__:
         raise StorageError(report["message"])
     cause = f"{report['error']}: {report['message']}" if "error" in report else "".join(last_words)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.folder_files import open_folder
 from selfai_pipeline.sources.settings import FolderSource, Source, UrlListSource, is_day
@@ -28,10 +29,10 @@ def _days_of_folder(source: FolderSource, home: Home) -> set[str]:
     if not source.has_subfolder_a_day:
         return {source.day} - {""}
     before, _, after = source.path.partition(DAY_PLACEHOLDER)
-    start, _, prefix = before.rpartition("/")
+    start, slash, prefix = before.rpartition("/")
     suffix = after.partition("/")[0]
     named = re.compile(f"{re.escape(prefix)}([0-9-]{{10}}){re.escape(suffix)}")
-    days = {match[1] for name in _names_in(start, home) if (match := named.fullmatch(name))}
+    days = {match[1] for name in _names_in(start or slash, home) if (match := named.fullmatch(name))}
     return {day for day in days if is_day(day) and open_folder(source, day, home) is not None}
 
 
@@ -43,3 +44,9 @@ def _names_in(folder: str, home: Home) -> list[str]:
         return [entry.name for entry in (home.root / Path(folder).expanduser()).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"the folders of its days cannot be listed ({error})",
+            where=folder,
+            mend="Mend its path in sources.yaml, or its permissions.",
+        ) from error

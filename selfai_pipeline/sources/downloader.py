@@ -10,8 +10,8 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request, Response
 from scrapy.logformatter import LogFormatter
 
-from selfai_pipeline.sources.address_guard import AddressRules, literal_address
-from selfai_pipeline.sources.addresses import bare_host, is_loopback_host
+from selfai_pipeline.sources.address_guard import AddressRules, slot_of
+from selfai_pipeline.sources.addresses import is_loopback_host
 from selfai_pipeline.sources.connections import RULES_SETTING, GuardedDownloads
 from selfai_pipeline.sources.crawl_job import CrawlJob
 from selfai_pipeline.sources.manners import (
@@ -116,7 +116,7 @@ class GuardMiddleware:
         host = urlsplit(request.url).hostname or ""
         if not self.contact and not is_loopback_host(host):
             raise NotFetched(FAILED, "no_contact")
-        request.meta[SLOT] = str(literal_address(host) or bare_host(host))
+        request.meta[SLOT] = slot_of(host)
 
 
 class OnlyNews:
@@ -155,6 +155,14 @@ class GuardedRedirects(RedirectMiddleware):
 
     def handle_referer(self, request: Request, response: Response) -> None:
         request.headers.pop("Referer", None)
+
+    def process_response(
+        self, request: Request, response: Response, spider: Any = None
+    ) -> Request | Response:
+        try:
+            return super().process_response(request, response)
+        except ValueError as error:
+            raise NotFetched(REFUSED, "malformed_address") from error
 
     def _redirect(self, redirected: Request, request: Request, reason: Any) -> Request:
         try:

@@ -38,6 +38,7 @@ from selfai_pipeline.sources.outcomes import (
     FINAL,
     HELD,
     LISTING,
+    LOST,
     NEVER_CONNECTED,
     READ,
     REASONS_FROM_DENIALS,
@@ -123,12 +124,20 @@ class Journal:
     ) -> list[Pending]:
         """Addresses without a final outcome in the order of their discovery, from behind row `after` on."""
         limits, _, denials = rules.partition(".")
-        outcome = fetches.alias()
+        outcome, reopened = fetches.alias(), fetches.alias()
+        was_lost = there_is(
+            reopened.c.source == source,
+            reopened.c.day == day,
+            reopened.c.url_hash == outcome.c.url_hash,
+            reopened.c.reason == LOST,
+            reopened.c.id > outcome.c.id,
+        )
         is_settled = there_is(
             outcome.c.source == source,
             outcome.c.day == day,
             outcome.c.url_hash == fetches.c.url_hash,
             outcome.c.status.in_(FINAL),
+            ~was_lost,
             sa.or_(
                 outcome.c.reason.is_(None),
                 outcome.c.reason.not_in(REASONS_FROM_RULES),

@@ -1,18 +1,21 @@
 """Asks for the addresses of a journal, some at a time, and puts down what came of them."""
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import scrapy
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.exceptions import StopDownload
-from scrapy.http import Headers, Request
+from scrapy.http import Headers, Request, TextResponse
 
+from selfai_pipeline.sources.address_guard import slot_of
 from selfai_pipeline.sources.addresses import bare_host, host_of
 from selfai_pipeline.sources.answers import Answers, Asked, directives_of
 from selfai_pipeline.sources.crawl_job import CrawlJob
@@ -21,12 +24,19 @@ from selfai_pipeline.sources.frontier import Frontier
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.news import conditions, usable
 from selfai_pipeline.sources.opt_outs import refusal
-from selfai_pipeline.sources.outcomes import READ, Found, Links, Outcome
-from selfai_pipeline.sources.recorder import Came, Fetched, Recorded
+from selfai_pipeline.sources.outcomes import FAILED, READ, Found, Links, Outcome
+from selfai_pipeline.sources.recorder import UNREADABLE, Came, Fetched, Recorded, place_of
 from selfai_pipeline.sources.recording import Recording, Write
 from selfai_pipeline.sources.refusals import status_and_reason
 
 SECONDS_BETWEEN_REPORTS = 2.0
+SHORTEST_REST_S = 0.1
+"""Shorter pauses are waited for in the downloader's own queue, which costs less than another turn."""
+
+LONG_ANSWER = 100_000
+"""Bytes of an answer that is judged beside the loop: a large page takes seconds."""
+
+logger = logging.getLogger("selfai.sources")
 
 Item = tuple[Found, Outcome | None]
 """An address, and what it brought on another day."""
@@ -35,25 +45,37 @@ Item = tuple[Found, Outcome | None]
 Report = Callable[[dict[str, int]], None]
 
 
-def crawl(job: CrawlJob, journal: Journal, *, executor: Executor, write: Write, report: Report) -> None:
+def crawl(
+    job: CrawlJob,
+    journal: Journal,
+    *,
+    executor: Executor,
+    write: Write,
+    report: Report,
+    give_up: Callable[[Exception], NoReturn],
+) -> None:
     """Ask for what is left to ask; this process crawls once.
 
     Args:
         executor: where `write` is called.
         write: writes down what came, as `Recorder.write`.
         report: told now and then, and at the end, how many addresses came to what.
-
-    Raises:
-        StorageError: the store or the journal cannot be written.
+        give_up: ends the process for a reason (a `StorageError` of the recorder, say): what is under way
+            may wait for a silent host for long.
     """
+    # What it warns of is an outcome, or of no interest.
+    logging.getLogger("scrapy").setLevel(logging.ERROR)
     process = AsyncCrawlerProcess(scrapy_settings(job))
     crawler = process.create_crawler(JournalSpider)
-    crawling = process.crawl(crawler, job, journal, executor=executor, write=write, report=report)
-    process.start()
+    crawling = process.crawl(
+        crawler, job, journal, executor=executor, write=write, report=report, give_up=give_up
+    )
+    # A signal shall end the process; Scrapy would let the crawl end as if it were done.
+    process.start(install_signal_handlers=False)
     crawling.result()
     spider = cast(JournalSpider, crawler.spider)
-    if spider.crash is not None:
-        raise spider.crash
+    if not spider.is_done:
+        give_up(RuntimeError("it ended with addresses left to ask"))
     report(dict(spider.counts))
 
 
@@ -74,6 +96,7 @@ class JournalSpider(scrapy.Spider):
         executor: Executor,
         write: Write,
         report: Report,
+        give_up: Callable[[Exception], NoReturn],
     ) -> None:
         super().__init__()
         self.job = job
@@ -86,6 +109,7 @@ class JournalSpider(scrapy.Spider):
             self.read_on,
             host_of=lambda item: bare_host(host_of(item[0].url)),
             most=job.settings.concurrency_per_host,
+            rest_of=self.rest_of,
         )
         self.last_row = 0
         self.recording = Recording(executor, write, written=self.written)
@@ -94,7 +118,7 @@ class JournalSpider(scrapy.Spider):
         self.counts: Counter[str] = Counter()
         self.report = report
         self.reported = time.monotonic()
-        self.crash: Exception | None = None
+        self.give_up = give_up
 
     @classmethod
     def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "JournalSpider":
@@ -103,7 +127,7 @@ class JournalSpider(scrapy.Spider):
         return spider
 
     async def start(self) -> AsyncIterator[Request]:
-        """The whole crawl; `crash` holds what ended it early."""
+        """The whole crawl."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 recording = tasks.create_task(self.recording.run())
@@ -111,7 +135,7 @@ class JournalSpider(scrapy.Spider):
                 await asyncio.wait(asking)
                 recording.cancel()
         except* Exception as crashes:
-            self.crash = crashes.exceptions[0]
+            self.give_up(crashes.exceptions[0])
         nothing: list[Request] = []
         for request in nothing:
             yield request
@@ -121,14 +145,27 @@ class JournalSpider(scrapy.Spider):
         while not self.is_done:
             item = self.frontier.next()
             if item is None:
-                self.something_ended.clear()
-                await self.something_ended.wait()
+                await self.until_something_ends()
                 continue
             came = await self.ask(*item)
             self.frontier.ended(item)
             self.unwritten += 1
             self.something_ended.set()
             await self.recording.add(came)
+
+    async def until_something_ends(self) -> None:
+        """Or a host has rested."""
+        self.something_ended.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.something_ended.wait(), self.frontier.rest)
+
+    def rest_of(self, host: str) -> float:
+        """Seconds until a host may be asked again, where others can be asked meanwhile."""
+        slot = self.crawler.engine.downloader.slots.get(slot_of(host))
+        if slot is None or not slot.delay:
+            return 0.0
+        rest = slot.lastseen + slot.delay * (1 + len(slot.queue)) - time.monotonic()
+        return float(rest) if rest > SHORTEST_REST_S else 0.0
 
     @property
     def is_done(self) -> bool:
@@ -145,7 +182,15 @@ class JournalSpider(scrapy.Spider):
         except Exception as error:
             status, reason = status_and_reason(error)
             return Came(Outcome(found, status, self.rules, reason=reason))
-        return self.answers.judge(response, request.cb_kwargs["asked"])
+        asked: Asked = request.cb_kwargs["asked"]
+        try:
+            if len(response.body) > LONG_ANSWER and isinstance(response, TextResponse):
+                return await asyncio.to_thread(self.answers.judge, response, asked)
+            return self.answers.judge(response, asked)
+        except Exception as error:
+            # A defect of ours costs this address and no other.
+            logger.error("an answer could not be judged: %s", place_of(error))
+            return Came(Outcome(found, FAILED, self.rules, reason=UNREADABLE))
 
     def written(self, recorded: Recorded) -> None:
         self.unwritten -= 1

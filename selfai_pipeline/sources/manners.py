@@ -9,6 +9,8 @@ import datetime
 import email.utils
 import re
 import time
+import zlib
+from collections import OrderedDict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +30,20 @@ CRAWL_DELAY_SETTING = "SELFAI_MAX_CRAWL_DELAY_S"
 RETRY_AFTER_SETTING = "SELFAI_MAX_RETRY_AFTER_S"
 
 ROBOTS_UNAVAILABLE = "robots_unavailable"
-LARGEST_ROBOTS = 1_000_000
-"""Bytes; RFC 9309 asks to read half a mebibyte at least. A larger file counts as one that cannot be had."""
+WITHOUT_RULES = ("private_address", "denied_host", "malformed_address", "retry_later")
+"""What is said of an address itself, though it was found out by asking its host for the rules."""
+
+LARGEST_ROBOTS = 512_000
+"""Bytes; RFC 9309 asks to read 500 kibibytes at least. A larger file counts as one that cannot be had."""
+
+READ_ROBOTS_BYTES = 1_000_000
+"""Of robots.txt files whose rules are held ready; in memory they take up to fifty times that."""
+
+KEPT_ROBOTS_BYTES = 32_000_000
+"""Of compressed robots.txt files; beyond it the host that was not asked for the longest is asked again."""
+
+LONG_ROBOTS = 20_000
+"""Bytes of a robots.txt that takes too long to read for others to wait."""
 
 ROBOTS_REDIRECTS = 5
 """How many redirects RFC 9309 asks to follow for a robots.txt at least."""
@@ -53,7 +67,8 @@ class ObeyRobots:
     def __init__(self, crawler: Any) -> None:
         self.crawler = crawler
         self.max_crawl_delay_s = crawler.settings.getfloat(CRAWL_DELAY_SETTING)
-        self.known: dict[str, tuple[float, asyncio.Task[ProtegoRobotParser | NotFetched]]] = {}
+        self.files: OrderedDict[str, tuple[float, asyncio.Task[bytes | NotFetched]]] = OrderedDict()
+        self.rules: OrderedDict[str, tuple[int, ProtegoRobotParser]] = OrderedDict()
 
     @classmethod
     def from_crawler(cls, crawler: Any) -> "ObeyRobots":
@@ -63,14 +78,7 @@ class ObeyRobots:
         if is_for_robots(request):
             return
         parts = urlsplit(request.url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        asked, task = self.known.get(origin, (0.0, None))
-        if task is None or time.monotonic() - asked > ROBOTS_HOLD_S:
-            task = asyncio.ensure_future(self.ask(origin))
-            self.known[origin] = (time.monotonic(), task)
-        rules = await task
-        if isinstance(rules, NotFetched):
-            raise NotFetched(rules.status, rules.reason)
+        rules = await self.rules_of(f"{parts.scheme}://{parts.netloc}")
         delay = rules.crawl_delay(AGENT) or 0.0
         if delay > self.max_crawl_delay_s:
             raise NotFetched(REFUSED, "crawl_delay")
@@ -78,8 +86,49 @@ class ObeyRobots:
         if not rules.allowed(request.url, AGENT):
             raise NotFetched(REFUSED, "robots")
 
-    async def ask(self, origin: str) -> ProtegoRobotParser | NotFetched:
-        """The rules of a host, or why none of its addresses may be asked."""
+    async def rules_of(self, origin: str) -> ProtegoRobotParser:
+        """The rules of a host.
+
+        Raises:
+            NotFetched: why none of its addresses may be asked.
+        """
+        asked, task = self.files.get(origin, (0.0, None))
+        if task is None or time.monotonic() - asked > ROBOTS_HOLD_S:
+            self.rules.pop(origin, None)
+            task = asyncio.ensure_future(self.ask(origin))
+            self.files[origin] = (time.monotonic(), task)
+        self.files.move_to_end(origin)
+        # Cancelled with the one that asked first, it would fail all that wait for it.
+        packed = await asyncio.shield(task)
+        if isinstance(packed, NotFetched):
+            raise NotFetched(packed.status, packed.reason)
+        _, rules = self.rules.get(origin, (0, None))
+        if rules is None:
+            content = zlib.decompress(packed)
+            if len(content) > LONG_ROBOTS:
+                rules = await asyncio.to_thread(ProtegoRobotParser, content, None)
+            else:
+                rules = ProtegoRobotParser(content, None)
+            self.rules[origin] = (len(content), rules)
+            self.forget()
+        else:
+            self.rules.move_to_end(origin)
+        return rules
+
+    def forget(self) -> None:
+        """Let go of what was not needed for the longest, as far as there is too much."""
+        held = sum(size for size, _ in self.rules.values())
+        while held > READ_ROBOTS_BYTES and len(self.rules) > 1:
+            held -= self.rules.popitem(last=False)[1][0]
+        kept = sum(map(_size_of, self.files.values()))
+        for origin in list(self.files):
+            if kept <= KEPT_ROBOTS_BYTES:
+                break
+            if self.files[origin][1].done():
+                kept -= _size_of(self.files.pop(origin))
+
+    async def ask(self, origin: str) -> bytes | NotFetched:
+        """The compressed robots.txt of a host, or why none of its addresses may be asked."""
         request = Request(
             f"{origin}/robots.txt",
             meta={FOR_ROBOTS: True, "download_maxsize": LARGEST_ROBOTS, "redirect_ttl": ROBOTS_REDIRECTS},
@@ -89,14 +138,20 @@ class ObeyRobots:
             response = await self.crawler.engine.download_async(request)
         except Exception as error:
             status, reason = status_and_reason(error)
-            if reason in ("private_address", "denied_host", "retry_later", *NEVER_CONNECTED):
+            if reason in (*WITHOUT_RULES, *NEVER_CONNECTED):
                 return NotFetched(status, reason)
             return NotFetched(FAILED, ROBOTS_UNAVAILABLE)
         if response.status == 200:
-            return ProtegoRobotParser(response.body, None)
+            return zlib.compress(response.body, level=1)
         if 400 <= response.status < 500 and response.status != 429:
-            return ProtegoRobotParser(b"", None)
+            return zlib.compress(b"")
         return NotFetched(FAILED, ROBOTS_UNAVAILABLE)
+
+
+def _size_of(file: "tuple[float, asyncio.Task[bytes | NotFetched]]") -> int:
+    task = file[1]
+    result = task.result() if task.done() and not task.cancelled() else b""
+    return len(result) if isinstance(result, bytes) else 0
 
 
 def keep_pause(crawler: Any, slot: str, seconds: float) -> None:

@@ -24,6 +24,9 @@ REASONS_FROM_LIMITS = (
     *("too_many_redirects", "crawl_delay"),
 )
 REASONS_FROM_RULES = (*REASONS_FROM_LIMITS, *REASONS_FROM_DENIALS)
+LOST = "lost"
+"""Reason of a failure: the picture was stored, and is no longer there."""
+
 NEVER_CONNECTED = ("connection_refused", "connection_failed", "host_not_found", "timeout", "tls_failed")
 """Reasons of failures in which the other side said nothing at all."""
 

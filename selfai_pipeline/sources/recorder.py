@@ -3,17 +3,30 @@
 It knows nothing of Scrapy, whose import would be most of its start and of its memory.
 """
 
+import logging
 import multiprocessing
 import os
 import threading
+import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.news import with_validators, without_repeat
-from selfai_pipeline.sources.outcomes import Found, Outcome
+from selfai_pipeline.sources.outcomes import FAILED, Found, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
+
+logger = logging.getLogger("selfai.sources")
+
+UNREADABLE = "unreadable_answer"
+
+
+def place_of(error: Exception) -> str:
+    """What broke and where in the code, without a word of what came from outside."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,14 @@ class Recorder:
         self.rules = job.rules
         self.pictures.sweep()
 
+    def judged(self, item: Fetched) -> tuple[Outcome, bytes | None]:
+        """As `Fetched.judged`; a defect of ours costs this picture and no other."""
+        try:
+            return item.judged(settings=self.job.settings, rules=self.rules)
+        except Exception as error:
+            logger.error("a picture could not be judged: %s", place_of(error))
+            return Outcome(item.found, FAILED, self.rules, reason=UNREADABLE), None
+
     def write(self, items: list[Came | Fetched]) -> list[Recorded]:
         """Write down some items, each of another address: all of them, or nothing but their pictures.
 
@@ -85,7 +106,7 @@ class Recorder:
         for item in items:
             led_to: list[Found] = []
             if isinstance(item, Fetched):
-                outcome, content = item.judged(settings=self.job.settings, rules=self.rules)
+                outcome, content = self.judged(item)
                 if content is not None and outcome.image_id is not None:
                     contents[outcome.image_id] = content
             else:
@@ -105,27 +126,40 @@ class Recorder:
 
 
 def start_recorder(job: CrawlJob) -> ProcessPoolExecutor:
-    """A process that calls `write_items`; it ends with this one, however that ends."""
-    spawning = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(1, spawning, initializer=_begin, initargs=(job.to_json(),))
-    # It starts with its first call: better now than when something waits for it.
-    executor.submit(write_items, [])
+    """A process that calls `write_items`; it ends with this one, however that ends.
+
+    It is a fork, which costs milliseconds: to be called while this process has one thread and no database
+    open.
+
+    Raises:
+        StorageError, InputError: the journal cannot be opened.
+    """
+    assert threading.active_count() == 1
+    forking = multiprocessing.get_context("fork")
+    executor = ProcessPoolExecutor(1, forking, initializer=_begin, initargs=(job,))
+    # Only a call starts it, and what hinders its start comes out of a call.
+    executor.submit(write_items, []).result()
     return executor
 
 
-_recorders: list[Recorder] = []
-"""The one of this process, if it is a recorder's."""
+_recorders: list[Recorder | Exception] = []
+"""The one of this process, if it is a recorder's; or why there is none."""
 
 
 def write_items(items: list[Came | Fetched]) -> list[Recorded]:
     """`Recorder.write` in the process of `start_recorder`."""
-    return _recorders[0].write(items) if items else []
+    recorder = _recorders[0]
+    if isinstance(recorder, Exception):
+        raise recorder
+    return recorder.write(items) if items else []
 
 
-def _begin(job: str) -> None:
+def _begin(job: CrawlJob) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    crawl = CrawlJob.from_json(job)
-    _recorders.append(Recorder(crawl, Journal(crawl.store.home.journal_url)))
+    try:
+        _recorders.append(Recorder(job, Journal(job.store.home.journal_url)))
+    except Exception as error:
+        _recorders.append(error)
 
 
 def _end_with_the_parent() -> None:

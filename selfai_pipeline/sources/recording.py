@@ -10,7 +10,10 @@ from selfai_pipeline.sources.recorder import Came, Fetched, Recorded
 MOST_AT_ONCE = 128
 MOST_WAITING = 512
 MOST_BYTES = 32_000_000
-"""Of pictures that wait, give or take one."""
+"""Of all that waits, give or take one picture or page."""
+
+ADDRESS_BYTES = 200
+"""What an address takes beside its letters."""
 
 Write = Callable[[list[Came | Fetched]], list[Recorded]]
 
@@ -58,4 +61,7 @@ class Recording:
 
 
 def _size(item: Came | Fetched) -> int:
-    return len(item.content) if isinstance(item, Fetched) else 0
+    """Bytes, roughly, that an item takes while it waits."""
+    if isinstance(item, Fetched):
+        return len(item.content)
+    return len(item.outcome.links or "") + sum(ADDRESS_BYTES + len(found.url) for found in item.led_to)

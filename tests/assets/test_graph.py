@@ -92,7 +92,7 @@ READERS: dict[str, tuple[type[BaseModel], str]] = {
     "finetuned_scorer": (CONFIGS["finetuned_scorer"], "selfai_pipeline/training"),
     "evaluation_report": (CONFIGS["evaluation_report"], "selfai_pipeline/evaluation"),
     "compute": (Compute, "selfai_pipeline/training"),
-    "detector": (FaceDetector, "resources/detector.py"),
+    "detector": (FaceDetector, "selfai_pipeline/faces"),
     "annotation_site": (SiteSettings, "selfai_pipeline/labels/site"),
     "gallery": (GallerySettings, "selfai_pipeline/sources/gallery"),
 }

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from selfai_pipeline.faces.align import align_day
+from selfai_pipeline.faces.align import align_day, outcomes_of
 from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
@@ -77,7 +77,8 @@ def test_a_face_is_cut_out_upon_the_template(store: Store, detector: Detector, d
     assert (row["face"], row["reason"], row["faces_found"]) == (0, None, 1)
     assert row["residual_px"] < 8
     assert max(abs(row[f"{axis}_degrees"]) for axis in ("roll", "yaw", "pitch")) < 15
-    assert abs(row["roll_degrees"]) < 3
+    assert abs(row["roll_degrees"]) < 5
+    assert row["sharpness"] > 50
     assert row["thumbnail"] == bytes(4096)
     assert row["perceptual_hash"] == bytes(range(32))
     crop = opened(store, row)
@@ -94,17 +95,39 @@ def test_crops_are_in_colour_as_the_picture_is(store: Store, detector: Detector,
     assert blue > red + 20
 
 
-def test_orientation_is_applied(store: Store, detector: Detector, draw_face: DrawFace) -> None:
-    on_its_side = np.ascontiguousarray(np.rot90(draw_face()))
-    ref = align_day(
-        pruned(store, [("u", encoded(on_its_side))], orientation=6),
-        store=store,
-        detector=detector,
-        settings=FaceSettings(),
-    )
-    (row,) = store.tables.read(ref).to_pylist()
-    assert row["reason"] is None
-    assert abs(row["roll_degrees"]) < 3
+# What EXIF's numbers mean: how a picture is changed before it is stored, to be upright again when shown.
+STORED_AS: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, 3),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_orientation_is_applied(
+    store: Store, detector: Detector, draw_face: DrawFace, orientation: int
+) -> None:
+    """Whatever EXIF says, the crop is that of the upright picture."""
+    upright = draw_face()
+    upright[:, :40] //= 2
+    stored = np.ascontiguousarray(STORED_AS[orientation](upright))
+    crops = []
+    for pixels, number in ((upright, 1), (stored, orientation)):
+        ref = align_day(
+            pruned(store, [("u", encoded(pixels))], orientation=number),
+            store=store,
+            detector=detector,
+            settings=FaceSettings(),
+        )
+        (row,) = store.tables.read(ref).to_pylist()
+        assert row["reason"] is None
+        crops.append(row["crop_sha256"])
+    assert crops[0] == crops[1]
 
 
 def test_a_picture_without_a_face_has_a_reason(store: Store, detector: Detector) -> None:
@@ -124,6 +147,7 @@ def test_a_picture_without_a_face_has_a_reason(store: Store, detector: Detector)
         ({"min_eye_distance": 60}, "too_small_face"),
         ({"max_residual": 0.001}, "bad_alignment"),
         ({"eye_distance": 0.1, "max_border": 0.1}, "too_much_border"),
+        ({"min_sharpness": 50_000}, "blurred_face"),
     ],
 )
 def test_a_refused_face_keeps_its_figures(
@@ -149,15 +173,59 @@ def test_what_cannot_be_decoded_has_a_reason_and_the_rest_goes_on(
     assert reasons == {"text": "not_a_picture", "face": None, "large": "too_many_pixels"}
 
 
-def test_the_largest_of_several_faces_counts(store: Store, detector: Detector, draw_face: DrawFace) -> None:
-    small = np.pad(draw_face(size=160), ((48, 48), (48, 48), (0, 0)), mode="edge")
-    both = np.hstack([small, draw_face()])
-    row = aligned(store, detector, [("u", encoded(both))])["u"]
-    assert row["faces_found"] == 2
-    assert row["landmarks"][0] > 256
-    refused = aligned(store, detector, [("u", encoded(both))], most_faces=1)["u"]
+@pytest.fixture
+def group(draw_face: DrawFace) -> bytes:
+    """Three faces: a small one in the middle, the largest at the right, one at the left that is too small."""
+    small = np.pad(draw_face(size=160), ((48, 48), (130, 48), (0, 0)), mode="edge")
+    tiny = np.pad(draw_face(size=96), ((80, 80), (80, 80), (0, 0)), mode="edge")
+    return encoded(np.hstack([tiny, small, draw_face()]))
+
+
+def test_the_largest_of_several_faces_counts(store: Store, detector: Detector, group: bytes) -> None:
+    row = aligned(store, detector, [("u", group)], detection_side=960)["u"]
+    assert (row["face"], row["faces_found"], row["reason"]) == (0, 3, None)
+    assert row["landmarks"][0] > 594
+    refused = aligned(store, detector, [("u", group)], detection_side=960, most_faces=2)["u"]
     assert (refused["reason"], refused["crop_sha256"]) == ("several_faces", None)
-    assert aligned(store, detector, [("u", encoded(both))], most_faces=2)["u"]["reason"] is None
+    assert aligned(store, detector, [("u", group)], detection_side=960, most_faces=3)["u"]["reason"] is None
+
+
+def test_the_most_central_of_several_faces_keeps_its_number(
+    store: Store, detector: Detector, group: bytes
+) -> None:
+    row = aligned(store, detector, [("u", group)], detection_side=960, which_face="most_central")["u"]
+    assert (row["face"], row["faces_found"], row["reason"]) == (1, 3, None)
+    assert 256 < row["landmarks"][0] < 594
+
+
+def test_each_of_several_faces_has_a_row_where_all_count(
+    store: Store, detector: Detector, group: bytes, tmp_path: Path
+) -> None:
+    flat = np.full((100, 100, 3), 90, dtype=np.uint8)
+    ref = align_day(
+        pruned(store, [("u", group), ("flat", encoded(flat))]),
+        store=store,
+        detector=detector,
+        settings=FaceSettings(detection_side=960, which_face="all"),
+    )
+    rows = store.tables.read(ref).to_pylist()
+    found = [(row["face"], row["reason"]) for row in rows if row["url"] == "u"]
+    assert found == [(0, None), (1, None), (2, "too_small_face")]
+    assert [row["reason"] for row in rows if row["url"] == "flat"] == ["no_face"]
+    assert len({row["crop_sha256"] for row in rows}) == 3
+    facts = store.tables.facts(ref)
+    assert facts["counts"] == {"aligned": 2, "no_face": 1, "too_small_face": 1}
+    assert (facts["funnel"]["faces"], facts["funnel"]["no_crop"]) == (1, {"no_face": 1}), "pictures"
+    assert write_contact_sheet(ref, store=store, path=tmp_path / "sheet.png") == 2
+
+
+def test_a_picture_is_no_crop_for_the_reason_of_its_first_face() -> None:
+    rows = [
+        *({"image_id": "a", "reason": reason} for reason in ("extreme_pose", None)),
+        *({"image_id": "b", "reason": reason} for reason in ("too_much_border", "too_small_face")),
+        {"image_id": "c", "reason": "no_face"},
+    ]
+    assert outcomes_of(rows) == {"aligned": 1, "too_much_border": 1, "no_face": 1}
 
 
 def test_a_small_face_in_a_large_picture_is_found_at_a_second_look(

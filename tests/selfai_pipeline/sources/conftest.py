@@ -62,10 +62,11 @@ class Site:
     visits: list[Visit] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
     port: int = 0
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def index(self, *links: str, path: str = "/") -> None:
         """A page at `path` with a picture a link; a link that begins with a tag stands as it is."""
@@ -111,7 +112,7 @@ class Site:
         defaults: dict[str, Any] = {
             "name": "site",
             "start_urls": [f"{self.url}/?{{day}}"],
-            "allowed_addresses": [f"127.0.0.1:{self.port}"],
+            "allowed_addresses": [f"{self.address}:{self.port}"],
         }
         return PagesSource(**{**defaults, **values})
 
@@ -153,7 +154,7 @@ def serve(site: Site, *, tls: ssl.SSLContext | None = None) -> ThreadingHTTPServ
         def handle_error(self, *_: Any) -> None:
             """A client that hangs up, as the crawler does on bodies that are too large, is no trouble."""
 
-    server = QuietServer(("127.0.0.1", 0), Answering)
+    server = QuietServer((site.address, 0), Answering)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     site.port = server.server_port
@@ -163,11 +164,11 @@ def serve(site: Site, *, tls: ssl.SSLContext | None = None) -> ThreadingHTTPServ
 
 @pytest.fixture
 def start_site() -> Iterator[Callable[..., Site]]:
-    """Starts one more site, with `tls` behind TLS."""
+    """Starts one more site, with `tls` behind TLS, at another address of this machine where one is given."""
     servers = []
 
-    def start(**options: Any) -> Site:
-        one = Site()
+    def start(address: str = "127.0.0.1", **options: Any) -> Site:
+        one = Site(address=address)
         servers.append(serve(one, **options))
         return one
 

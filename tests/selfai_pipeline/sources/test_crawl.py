@@ -266,6 +266,46 @@ def test_a_picture_behind_a_link_to_a_page_is_stored(
     assert reasons(store, ref) == {"view": "stored", "notes": "not_a_page"}
 
 
+@pytest.mark.parametrize("encoding", ["hex", "base64", "idna", "undefined", "punycode", "no-such-encoding"])
+def test_a_page_in_an_encoding_that_is_none_is_read_all_the_same(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings, encoding: str
+) -> None:
+    site.pages["/a.jpg"] = jpeg(1)
+    site.pages["/"] = (
+        200,
+        {"Content-Type": f"text/html; charset={encoding}"},
+        b'<base href="http://[/">\xff<a href="http://[::1">n</a><img src="/a.jpg">',
+    )
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, ref)["a.jpg"] == "stored"
+
+
+def test_a_redirect_to_a_malformed_address_is_refused_for_good(
+    site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    targets = ["http://[::1/", "http://127.0.0.1:99999/", "http://1.2.3.4.5/", "http://256.1.1.1/a.jpg"]
+    site.pages |= {f"/{number}.jpg": (302, {"Location": to}, b"") for number, to in enumerate(targets)}
+    site.index(*site.pages)
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert reasons(store, ref) == {f"{number}.jpg": "malformed_address" for number in range(len(targets))}
+    assert {row["status"] for row in rows(store, ref)} == {"refused"}
+
+
+def test_a_stored_picture_that_is_gone_is_asked_for_again(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    site.pages |= {"/a.jpg": jpeg(1), "/b.jpg": jpeg(2)}
+    site.index("/a.jpg", "/b.jpg")
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    store.pictures.delete(rows(store, ref)[0]["image_id"])
+    site.asked.clear()
+    again = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert "/a.jpg" in site.asked
+    assert "/b.jpg" not in site.asked
+    assert [row["image_id"] for row in rows(store, again)] == [row["image_id"] for row in rows(store, ref)]
+    assert all(row["image_id"] in store.pictures for row in rows(store, again))
+
+
 def start(job: CrawlJob) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         [sys.executable, "-m", "selfai_pipeline.sources.crawl_process"],

@@ -36,6 +36,12 @@ def test_a_folder_that_is_not_there_names_no_day(home: Home) -> None:
     assert days_of(folder("nowhere/{day}"), home) == set()
 
 
+def test_a_folder_that_cannot_be_listed_says_so(home: Home) -> None:
+    (home.root / "loop").symlink_to(home.root / "loop")
+    with pytest.raises(InputError, match="cannot be listed"):
+        days_of(folder("loop/{day}"), home)
+
+
 def test_folders_in_an_object_store_name_their_days(home: Home) -> None:
     Storage("memory://named").write("2026-01-02/a.jpg", b"picture")
     Storage("memory://named").write("notes/a.txt", b"text")

@@ -1,5 +1,7 @@
 """Which address is next: hosts take turns, and none has more than its share out."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +33,31 @@ def test_hosts_take_turns() -> None:
 def test_one_host_keeps_its_order() -> None:
     items = [f"a{number}" for number in range(7)]
     assert drain(frontier([items[:3], items[3:]])) == items
+
+
+def test_a_host_is_asked_for_one_thing_until_it_is_known_how_it_wants_to_be_asked() -> None:
+    one = frontier([["a1", "a2", "a3", "a4"]])
+    assert [one.next(), one.next()] == ["a1", None]
+    one.ended("a1")
+    assert [one.next(), one.next(), one.next()] == ["a2", "a3", None]
+
+
+def test_a_host_that_rests_holds_up_no_other_and_is_asked_when_it_has_rested() -> None:
+    rests = {"a": 0.2, "b": 0.0}
+    remaining = [["a1", "b1", "b2"]]
+    one: Frontier[str] = Frontier(
+        lambda: remaining.pop() if remaining else [],
+        host_of=host_of,
+        most=2,
+        rest_of=rests.__getitem__,
+    )
+    assert drain(one) == ["b1", "b2"]
+    assert one.rest is not None
+    assert 0 < one.rest <= 0.2
+    rests["a"] = 0.0
+    time.sleep(0.21)
+    assert one.next() == "a1"
+    assert one.rest is None
 
 
 def test_a_host_at_its_limit_waits_and_the_others_go_on() -> None:

@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -171,6 +172,55 @@ def test_the_time_limit_is_for_the_whole_download(jpeg: Encode, site: Any, crawl
         "/silent.jpg": "timeout",
         "/a.jpg": "stored",
     }
+
+
+def test_headers_may_be_long_many_and_in_any_encoding(jpeg: Encode, site: Any, crawl: Crawl) -> None:
+    many = {f"X-Header-{number}": "value" for number in range(200)}
+    site.pages |= {
+        "/named.jpg": (200, {"Content-Disposition": 'inline; filename="caf\xe9.jpg"'}, jpeg(1)),
+        "/long.jpg": (200, {"Content-Security-Policy": "x" * 20_000}, jpeg(2)),
+        "/many.jpg": (200, many, jpeg(3)),
+        "/endless.jpg": (200, {"X-Header": "x" * 200_000}, jpeg(4)),
+    }
+    site.index(*site.pages)
+    assert crawl(site.source()).reasons == {
+        "/named.jpg": "stored",
+        "/long.jpg": "stored",
+        "/many.jpg": "stored",
+        "/endless.jpg": "connection_lost",
+    }
+
+
+def test_a_site_that_only_announces_an_answer_is_hung_up_on(jpeg: Encode, site: Any, crawl: Crawl) -> None:
+    hung_up = threading.Event()
+
+    def announces(handler: BaseHTTPRequestHandler) -> None:
+        try:
+            while True:
+                handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+        except OSError:
+            hung_up.set()
+
+    def announces_twice(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(2 * b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(jpeg(1))
+
+    site.pages |= {"/endless.jpg": announces, "/hinted.jpg": announces_twice}
+    site.index(*site.pages)
+    # The test's own limit is shorter.
+    crawled = crawl(site.source(), timeout_s=3000)
+    assert crawled.reasons == {"/endless.jpg": "connection_lost", "/hinted.jpg": "stored"}
+    assert hung_up.wait(10)
+
+
+def test_no_socket_is_opened_to_an_address_that_nobody_let_through() -> None:
+    resolver = guarded(["93.184.216.34"])
+    address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80))
+    with pytest.raises(PermissionError):
+        resolver.open_socket(address)
+    resolver.open_socket((*address[:4], ("127.0.0.1", 8650))).close()
 
 
 MEASURED_CRAWL = """

@@ -2,11 +2,13 @@
 
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.crawl_run import CrawlKilled
+from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.settings import CrawlSettings
 from selfai_pipeline.store import Store
 
@@ -37,7 +40,6 @@ crawl_day(
     settings=CrawlSettings.model_validate_json(settings),
 )
 """
-ROLES = {"crawl_process": "crawl", "spawn_main": "recorder"}
 Encode = Callable[..., bytes]
 
 
@@ -81,10 +83,14 @@ def test_ten_kills_leave_the_table_of_an_undisturbed_crawl(
     moments = random.Random(20261129)
     roles = {kill_one(moments, killed, large_site, settings) for _ in range(KILLS)}
     assert roles == {"run", "crawl", "recorder"}
+    with Journal(killed.home.journal_url) as journal:
+        before = {outcome.found.url for outcome in journal.outcomes("site", DAY)}
     large_site.asked.clear()
     ref = crawl_day(DAY, sources=[source], store=killed, settings=settings)
     assert table_of(killed, ref) == table_of(store, undisturbed)
-    assert len(large_site.asked) < PICTURES, "what was stored before a kill was asked for again"
+    again = {f"{large_site.url}{path}" for path in large_site.asked}
+    assert before
+    assert not before & again, "what was written before a kill was asked for again"
     assert crawl_day(DAY, sources=[source], store=killed, settings=settings) == ref
 
 
@@ -106,33 +112,44 @@ def kill_one(moments: random.Random, killed: Store, site: Any, settings: CrawlSe
     return role
 
 
-def test_a_recorder_that_is_killed_is_worth_another_try(
-    site: Any, jpeg: Encode, settings: CrawlSettings, store: Store
+@pytest.mark.parametrize("role", ["crawl", "recorder"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_leaves_no_table_that_looks_complete_and_is_worth_another_try(
+    site: Any, jpeg: Encode, settings: CrawlSettings, store: Store, role: str, number: signal.Signals
 ) -> None:
-    site.pages["/a.jpg"] = jpeg(1)
-    site.dripping("/slow.jpg")
-    site.index("/a.jpg", "/slow.jpg")
+    """A silent host is not waited for: the test's own limit is shorter than that of its answer."""
+    gate = threading.Event()
+
+    def waits(handler: BaseHTTPRequestHandler) -> None:
+        gate.wait(60)
+
+    site.pages |= {"/slow.jpg": waits, **{f"/{name}.jpg": jpeg(name) for name in range(20)}}
+    site.index("/slow.jpg", *(f"/{name}.jpg" for name in range(20)))
 
     def kill() -> None:
         while "/slow.jpg" not in site.asked:
             time.sleep(0.01)
-        family_of(psutil.Process())["recorder"].kill()
+        family_of(psutil.Process())[role].send_signal(number)
 
     killing = threading.Thread(target=kill)
     killing.start()
+    patient = settings.model_copy(update={"timeout_s": 3000.0})
     with pytest.raises(CrawlKilled, match="run again"):
-        crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+        crawl_day(DAY, sources=[site.source()], store=store, settings=patient)
     killing.join()
+    gate.set()
+    assert store.tables.current("raw_crawl", DAY) is None
+    site.pages["/slow.jpg"] = jpeg(99)
+    ref = crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    assert store.tables.facts(ref)["counts"] == {"stored": 21}
 
 
 def family_of(started: psutil.Process) -> dict[str, psutil.Process]:
     """A run, the process that crawls for it and the one that records."""
     for _ in range(600):
-        family = {"run": started}
-        for one in started.children(recursive=True):
-            command = " ".join(one.cmdline())
-            family |= {role: one for sign, role in ROLES.items() if sign in command}
-        if len(family) == 1 + len(ROLES):
-            return family
+        crawls = [one for one in started.children() if "crawl_process" in " ".join(one.cmdline())]
+        recorders = [one for crawl in crawls for one in crawl.children()]
+        if recorders:
+            return {"run": started, "crawl": crawls[0], "recorder": recorders[0]}
         time.sleep(0.05)
-    raise AssertionError(f"not all processes are there: {family}")
+    raise AssertionError("not all processes are there")

@@ -1,18 +1,22 @@
 """A host is asked the way it wants to be: crawl-delay, Retry-After, longer pauses where it is slow."""
 
+import asyncio
 import datetime
 import email.utils
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from scrapy.http import Response
+from scrapy.settings import Settings
 
-from selfai_pipeline.sources.manners import retry_after
+from selfai_pipeline.sources.manners import CRAWL_DELAY_SETTING, READ_ROBOTS_BYTES, ObeyRobots, retry_after
 
 Crawl = Callable[..., Any]
 Encode = Callable[..., bytes]
@@ -265,6 +269,57 @@ def test_a_host_that_has_to_wait_does_not_hold_up_another_one(
     crawled = crawl(source, concurrency=4, concurrency_per_host=1)
     assert set(crawled.reasons.values()) == {"stored"}
     assert internal_site.visits[-1].moment_s < site.visits[-4].moment_s
+
+
+def test_slow_hosts_that_would_take_every_place_hold_up_no_other(
+    jpeg: Encode, site: Any, start_site: Callable[..., Any], crawl: Crawl
+) -> None:
+    try:
+        slow = [start_site(address=f"127.0.0.{number}") for number in (2, 3)]
+    except OSError:
+        pytest.skip("this machine has one loopback address only")
+    for one in slow:
+        one.pages["/robots.txt"] = b"User-agent: *\nCrawl-delay: 1\n"
+        one.pages |= {f"/{number}.jpg": jpeg(number) for number in range(6)}
+    site.pages |= {f"/{number}.jpg": jpeg(number) for number in range(60)}
+    links = [f"{one.url}/{number}.jpg" for one in slow for number in range(6)]
+    site.index(*links, *(f"/{number}.jpg" for number in range(60)))
+    everywhere = [site, *slow]
+    source = site.source(
+        allowed_domains=[one.address for one in everywhere],
+        allowed_addresses=[f"{one.address}:{one.port}" for one in everywhere],
+    )
+    crawled = crawl(source, concurrency=4, concurrency_per_host=2)
+    assert set(crawled.statuses.values()) == {"stored"}
+    last = site.visits[-1].moment_s
+    assert all(sum(visit.moment_s > last for visit in one.visits) >= 2 for one in slow)
+
+
+def test_rules_that_fill_the_memory_are_let_go_of_and_read_again_without_asking() -> None:
+    asked = []
+
+    class Rules(ObeyRobots):
+        async def ask(self, origin: str) -> bytes:
+            asked.append(origin)
+            lines = "".join(f"Disallow: {origin[-1]}/{number}\n" for number in range(15_000))
+            return zlib.compress(f"User-agent: *\nDisallow: /{origin[-1]}\n{lines}".encode())
+
+    async def look_at_all() -> tuple[list[bool], int]:
+        robots = Rules(SimpleNamespace(settings=Settings({CRAWL_DELAY_SETTING: 60})))
+        allowed = []
+        for _ in range(2):
+            for number in range(6):
+                rules = await robots.rules_of(f"http://host-{number}")
+                allowed += [
+                    rules.allowed(f"http://host-{number}/{number}", "selfai"),
+                    rules.allowed("/x", "selfai"),
+                ]
+        return allowed, sum(size for size, _ in robots.rules.values())
+
+    allowed, held = asyncio.run(look_at_all())
+    assert allowed == [False, True] * 12
+    assert held <= READ_ROBOTS_BYTES
+    assert asked == [f"http://host-{number}" for number in range(6)]
 
 
 def test_no_host_but_loopback_is_asked_without_a_contact_even_for_its_rules(

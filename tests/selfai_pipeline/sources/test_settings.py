@@ -242,7 +242,7 @@ def test_the_defaults_of_the_sample_are_fields_that_exist() -> None:
 
 def test_the_settings_load_light() -> None:
     """Dagster imports them with the definitions, in every process that it starts."""
-    heavy = ["idna", "scrapy", "twisted", "sqlalchemy", "yaml", "numpy", "pyarrow", "pandas", "torch", "cv2"]
+    heavy = ["idna", "scrapy", "aiohttp", "sqlalchemy", "yaml", "numpy", "pyarrow", "pandas", "torch", "cv2"]
     code = f"import sys, selfai_pipeline.sources.settings; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

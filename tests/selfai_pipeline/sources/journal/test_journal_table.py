@@ -168,7 +168,7 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_h
 def test_processes_that_bring_it_up_to_date_at_once_do_not_hinder_each_other(
     old_url: str, open_new: OpenNew
 ) -> None:
-    opens = "import sys; from selfai_pipeline.sources.outcomes import Journal; Journal(sys.argv[1])"
+    opens = "import sys; from selfai_pipeline.sources.journal import Journal; Journal(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", opens, old_url]) for _ in range(4)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
     assert len(list(open_new(old_url).outcomes("site", DAY))) == 1
