@@ -63,9 +63,9 @@ def crawl(
         give_up: ends the process for a reason (a `StorageError` of the recorder, say): what is under way
             may wait for a silent host for long.
     """
-    # What it warns of is an outcome, or of no interest.
-    logging.getLogger("scrapy").setLevel(logging.ERROR)
     process = AsyncCrawlerProcess(scrapy_settings(job))
+    # What Scrapy warns of is an outcome, or of no interest. It sets its own level when the process is made.
+    logging.getLogger("scrapy").setLevel(logging.ERROR)
     crawler = process.create_crawler(JournalSpider)
     crawling = process.crawl(
         crawler, job, journal, executor=executor, write=write, report=report, give_up=give_up

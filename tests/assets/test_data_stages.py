@@ -15,10 +15,10 @@ from PIL import Image
 
 from assets import policies
 from assets.aligned_faces import WARNINGS, aligned_faces, face_warnings
-from assets.common import FAMILIES, has_passed, judged
+from assets.common import has_passed, judged
 from assets.graph import is_current
 from assets.pruned_set import pruned_set
-from assets.raw_crawl import raw_crawl
+from assets.raw_crawl import crawl_verdicts, raw_crawl
 from selfai_pipeline.faces.alignment import fit, placed, rms, template
 from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
 from selfai_pipeline.sources.gallery.portraits import render_portrait
@@ -27,7 +27,7 @@ from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.outcomes import STORED, Found, Outcome
 from selfai_pipeline.sources.settings import PagesSource, UrlListSource
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Record, TableRef
+from selfai_pipeline.tables import CHECKS, Record, TableRef
 
 Rows = list[dict[str, Any]]
 
@@ -172,11 +172,21 @@ def crawled(work: Any, portraits: list[bytes]) -> Any:
     return work
 
 
-def test_a_lost_picture_fails_the_completeness_of_the_crawl(crawled: Any, verdicts: Any) -> None:
+def test_a_lost_picture_fails_the_completeness_of_the_crawl(crawled: Any) -> None:
+    ref = crawled.store.tables.current("raw_crawl", crawled.day).ref
     crawled.store.pictures.delete(crawled.rows("raw_crawl", crawled.day)[0]["image_id"])
+    judged_again = {one.check_name: one.passed for one in crawl_verdicts(ref, crawled.store)}
+    assert judged_again == {"completeness": False, "sanity": True, "quality_floor": True}
+
+
+def test_the_next_crawl_brings_a_lost_picture_back(crawled: Any, verdicts: Any) -> None:
+    before = crawled.rows("raw_crawl", crawled.day)
+    crawled.store.pictures.delete(before[0]["image_id"])
     result = crawled.materialize(raw_crawl, days=[crawled.day])
-    assert not result.success
-    assert verdicts(result) == {"completeness": False, "sanity": True, "quality_floor": True}
+    assert verdicts(result) == {"completeness": True, "sanity": True, "quality_floor": True}
+    assert [row["image_id"] for row in crawled.rows("raw_crawl", crawled.day)] == [
+        row["image_id"] for row in before
+    ]
 
 
 @pytest.mark.parametrize("days", [1, 2])
@@ -390,7 +400,7 @@ def test_a_day_unlike_those_before_it_warns_and_is_used_all_the_same(work: Any) 
     odd = list(face_warnings(odd_day, store, crop_size=224))
     assert [(one.check_name, one.passed) for one in odd] == [(name, False) for name in WARNINGS]
     assert {one.severity for one in odd} == {dg.AssetCheckSeverity.WARN}
-    store.tables.judge(odd_day, dict.fromkeys(FAMILIES, True))
+    store.tables.judge(odd_day, dict.fromkeys(CHECKS, True))
     judged(store, odd_day, odd)
     assert has_passed(store, odd_day), "labels read the day"
 

@@ -23,7 +23,7 @@ from selfai_pipeline.training.checkpoints import load_record
 DAYS = ["2026-01-01", "2026-01-02"]
 SHORT = {
     "ops": {
-        "siamese_checkpoint": {"config": {"epochs": 2, "input_size": 32, "width": 0.25}},
+        "siamese_checkpoint": {"config": {"epochs": 6, "input_size": 32, "width": 0.25}},
         "finetuned_scorer": {"config": {"epochs": 3}},
         "evaluation_report": {"config": {"bootstrap_draws": 200}},
     }
