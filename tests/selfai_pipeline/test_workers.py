@@ -38,7 +38,7 @@ def test_no_jobs_start_no_process() -> None:
 def test_each_process_works_on_one_thread_and_ends() -> None:
     asked = map_in_processes(partial(partial, os.getenv), ["OMP_NUM_THREADS"] * 4, workers=2)
     assert asked == ["1"] * 4
-    assert not children_of(os.getpid())
+    assert not workers_of(os.getpid())
 
 
 def test_what_the_work_prints_does_not_disturb_it(capfd: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_an_error_comes_back_with_its_class_and_where_it_was_raised() -> None:
     with pytest.raises(ZeroDivisionError, match="division by zero") as raised:
         map_in_processes(partial(partial, truediv, 1), [1, 2, 0, 3], workers=2)
     assert "in a worker process" in raised.value.__notes__[0]
-    assert not children_of(os.getpid())
+    assert not workers_of(os.getpid())
 
 
 def test_an_error_of_ours_comes_back_too(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_process_that_is_killed_is_told_as_trouble_that_may_pass() -> None:
     with pytest.raises(WorkerKilled, match=r"signal 9 \(Killed\).*run again") as raised:
         map_in_processes(partial(partial, signal.raise_signal), [0, 0, signal.SIGKILL, 0], workers=2)
     assert isinstance(raised.value, PassingTrouble)
-    assert not children_of(os.getpid())
+    assert not workers_of(os.getpid())
 
 
 def test_a_process_that_ends_on_its_own_is_told() -> None:
@@ -89,7 +89,7 @@ map_in_processes(partial(partial, time.sleep), [1.0] * 600, workers=2)
 def sleeping() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has two workers at work."""
     process = subprocess.Popen([sys.executable, "-c", SLEEPS], stderr=subprocess.DEVNULL)
-    while len(children_of(process.pid)) < 2 and process.poll() is None:
+    while len(workers_of(process.pid)) < 2 and process.poll() is None:
         time.sleep(0.05)
     # Until they have imported what they work with, and wait for jobs.
     time.sleep(2)
@@ -103,14 +103,21 @@ def sleeping() -> Iterator[subprocess.Popen[bytes]]:
 def test_workers_end_with_the_process_that_started_them(
     sleeping: subprocess.Popen[bytes], how: signal.Signals
 ) -> None:
-    workers = children_of(sleeping.pid)
+    workers = workers_of(sleeping.pid)
     sleeping.send_signal(how)
     sleeping.wait(timeout=60)
     gone, alive = psutil.wait_procs(workers, timeout=60)
     assert (len(gone), alive) == (2, [])
 
 
-def children_of(pid: int) -> list[psutil.Process]:
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers that a process has; a test's database may be another child."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children()
+        return [one for one in psutil.Process(pid).children() if is_worker(one)]
     return []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "selfai_pipeline.workers" in " ".join(process.cmdline())
+    return False
