@@ -32,7 +32,7 @@ def test_the_lineage_graph_opens_by_group_and_shows_each_asset(person) -> None:
 def test_one_day_is_materialized_from_the_graph(person, first_day: str) -> None:
     with person.at(first_day) as page:
         page.get_by_text("3 assets").first.wait_for()
-        page.get_by_text("9 checks").first.wait_for()
+        page.get_by_text("12 checks").first.wait_for()
     for asset in GROUPS["data"]:
         assert person.served.store.tables.current(asset, "2026-01-01").ref.rows > 0
 
