@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import OWNERS, check_specs, judged, materialized, only_passed, verdict
+from assets.common import OWNERS, check_specs, judged, materialized, verdict
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.labels.settings import LabelSettings
@@ -35,7 +35,7 @@ def balanced_label_table(
     """
     from selfai_pipeline.labels.label_table import build_label_table
 
-    faces = only_passed(aligned_faces, store)
+    faces = store.tables.only_passed(aligned_faces)
     left_out = sorted(set(aligned_faces.refs) - set(faces.refs))
     if left_out:
         logger.warning("left out, because their faces did not pass the checks: %s", ", ".join(left_out))

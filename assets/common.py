@@ -187,16 +187,6 @@ def judged(store: Store, ref: Ref, results: Iterable[dg.AssetCheckResult]) -> li
     return found
 
 
-def has_passed(store: Store, ref: Ref) -> bool:
-    """Whether the version `ref` was judged by every family of checks and passed each."""
-    return store.tables.has_passed(ref)
-
-
-def only_passed(snapshot: Snapshot, store: Store) -> Snapshot:
-    """The days whose version passed its checks: one day that cannot be used holds up no other."""
-    return store.tables.only_passed(snapshot)
-
-
 DayVerdicts = Callable[[TableRef, Store], Iterable[dg.AssetCheckResult]]
 
 

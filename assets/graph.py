@@ -8,7 +8,7 @@ import dagster as dg
 from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
 from assets.annotations import annotations, annotations_checks, ratings_external
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
-from assets.common import crawl_days, has_passed, only_passed
+from assets.common import crawl_days
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
@@ -80,7 +80,7 @@ def is_current(definition: dg.AssetsDefinition, partition: str, *, store: Store)
         record is not None
         and record.code_version == definition.specs_by_key[definition.key].code_version
         and dict(record.settings) == CONFIGS[name]().model_dump(mode="json")
-        and has_passed(store, record.ref)
+        and store.tables.has_passed(record.ref)
         and dict(record.inputs) == _inputs_now(definition, partition, store)
         and dict(record.external) == (EXTERNAL[name](store, partition) if name in EXTERNAL else {})
         and not (name == "raw_crawl" and _has_failures(record.ref, store))
@@ -104,7 +104,7 @@ def _inputs_now(definition: dg.AssetsDefinition, partition: str, store: Store) -
             names = [partition]
         snapshot = tables.snapshot(upstream, names)
         if (name, upstream) == ("balanced_label_table", "aligned_faces"):
-            snapshot = only_passed(snapshot, store)
+            snapshot = store.tables.only_passed(snapshot)
         inputs[upstream] = snapshot.hashes
     return inputs
 

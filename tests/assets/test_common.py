@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.common import has_passed, judged, number, record_of, source_of, verdict
+from assets.common import judged, number, record_of, source_of, verdict
 from selfai_pipeline.errors import MissingVersion, UndefinedMetric
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record, TableRef, differing
@@ -42,12 +42,12 @@ def test_a_version_has_passed_once_every_family_of_checks_has_passed_it(store: S
     ref = TableRef("pruned_set", DAY, "a" * 64, rows=1)
     results = [verdict("pruned_set", name, True, "fine") for name in ("completeness", "sanity")]
     assert judged(store, ref, results) == results
-    assert not has_passed(store, ref)
+    assert not store.tables.has_passed(ref)
     judged(store, ref, [verdict("pruned_set", "quality_floor", False, "too few")])
-    assert not has_passed(store, ref)
+    assert not store.tables.has_passed(ref)
     judged(store, ref, [verdict("pruned_set", "quality_floor", True, "enough")])
-    assert has_passed(store, ref)
-    assert not has_passed(store, TableRef("pruned_set", DAY, "b" * 64, rows=1))
+    assert store.tables.has_passed(ref)
+    assert not store.tables.has_passed(TableRef("pruned_set", DAY, "b" * 64, rows=1))
 
 
 @pytest.mark.parametrize(

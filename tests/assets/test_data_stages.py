@@ -15,7 +15,7 @@ from PIL import Image
 
 from assets import policies
 from assets.aligned_faces import WARNINGS, aligned_faces, face_warnings
-from assets.common import has_passed, judged
+from assets.common import judged
 from assets.graph import is_current
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import crawl_verdicts, raw_crawl
@@ -402,7 +402,7 @@ def test_a_day_unlike_those_before_it_warns_and_is_used_all_the_same(work: Any) 
     assert {one.severity for one in odd} == {dg.AssetCheckSeverity.WARN}
     store.tables.judge(odd_day, dict.fromkeys(CHECKS, True))
     judged(store, odd_day, odd)
-    assert has_passed(store, odd_day), "labels read the day"
+    assert store.tables.has_passed(odd_day), "labels read the day"
 
 
 @pytest.mark.parametrize(("crop_size", "passes"), [(128, False), (256, True)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from assets.evaluation_report import evaluation_report_checks
-from assets.graph import ALL_ASSETS, has_passed, is_current
+from assets.graph import ALL_ASSETS, is_current
 from assets.siamese_checkpoint import siamese_checkpoint_checks
 from assets.widened_checkpoint import widened_checkpoint_checks
 from resources.environments import resources_for
@@ -103,7 +103,7 @@ def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Gra
         assert [one.description for one in evaluations if not one.passed] == []
         (event,) = result.get_asset_materialization_events()
         assert event.materialization.metadata["sha256"].value == graph.ref(asset).sha256
-        assert has_passed(graph.store, graph.ref(asset))
+        assert graph.store.tables.has_passed(graph.ref(asset))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_collapsed_embedding_fails_its_floor_and_is_out_of_date(trained: Graph
     found = trained.judge(siamese_checkpoint_checks)
     assert failed(found) == {"quality_floor"}
     assert "mean distance" in (found["quality_floor"].description or "")
-    assert not has_passed(trained.store, ref)
+    assert not trained.store.tables.has_passed(ref)
     (asset,) = [one for one in ALL_ASSETS if one.key.to_user_string() == "siamese_checkpoint"]
     assert not is_current(asset, WHOLE, store=trained.store)
 
@@ -181,7 +181,7 @@ def test_a_scorer_that_fails_a_check_is_kept_but_not_registered(
     ]
     ref = trained.ref("finetuned_scorer")
     assert load_record(ref, store=trained.store)["metrics"]["best_epoch"] >= 1
-    assert not has_passed(trained.store, ref)
+    assert not trained.store.tables.has_passed(ref)
     client = MlflowClient(f"sqlite:///{trained.home.mlflow / 'mlflow.db'}")
     assert list(client.search_model_versions("name='selfai-scorer'")) == []
     monkeypatch.undo()

@@ -18,7 +18,6 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 
 from assets.automation import CATCH_UP_TAG, REFRESH_TAG, Memory
-from assets.common import has_passed
 from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY, LABELS, stale_days
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
@@ -166,4 +165,4 @@ def test_each_fires_once_it_is_switched_on(
     assert labels.asset_selection == {asset.key for asset in LABELS}
     judged = store.tables.current("balanced_label_table")
     assert judged is not None
-    assert has_passed(store, judged.ref)
+    assert store.tables.has_passed(judged.ref)
