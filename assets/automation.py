@@ -20,7 +20,16 @@ from assets.dagster_internals import (
     next_moment,
     unfinished_backfills,
 )
-from assets.graph import DAILY, LABELS, MODELS, WHOLE_SET, is_current, stale_assets, stale_days
+from assets.graph import (
+    DAILY,
+    LABELS,
+    MODELS,
+    WHOLE_SET,
+    awaits_ratings,
+    is_current,
+    stale_assets,
+    stale_days,
+)
 from resources.instance import close_dead_runs, is_of_this_machine
 from selfai_pipeline.environment import Environment, Settings, current_environment
 from selfai_pipeline.errors import InputError
@@ -242,6 +251,8 @@ def weekly_refresh(
     done = Memory(since=moment).model_dump_json()
     if not store.tables.partitions("aligned_faces"):
         return dg.SensorResult(skip_reason="No day has been made yet.", cursor=done)
+    if awaits_ratings(store):
+        return dg.SensorResult(skip_reason="No face has been scored yet.", cursor=done)
     for step in STEPS:
         tag = f"{moment:%Y-%m-%d %H:%M} {step.name}"
         # Whether labels are up to date is read from every day: once a moment, and not at every look.

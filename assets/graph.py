@@ -122,6 +122,15 @@ def stale_days(days: Sequence[str], *, store: Store) -> list[str]:
     )
 
 
+def awaits_ratings(store: Store) -> bool:
+    """Whether no labels can be made yet: no source declares ratings, and nobody scored a face on the site."""
+    from selfai_pipeline.labels.site.ratings import site_ratings
+
+    if store.tables.current("annotations") is not None or any(source.ratings for source in _sources(store)):
+        return False
+    return not site_ratings(store.home)
+
+
 def stale_assets(group: Sequence[dg.AssetsDefinition], *, store: Store) -> list[dg.AssetsDefinition]:
     """Of a group without partitions, in the order of the graph: from the first that is out of date on."""
     for position, asset in enumerate(group):

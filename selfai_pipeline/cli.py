@@ -187,7 +187,7 @@ def materialize_stale(home: Home, days: list[str]) -> None:
     """
     import dagster as dg
 
-    from assets.graph import DAILY, LABELS, MODELS, stale_assets, stale_days
+    from assets.graph import DAILY, LABELS, MODELS, awaits_ratings, stale_assets, stale_days
     from resources.instance import close_dead_runs
     from selfai_pipeline.definitions import defs
     from selfai_pipeline.store import open_store
@@ -215,6 +215,12 @@ def materialize_stale(home: Home, days: list[str]) -> None:
                 {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
             )
         changed = bool(stale)
+        if awaits_ratings(store):
+            click.echo(
+                "No face has been scored yet, and labels need scores: `selfai annotate` has people score the "
+                "faces, `selfai import FOLDER --ratings FILE` brings ratings in. Then run again."
+            )
+            return
         for group in (LABELS, MODELS):
             rest = stale_assets(group, store=store)
             if rest:

@@ -34,6 +34,7 @@ from selfai_pipeline.home import install_instance_file
 from selfai_pipeline.sources.gallery.sample import prepare_sample
 from selfai_pipeline.sources.gallery.server import GalleryServer
 from selfai_pipeline.sources.gallery.settings import GallerySettings
+from selfai_pipeline.sources.settings import RatingsFile
 from selfai_pipeline.tables import WHOLE, Ref
 
 DAYS = ["2026-02-05", "2026-02-06", "2026-02-07", "2026-02-08", "2026-02-09"]
@@ -49,6 +50,8 @@ def night(work: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The workplace at twenty seconds past three, with an instance that outlives a process."""
     monkeypatch.setattr(automation, "_now", lambda: NIGHT)
     set_to(monkeypatch, catch_up_days=5, catch_up_bound=4)
+    work.ratings.write_text("image,annotator,score\n")
+    work.declare(work.source(ratings=[RatingsFile(path=str(work.ratings))]))
     install_instance_file(work.home)
     monkeypatch.setenv("DAGSTER_HOME", str(work.home.dagster))
     with dg.DagsterInstance.get() as instance:
@@ -254,6 +257,15 @@ class TestWeeklyRefresh:
         found = tick(weekly_refresh, night)
         assert (found.run_requests, found.skip_message) == ([], "No day has been made yet.")
         assert Memory.read(found.cursor).since == NIGHT.replace(second=0)
+
+    def test_does_nothing_before_the_first_face_is_scored(self, night: Any) -> None:
+        night.declare(night.source())
+        make(night, YESTERDAY)
+        assert tick(weekly_refresh, night).skip_message == "No face has been scored yet."
+        night.declare(night.source(ratings=[RatingsFile(path=str(night.ratings))]))
+        night.pretend(LABELS)
+        night.declare(night.source())
+        assert self.selected(tick(weekly_refresh, night))[0] == "annotations", "all ratings were taken away"
 
     def test_makes_labels_then_models_then_nothing(self, night: Any) -> None:
         make(night, YESTERDAY)

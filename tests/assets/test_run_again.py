@@ -84,6 +84,15 @@ def test_a_failed_check_stops_every_run_until_it_is_mended(failing: Any, run: Ca
     assert failing.record("pruned_set", failing.day).ref.rows == 1
 
 
+def test_without_any_ratings_a_run_ends_with_the_faces_and_says_how_to_go_on(
+    work: Any, run: Callable[..., str], picture: Callable[..., bytes]
+) -> None:
+    (work.folder / "good.png").write_bytes(picture())
+    assert "`selfai annotate` has people score the faces" in run(work)
+    assert is_current(pruned_set, work.day, store=work.store)
+    assert work.store.tables.current("annotations") is None
+
+
 def test_the_labels_leave_out_a_day_whose_faces_failed_their_checks(
     labelled: Any, run: Callable[..., str], errors: Any
 ) -> None:
