@@ -1,4 +1,4 @@
-"""Lists in every format: the same rows come out, and bad ones are left out with their line and reason."""
+"""Tables in every format: the same rows come out, and bad ones are left out with their line and reason."""
 
 import csv
 import datetime
@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.sources.list_formats import LONGEST_LINE, MOST_COLUMNS, Columns, read_rows
+from selfai_pipeline.sources.tabular.reading import read_rows
+from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, MENDS, MOST_COLUMNS
 
-COLUMNS = Columns("url", "date", "licence")
-Row = tuple[int, str, str | None, str | None, dict[str, Any]]
+COLUMNS = ("url", "date", "licence")
+Row = tuple[int, tuple[Any, ...], dict[str, Any]]
 
 
-def read(path: Path, columns: Columns = COLUMNS) -> tuple[list[Row], list[tuple[int, str]]]:
-    """The rows of a list, and (line, reason) of those that are left out."""
+def read(path: Path, columns: Sequence[str] = COLUMNS) -> tuple[list[Row], list[tuple[int, str]]]:
+    """The rows of a table, and (line, reason) of those that are left out."""
     left_out: list[tuple[int, str]] = []
+
+    def report(line: int, reason: str, detail: str) -> None:
+        assert reason in MENDS
+        assert detail.startswith("it ")
+        left_out.append((line, reason))
+
+    setting = "its setting"
     rows = [
-        (row.line, row.url, row.date, row.licence, row.extra())
-        for row in read_rows(path, columns, name=str(path), report=lambda *bad: left_out.append(bad))
+        (row.line, row.cells, row.extra())
+        for row in read_rows(path, columns, name=str(path), report=report, setting=setting)
     ]
     return rows, left_out
 
@@ -39,8 +47,8 @@ def written(path: Path, content: bytes | str) -> Path:
 
 
 EXPECTED: list[Row] = [
-    (2, "http://x.org/a.jpg", "2026-01-01", "CC0", {"alt": 'an "ä", b'}),
-    (3, "http://x.org/b.jpg", "", "", {"alt": ""}),
+    (2, ("http://x.org/a.jpg", "2026-01-01", "CC0"), {"alt": 'an "ä", b'}),
+    (3, ("http://x.org/b.jpg", "", ""), {"alt": ""}),
 ]
 CSV = 'alt,url,date,licence\n"an ""ä"", b",http://x.org/a.jpg,2026-01-01,CC0\n,http://x.org/b.jpg,,\n'
 
@@ -58,18 +66,18 @@ def test_a_csv(tmp_path: Path, content: str) -> None:
 
 def test_a_row_of_a_csv_may_have_lines_in_quotes_and_its_line_is_the_first(tmp_path: Path) -> None:
     path = written(tmp_path / "list.csv", 'url,alt\n\nhttp://x.org/a,"one\ntwo"\nhttp://x.org/b,\n')
-    rows, left_out = read(path, Columns("url"))
-    assert [(row[0], row[4]) for row in rows] == [(3, {"alt": "one\ntwo"}), (5, {"alt": ""})]
+    rows, left_out = read(path, ["url"])
+    assert [(row[0], row[2]) for row in rows] == [(3, {"alt": "one\ntwo"}), (5, {"alt": ""})]
     assert left_out == []
 
 
 def test_json_lines_keep_what_json_has(tmp_path: Path) -> None:
     rows = [{"url": "http://x.org/a", "n": 1, "tags": ["a", None]}, {"url": "http://x.org/b", "date": "d"}]
     path = written(tmp_path / "list.jsonl", "\n".join(map(json.dumps, rows)))
-    assert read(path, Columns("url", "date")) == (
+    assert read(path, ["url", "date"]) == (
         [
-            (1, "http://x.org/a", None, None, {"n": 1, "tags": ["a", None]}),
-            (2, "http://x.org/b", "d", None, {}),
+            (1, ("http://x.org/a", None), {"n": 1, "tags": ["a", None]}),
+            (2, ("http://x.org/b", "d"), {}),
         ],
         [],
     )
@@ -82,11 +90,11 @@ def test_parquet_keeps_its_types_and_leaves_bytes_out(tmp_path: Path) -> None:
         {"url": ["http://x.org/a", None], "n": [1, 2], "raw": [b"a", b"b"], "picture": pictures, "far": far}
     )
     pq.write_table(table, tmp_path / "list.parquet")
-    rows, left_out = read(tmp_path / "list.parquet", Columns("url"))
+    rows, left_out = read(tmp_path / "list.parquet", ["url"])
     epoch = datetime.datetime(1970, 1, 1)
     assert rows == [
-        (1, "http://x.org/a", None, None, {"n": 1}),
-        (2, None, None, None, {"n": 2, "far": epoch}),
+        (1, ("http://x.org/a",), {"n": 1}),
+        (2, (None,), {"n": 2, "far": epoch}),
     ]
     assert left_out == []
 
@@ -130,9 +138,7 @@ def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason
 )
 def test_a_bad_row_of_json_lines_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     good = b'{"url": "http://x.org/a"}'
-    rows, left_out = read(
-        written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), Columns("url")
-    )
+    rows, left_out = read(written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), ["url"])
     assert [row[0] for row in rows] == [1, 4]
     assert left_out == [(2, reason)]
 
@@ -188,7 +194,7 @@ def test_a_parquet_file_that_breaks_off_or_lacks_a_column_is_refused(tmp_path: P
     content[10:60] = bytes(50)
     path.write_bytes(content)
     with pytest.raises(InputError, match="no Parquet file that can be read"):
-        read(path, Columns("link"))
+        read(path, ["link"])
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -200,7 +206,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_line_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfai_pipeline.sources.list_formats.LONGEST_SKIPPED", 2_000_000)
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.lines.LONGEST_SKIPPED", 2_000_000)
     path = written(tmp_path / "list.csv.gz", gzip.compress(b"url,date,licence\n" + bytes(5_000_000)))
     with pytest.raises(InputError, match="line 2: the line does not end within 2000000 bytes"):
         read(path)
@@ -235,7 +241,7 @@ def test_the_three_formats_say_the_same(tmp_path: Path, table: list[tuple[str, s
     expected = [(row["url"], row["date"], row["licence"], {"alt": row["alt"]}) for row in rows]
     for path in lists:
         read_again, left_out = read(path)
-        assert [row[1:] for row in read_again] == expected, path.name
+        assert [row[1] + (row[2],) for row in read_again] == expected, path.name
         assert left_out == []
 
 
@@ -266,7 +272,7 @@ def test_memory_is_that_of_a_line(tmp_path: Path) -> None:
     del content
     tracemalloc.start()
     try:
-        count = sum(1 for _ in read_rows(path, Columns("url"), name="list.csv", report=lambda *_: None))
+        count = sum(1 for _ in read_rows(path, ["url"], name="list.csv", report=lambda *_: None))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
