@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.sources.tabular.reading import read_rows
+from selfai_pipeline.sources.tabular.reading import read_rows, unit_of
 from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, MENDS, MOST_COLUMNS
 
 COLUMNS = ("url", "date", "licence")
@@ -111,8 +111,17 @@ ROW = "http://x.org/a.jpg,2026-01-01,CC0"
         (b"http://x.org/\0.jpg,,", "null_character"),
         (b"http://x.org/" + b"a" * 10_000_000 + b".jpg,,", "line_too_long"),
         (b"http://x.org/a\rb.jpg,,", "not_csv"),
+        (b'"http://x.org/a"b.jpg,,', "not_csv"),
     ],
-    ids=["too many cells", "too few cells", "bad UTF-8", "null character", "10 MB", "bare carriage return"],
+    ids=[
+        "too many cells",
+        "too few cells",
+        "bad UTF-8",
+        "null character",
+        "10 MB",
+        "bare carriage return",
+        "text after a quote",
+    ],
 )
 def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     lines = [b"url,date,licence", ROW.encode(), bad, ROW.encode()]
@@ -133,8 +142,22 @@ def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason
         (b'{"url": "\0"}', "null_character"),
         (b'{"url": "' + b"a" * 10_000_000 + b'"}', "line_too_long"),
         (json.dumps(dict.fromkeys(map(str, range(MOST_COLUMNS + 1)))).encode(), "too_many_columns"),
+        (b'{"url": "a", "url": "b"}', "repeated_key"),
+        (b'{"url": "a", "size": {"w": 1, "w": 2}}', "repeated_key"),
     ],
-    ids=["cut", "a list", "no number", "deep", "digits", "bad UTF-8", "null character", "10 MB", "columns"],
+    ids=[
+        "cut",
+        "a list",
+        "no number",
+        "deep",
+        "digits",
+        "bad UTF-8",
+        "null character",
+        "10 MB",
+        "columns",
+        "a key twice",
+        "a key twice inside",
+    ],
 )
 def test_a_bad_row_of_json_lines_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     good = b'{"url": "http://x.org/a"}'
@@ -167,6 +190,32 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
             "line 3: a quote that opens in this row is not closed within 100000 bytes. Close it",
         ),
         (
+            "list.csv",
+            f'url,date,licence\n{ROW}\n"http://x.org,,\n{ROW}\n',
+            "line 3: a quote that opens in this row is not closed. Close it",
+        ),
+        ("list.json", "[]]", "list.json, line 1: something follows the list"),
+        ("list.json", "", "list.json: the file is empty"),
+        (
+            "list.json",
+            '{"url": "a"}\n',
+            "line 1: it does not begin with [, as a list in JSON does. Save",
+        ),
+        ("list.json", '[\n{"url": "a"},\n{"url": ]', "line 3: it is no JSON (Expecting value)"),
+        ("list.json", '[\n{"url": "a"}\n{}]', "line 3: it is no list in JSON: a comma or ] is missing"),
+        ("list.json", '[{"url": "a"},', "line 1: it is no JSON (Expecting value)"),
+        ("list.json", "[\n" + "[" * 200_000, "line 2: the item that begins here is no JSON (nested too"),
+        ("list.json", '[{"n": NaN}]', "line 1: the item that begins here is no JSON (a number is none)"),
+        ("list.json", b'[\n{"url": "\xff"}]', "line 2: it is not UTF-8. Save it in UTF-8."),
+        ("list.json", '[\n{"link": "a", "date": "", "licence": ""}]', "item 1: no row has 'url'; the first"),
+        (
+            "list.txt",
+            "url\n",
+            "list.txt: its name does not tell its format. Give it the ending",
+        ),
+        ("list.xlsx", b"PK", "list.xlsx: its name does not tell its format"),
+        ("list.parquet", "url,date,licence\n", "list.parquet: it is no Parquet file that can be read"),
+        (
             "list.jsonl",
             '\n{"link": "a", "date": "", "licence": ""}\n',
             "line 2: no row has 'url'; the first has",
@@ -195,6 +244,47 @@ def test_a_parquet_file_that_breaks_off_or_lacks_a_column_is_refused(tmp_path: P
     path.write_bytes(content)
     with pytest.raises(InputError, match="no Parquet file that can be read"):
         read(path, ["link"])
+
+
+def test_a_json_array_is_read_item_by_item_and_bad_items_cost_themselves_only(tmp_path: Path) -> None:
+    items = '\ufeff[ {"url": "a", "n": [1]} ,\n 3, {"url": "b", "url": "c"}, {"n": {}}]\n'
+    rows, left_out = read(written(tmp_path / "list.json", items), ["url"])
+    assert rows == [(1, ("a",), {"n": [1]}), (4, (None,), {"n": {}})]
+    assert left_out == [(2, "not_json"), (3, "repeated_key")]
+    assert [unit_of(f"list.{ending}") for ending in ("json", "parquet", "csv.gz", "JSONL")] == [
+        "item",
+        "row",
+        "line",
+        "line",
+    ]
+
+
+def test_a_json_array_has_a_size_up_to_which_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "list.json", '[{"url": "a"}]')
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_rows.LARGEST_ARRAY", 13)
+    with pytest.raises(InputError, match=r"it has more than 13 bytes.*\.jsonl"):
+        read(path)
+
+
+def test_a_parquet_file_that_claims_more_than_memory_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some kilobytes: one long text a dictionary holds once, and every row names."""
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": ["a" * 10_000] * 2_000}), path)
+    assert path.stat().st_size < 50_000
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.parquet_rows.LARGEST_BATCH", 10_000_000)
+    with pytest.raises(InputError, match="row 1: 2000 of its rows have more than 10000000 bytes"):
+        read(path, ["url"])
+
+
+def test_numbers_of_four_bytes_are_those_that_were_meant(tmp_path: Path) -> None:
+    narrow = pa.array([3.1, None, float("inf")], pa.float32())
+    pq.write_table(pa.table({"url": ["a", "b", "c"], "n": narrow}), tmp_path / "list.parquet")
+    rows, _ = read(tmp_path / "list.parquet", ["url"])
+    assert [row[2] for row in rows] == [{"n": 3.1}, {"n": None}, {"n": float("inf")}]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
