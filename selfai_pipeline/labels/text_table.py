@@ -15,6 +15,7 @@ from selfai_pipeline.sources.tabular.reading import read_rows, unit_of
 from selfai_pipeline.sources.tabular.rows import MOST_COLUMNS, is_text, missing_column
 
 MOST_ROWS = 10_000_000
+MOST_MISFITS = 1_000_000
 MOST_CHARACTERS = 2_000_000_000
 """Of all cells together: a file of some kilobytes can claim far more than memory has."""
 
@@ -64,34 +65,6 @@ class TextTable:
         where = f"{self.path}, line 1" if ".csv" in self.path.name.lower() else str(self.path)
         raise missing_column(name, list(self.columns), where=where, setting=setting)
 
-    def add(self, line: int, values: Mapping[str, Any]) -> None:
-        """Add a row; one with a cell that is no text becomes a misfit."""
-        cells: dict[str, str] = {}
-        nested = []
-        for spelled, value in values.items():
-            name = spelled.strip()
-            if not name or name.startswith(PANDAS_INDEX):
-                continue
-            cell, is_nested = text_of(value)
-            problem = _problem_of(cell) or _problem_of(name)
-            if problem or name in cells:
-                problem = problem or Misfit(line, Reason.REPEATED_KEY, f"it has the key {name[:100]!r} twice")
-                self.misfits.append(problem._replace(line=line))
-                return
-            cells[name] = cell
-            if is_nested:
-                nested.append(name)
-        row = len(self.lines)
-        self.lines.append(line)
-        self.nested.update((name, row) for name in nested)
-        for name, cell in cells.items():
-            if name not in self.columns:
-                self.columns[name] = [""] * row
-            self.columns[name].append(cell)
-        if len(cells) < len(self.columns):
-            for name in self.columns.keys() - cells.keys():
-                self.columns[name].append("")
-
 
 def read_table(path: Path) -> TextTable:
     """Read a table whose ending is one of `TABLE_ENDINGS`; byte-order marks and Windows line ends are fine.
@@ -108,10 +81,12 @@ def rows_of(path: Path, misfits: list[Misfit]) -> Iterator[tuple[int, dict[str, 
     """(line, values by column) of each row, in a stream; rows that are none are added to `misfits`.
 
     Raises:
-        InputError: as `read_rows`; or there are more than `MOST_ROWS`.
+        InputError: as `read_rows`; or there are more than `MOST_ROWS`, or `MOST_MISFITS` that are none.
     """
 
     def report(line: int, reason: str, detail: str) -> None:
+        if len(misfits) >= MOST_MISFITS:
+            raise _too_large(path, line, f"it has more than {MOST_MISFITS} rows that are none ({detail})")
         misfits.append(Misfit(line, Reason(reason), detail))
 
     for number, row in enumerate(read_rows(path, (), name=str(path), report=report), start=1):
@@ -127,10 +102,26 @@ def collect_table(path: Path, rows: Iterable[tuple[int, dict[str, Any]]], misfit
         InputError: there are none, none that can be used, or they are too large together.
     """
     table = TextTable(path, misfits=misfits)
+    names: dict[str, str] = {}
     characters = 0
     for line, values in rows:
-        table.add(line, values)
-        characters += sum(len(value) for value in values.values() if isinstance(value, str))
+        try:
+            cells, nested = _cells(values, names)
+        except _NoRowError as error:
+            misfits.append(Misfit(line, error.reason, error.detail))
+            continue
+        row = len(table.lines)
+        table.lines.append(line)
+        if nested:
+            table.nested.update((name, row) for name in nested)
+        for name, cell in cells.items():
+            characters += len(cell)
+            if name not in table.columns:
+                table.columns[name] = [""] * row
+            table.columns[name].append(cell)
+        if len(cells) < len(table.columns):
+            for name in table.columns.keys() - cells.keys():
+                table.columns[name].append("")
         if characters > MOST_CHARACTERS:
             raise _too_large(path, line, f"its cells have more than {MOST_CHARACTERS} characters")
         if len(table.columns) > MOST_COLUMNS:
@@ -155,12 +146,46 @@ def _too_large(path: Path, line: int, what: str) -> InputError:
     )
 
 
-def _problem_of(text: str) -> Misfit | None:
+class _NoRowError(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def _cells(values: Mapping[str, Any], names: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The text of each cell by column, and the columns in which a list or an object stands.
+
+    Args:
+        names: of columns, by their spellings; they are added as they come.
+
+    Raises:
+        _NoRowError: a name is there twice, or a cell or name is no text that can be stored.
+    """
+    cells: dict[str, str] = {}
+    nested = []
+    for spelled, value in values.items():
+        name = names.get(spelled)
+        if name is None:
+            name = _text(spelled.strip())
+            names[spelled] = name = "" if name.startswith(PANDAS_INDEX) else name
+        if not name:
+            continue
+        if name in cells:
+            raise _NoRowError(Reason.REPEATED_KEY, f"it has the key {name[:100]!r} twice")
+        cell, is_nested = text_of(value)
+        cells[name] = _text(cell)
+        if is_nested:
+            nested.append(name)
+    return cells, nested
+
+
+def _text(text: str) -> str:
+    """The text; raises _NoRowError where it cannot be stored."""
     if is_text(text):
-        return None
+        return text
     if "\0" in text:
-        return Misfit(0, Reason.NULL_CHARACTER, "it holds a null character")
-    return Misfit(0, Reason.NOT_UTF8, "it holds half a character")
+        raise _NoRowError(Reason.NULL_CHARACTER, "it holds a null character")
+    raise _NoRowError(Reason.NOT_UTF8, "it holds half a character")
 
 
 def text_of(value: Any) -> tuple[str, bool]:

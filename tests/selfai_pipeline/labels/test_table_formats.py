@@ -303,6 +303,14 @@ def test_a_table_that_memory_cannot_hold_is_refused(
         read_table(path)
 
 
+def test_a_file_of_rows_that_are_none_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home.imports / "ratings.jsonl.gz"
+    path.write_bytes(gzip.compress(b"x\n" * 1000))
+    monkeypatch.setattr("selfai_pipeline.labels.text_table.MOST_MISFITS", 10)
+    with pytest.raises(InputError, match=r"line 11: it has more than 10 rows that are none \(it is no JSON"):
+        read_table(path)
+
+
 def test_rows_whose_keys_all_differ_are_refused(home: Home) -> None:
     path = home.imports / "ratings.jsonl"
     as_json_lines([{f"k{number}": number} for number in range(300)], path)
