@@ -33,7 +33,7 @@ def annotations(
     # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
     from_site = site_ratings(store.home)
     external = {WHOLE: ratings_external(sources, store.home, from_site)}
-    files = file_hashes(sources, store.home)
+    files = {f"{source}:{path}": sha256 for source, path, sha256 in file_hashes(sources, store.home)}
     ref = collect_annotations(raw_crawl, sources=sources, store=store, from_site=from_site)
     figures = dg.MetadataValue.json(store.tables.facts(ref))
     facts = {WHOLE: {"counts": figures, "files": dg.MetadataValue.json(files)}}

@@ -281,6 +281,6 @@ def _drop_unused(source: FolderSource, *, home: Home) -> None:
     used = {file.file(home) for file in _files_of(source)}
     folder = home.imports / source.name
     for kind in ("ratings", "scores", "pictures"):
-        for file in sorted(folder.glob(f"{kind}-*")):
+        for file in sorted(folder.glob(f"{kind}-{'[0-9a-f]' * 12}.*")):
             if file not in used:
                 file.unlink()

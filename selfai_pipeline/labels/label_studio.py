@@ -24,6 +24,9 @@ SCORE_TYPES = ("rating", "number", "choices")
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of a file that was uploaded to it."""
 
+LONGEST_NAME = 200
+"""Characters of numbers, tags and annotators."""
+
 
 @dataclass(frozen=True)
 class _Said:
@@ -67,7 +70,12 @@ def read_export(
         )
     said: list[_Said] = []
     for item, values in rows:
-        said += _of_task(item, values, file, misfits) if _is_task(values) else _of_small(item, values, file)
+        if _is_task(values):
+            said += _of_task(item, values, file, misfits)
+        elif is_export(values):
+            said += _of_small(item, values, file)
+        else:
+            misfits.append(Misfit(item, Reason.NO_RESULT, "it is no task of an export"))
     keys = sorted({key for one in said for key in one.data})
     if said and file.picture_column not in keys:
         raise InputError(
@@ -87,7 +95,10 @@ def _of_task(item: int, task: Mapping[str, Any], file: RatingsFile, misfits: lis
     for prediction in _objects(task.get("predictions")):
         what = f"prediction {_plain(prediction.get('id'))} was made by a model"
         misfits.append(Misfit(item, Reason.PREDICTION, what, name))
-    for annotation in _objects(task["annotations"]):
+    for annotation in task["annotations"]:
+        if not isinstance(annotation, dict):
+            misfits.append(Misfit(item, Reason.NO_RESULT, "an annotation is no object", name))
+            continue
         number = _plain(annotation.get("id"))
         if annotation.get("was_cancelled"):
             what = f"annotation {number} was cancelled"
@@ -215,4 +226,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> str:
-    return text_of(value)[0]
+    return text_of(value)[0][:LONGEST_NAME]

@@ -52,6 +52,10 @@ class _Lines:
             self.problem = "not_utf8"
             return line.decode(errors="replace")
 
+    def extent(self) -> str:
+        """The lines that the row takes, where a quote makes it several: what they hold is left out too."""
+        return f" (lines {self.first} to {self.line})" if self.line > self.first else ""
+
     def open_quote(self, within: str = "") -> InputError:
         return InputError(
             f"a quote that opens in this row is not closed{within}",
@@ -76,7 +80,7 @@ def csv_rows(
         except StopIteration:
             break
         except csv.Error as error:
-            if lines.ended and not lines.problem:
+            if lines.ended:
                 raise lines.open_quote() from error
             cells, lines.problem = [""], lines.problem or "not_csv"
         if not cells and not lines.problem:
@@ -96,9 +100,10 @@ def csv_rows(
                 (place, column) for place, column in enumerate(header) if column and place not in places
             ]
         elif lines.problem:
-            report(lines.first, lines.problem, CLAUSES[lines.problem])
+            report(lines.first, lines.problem, CLAUSES[lines.problem] + lines.extent())
         elif len(cells) != len(header):
-            report(lines.first, "cells", f"it has {len(cells)} cells where the header has {len(header)}")
+            counted = f"it has {len(cells)} cells where the header has {len(header)}"
+            report(lines.first, "cells", counted + lines.extent())
         else:
             wanted = tuple([cells[place] if place >= 0 else None for place in places])
             yield Row(lines.first, wanted, partial(_named, cells, extras))

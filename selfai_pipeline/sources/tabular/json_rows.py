@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Any
@@ -35,13 +36,21 @@ class _Decoder:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self.repeated = next(key for place, key in enumerate(keys) if key in keys[:place])
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = next(key for key, count in counts.items() if count > 1)
         return values
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"it has {text}, where null may stand")
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return str(error).partition(";")[0]
 
 
 def json_lines(
@@ -64,11 +73,12 @@ def json_lines(
                 continue
             try:
                 value = decoder.decode(text)
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError) as error:
                 if "\0" in text:
                     report(number, "null_character", "it holds a null character")
-                    continue
-                value = None
+                else:
+                    report(number, "not_json", f"it is no JSON ({_why(error)})")
+                continue
             yield number, value, decoder.repeated
 
     return _objects(values(), columns, name=name, report=report, setting=setting, unit="line")
@@ -101,10 +111,9 @@ def json_array(
             try:
                 value, end = decoder.decode_at(text, place)
             except json.JSONDecodeError as error:
-                raise refusal(f"it is no JSON ({error.msg})", text, error.pos) from None
+                raise refusal(f"it is no JSON ({_why(error)})", text, error.pos) from None
             except (ValueError, RecursionError) as error:
-                why = "nested too deeply" if isinstance(error, RecursionError) else "a number is none"
-                raise refusal(f"the item that begins here is no JSON ({why})", text, place) from None
+                raise refusal(f"the item that begins here is no JSON ({_why(error)})", text, place) from None
             yield number, value, decoder.repeated
             place = _after_space(text, end)
         if _after_space(text, place + 1) != len(text):

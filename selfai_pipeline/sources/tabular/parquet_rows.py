@@ -17,7 +17,11 @@ NO_FORM = object()
 def parquet_rows(
     file: IO[bytes], columns: Sequence[str], *, name: str, report: Report, setting: str
 ) -> Iterator[Row]:
-    """The rows of a Parquet file; see `read_rows`. Columns of bytes are left out."""
+    """The rows of a Parquet file; see `read_rows`. Columns of bytes are left out.
+
+    A cell that Python has no form for (a moment of the year 20000, say) is `NO_FORM` in `Row.cells`, and is
+    missing among the further columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -37,7 +41,7 @@ def parquet_rows(
                     mend="Leave out the columns that say nothing about a picture.",
                 )
             none = [None] * batch.num_rows
-            asked = [batch.column(column).to_pylist() if column in wanted else none for column in columns]
+            asked = [_values(batch.column(column)) if column in wanted else none for column in columns]
             lazily = _Batch(batch, others)
             for place in range(batch.num_rows):
                 line += 1
@@ -82,5 +86,8 @@ def _values(column: Any) -> list[Any]:
 def _value(cell: Any) -> Any:
     try:
         return cell.as_py()
+    except UnicodeDecodeError:
+        # What is no UTF-8 becomes half characters, which are no text for anybody who reads the row.
+        return cell.as_buffer().to_pybytes().decode(errors="surrogateescape")
     except (ValueError, OverflowError):
         return NO_FORM

@@ -134,7 +134,7 @@ def test_the_name_of_a_source_that_is_no_folder_is_not_taken(photos: Path, home:
         ({"ending": ".txt"}, r"ratings\.txt: its name does not tell its format\. Give it the ending"),
         (
             {"ending": ".jsonl"},
-            r"ratings\.jsonl, line 1: it is no JSON object; none of its 4 rows",
+            r"ratings\.jsonl, line 1: it is no JSON \(Expecting value\); none of its 4 rows",
         ),
         ({"ending": ".parquet"}, r"ratings\.parquet: it is no Parquet file that can be read"),
         ({"content": "image,score\n1.jpg,3\n"}, "there is no column 'annotator'.*with --annotator-column"),

@@ -116,6 +116,8 @@ def test_what_is_no_rating_is_left_out_with_its_reason(home: Home) -> None:
                 annotation(15, None, result(3)),
                 annotation(16, 6, result(30)),
             ),
+            {"image": "3.jpg", "annotator": 3},
+            {**task("4.jpg"), "annotations": [17]},
         ],
     )
     assert why(ratings) == [
@@ -125,8 +127,10 @@ def test_what_is_no_rating_is_left_out_with_its_reason(home: Home) -> None:
         (2, "2.jpg", "cancelled", "annotation 12 was cancelled"),
         (2, "2.jpg", "no_result", "annotation 13 has no results of 'score'"),
         (2, "2.jpg", "no_result", "annotation 14 has 2 results of 'score'"),
+        (3, "", "no_result", "it is no task of an export"),
+        (4, "4.jpg", "no_result", "an annotation is no object"),
     ]
-    assert ratings.read == 5
+    assert ratings.read == 7
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,15 @@ def test_a_null_character_in_a_cell_costs_its_row(home: Home, ending: str) -> No
         read_ratings(written(home, rows, ending), home=home)
 
 
+def test_a_text_of_parquet_that_is_no_utf8_costs_its_row(home: Home) -> None:
+    names = pa.array([b"\xff.jpg", b"1.jpg"]).view(pa.string())
+    path = home.imports / "ratings.parquet"
+    pq.write_table(pa.table({"image": names, "annotator": ["a", "a"], "score": [1, 2]}), path)
+    ratings = read_ratings(RatingsFile(path=str(path)), home=home)
+    assert ratings.names == ["1.jpg"]
+    assert [(row.line, str(row.reason)) for row in ratings.left_out] == [(1, "not_utf8")]
+
+
 def test_half_a_character_of_json_costs_its_row(home: Home) -> None:
     path = home.imports / "ratings.jsonl"
     good = '{"image": "1.jpg", "annotator": "ann", "score": 3}'
@@ -251,7 +260,7 @@ def test_text_may_be_compressed(home: Home) -> None:
         (
             "r.jsonl",
             b"image,annotator,score\n1,a,3\n",
-            "line 1: it is no JSON object; none of its 2",
+            "line 1: it is no JSON .Expecting value.; none of its 2",
         ),
         ("r.json", b'{"image": 1}\n{"image": 2}\n', "line 1: it does not begin with \\[.*as .jsonl"),
         ("r.json", b"[]", "r.json: it has no rows"),

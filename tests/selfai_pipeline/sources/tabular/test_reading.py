@@ -204,8 +204,12 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
         ("list.json", '[\n{"url": "a"},\n{"url": ]', "line 3: it is no JSON (Expecting value)"),
         ("list.json", '[\n{"url": "a"}\n{}]', "line 3: it is no list in JSON: a comma or ] is missing"),
         ("list.json", '[{"url": "a"},', "line 1: it is no JSON (Expecting value)"),
-        ("list.json", "[\n" + "[" * 200_000, "line 2: the item that begins here is no JSON (nested too"),
-        ("list.json", '[{"n": NaN}]', "line 1: the item that begins here is no JSON (a number is none)"),
+        (
+            "list.json",
+            "[\n" + "[" * 200_000,
+            "line 2: the item that begins here is no JSON (it is nested",
+        ),
+        ("list.json", '[{"n": NaN}]', "that begins here is no JSON (it has NaN, where null may stand)"),
         ("list.json", b'[\n{"url": "\xff"}]', "line 2: it is not UTF-8. Save it in UTF-8."),
         ("list.json", '[\n{"link": "a", "date": "", "licence": ""}]', "item 1: no row has 'url'; the first"),
         (
@@ -278,6 +282,30 @@ def test_a_parquet_file_that_claims_more_than_memory_has_is_refused(
     monkeypatch.setattr("selfai_pipeline.sources.tabular.parquet_rows.LARGEST_BATCH", 10_000_000)
     with pytest.raises(InputError, match="row 1: 2000 of its rows have more than 10000000 bytes"):
         read(path, ["url"])
+
+
+def test_a_text_of_parquet_that_is_no_utf8_is_told_by_half_characters(tmp_path: Path) -> None:
+    """So that whoever reads the row leaves it out, and no other."""
+    broken = pa.array([b"\xffa", b"b"]).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"url": broken, "alt": broken}), tmp_path / "list.parquet")
+    rows, left_out = read(tmp_path / "list.parquet", ["url"])
+    assert rows == [(1, ("\udcffa",), {"alt": "\udcffa"}), (2, ("b",), {"alt": "b"})]
+    assert left_out == []
+
+
+def test_a_row_that_a_stray_quote_makes_of_several_lines_says_which(tmp_path: Path) -> None:
+    details = []
+    path = written(tmp_path / "list.csv", f'url,date,licence\n{ROW}\n"a,,\n{ROW}\nb,",\n{ROW}\n')
+    rows = read_rows(path, COLUMNS, name="list.csv", report=lambda *bad: details.append(bad))
+    assert [row.line for row in rows] == [2, 6]
+    assert details == [(3, "cells", "it has 2 cells where the header has 3 (lines 3 to 5)")]
+
+
+def test_an_object_of_many_keys_is_searched_for_repeated_ones_in_no_time(tmp_path: Path) -> None:
+    """Comparing each key with all others would take hours."""
+    keys = ",".join(f'"{number}":0' for number in range(300_000))
+    path = written(tmp_path / "list.json", f'[{{{keys},"299999":1}}]')
+    assert read(path, ["url"]) == ([], [(1, "repeated_key")])
 
 
 def test_numbers_of_four_bytes_are_those_that_were_meant(tmp_path: Path) -> None:
