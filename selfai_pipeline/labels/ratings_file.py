@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
 from selfai_pipeline.sources.tabular.reading import ending_of
 
 LARGEST_COUNT = 1_000_000_000
+DATED = re.compile(r"\d{4}-")
+"""How a moment begins: without the hyphen, milliseconds since 1970 would be read as a date as well."""
+
 PICTURE_COLUMN = "--picture-column (picture_column in sources.yaml)"
 
 
@@ -215,9 +219,7 @@ def _moments(table: TextTable, file: RatingsFile, bad: BadRows) -> list[datetime
         if not cell:
             continue
         try:
-            if not cell[:5].endswith("-"):
-                raise ValueError("seconds since 1970, say, which ISO 8601 would take for a date")
-            moment = datetime.fromisoformat(cell)
+            moment = datetime.fromisoformat(cell if DATED.match(cell) else "")
             # A moment without an offset is taken as UTC.
             moments[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.reasons import MENDS, Reason
 from selfai_pipeline.sources.tabular.reading import read_rows, unit_of
+from selfai_pipeline.sources.tabular.rows import MENDS as ROW_MENDS
 from selfai_pipeline.sources.tabular.rows import MOST_COLUMNS, is_text, missing_column
 
 MOST_ROWS = 10_000_000
@@ -19,6 +20,7 @@ MOST_MISFITS = 1_000_000
 MOST_CHARACTERS = 2_000_000_000
 """Of all cells together: a file of some kilobytes can claim far more than memory has."""
 
+ENDING = "The ending of its name has to be that of its format."
 PANDAS_INDEX = "__index_level_"
 
 
@@ -133,7 +135,7 @@ def collect_table(path: Path, rows: Iterable[tuple[int, dict[str, Any]]], misfit
         raise InputError(
             f"{first.detail}; none of its {len(misfits)} rows can be used",
             where=f"{path}, {unit_of(str(path))} {first.line}",
-            mend=f"{MENDS[first.reason]} The ending of its name has to be that of its format.",
+            mend=f"{MENDS[first.reason]} {ENDING if first.reason in ROW_MENDS else ''}".strip(),
         )
     return table
 

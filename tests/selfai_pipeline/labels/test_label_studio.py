@@ -133,6 +133,13 @@ def test_what_is_no_rating_is_left_out_with_its_reason(home: Home) -> None:
     assert ratings.read == 7
 
 
+def test_an_export_of_which_nothing_is_a_rating_says_so(home: Home) -> None:
+    with pytest.raises(InputError, match=r"item 1: annotation 11 was cancelled; none of its 1 rows"):
+        exported(home, [task("1.jpg", annotation(11, 7, was_cancelled=True))])
+    with pytest.raises(InputError, match="it has no rows"):
+        exported(home, [task("1.jpg")])
+
+
 @pytest.mark.parametrize(
     ("results", "score"),
     [
