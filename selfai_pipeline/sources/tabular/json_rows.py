@@ -113,7 +113,8 @@ def json_array(
             except json.JSONDecodeError as error:
                 raise refusal(f"it is no JSON ({_why(error)})", text, error.pos) from None
             except (ValueError, RecursionError) as error:
-                raise refusal(f"the item that begins here is no JSON ({_why(error)})", text, place) from None
+                what = f"item {number}, which begins here, is no JSON ({_why(error)})"
+                raise refusal(what, text, place) from None
             yield number, value, decoder.repeated
             place = _after_space(text, end)
         if _after_space(text, place + 1) != len(text):

@@ -207,9 +207,13 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
         (
             "list.json",
             "[\n" + "[" * 200_000,
-            "line 2: the item that begins here is no JSON (it is nested",
+            "line 2: item 1, which begins here, is no JSON (it is nested",
         ),
-        ("list.json", '[{"n": NaN}]', "that begins here is no JSON (it has NaN, where null may stand)"),
+        (
+            "list.json",
+            '[{"n": NaN}]',
+            "item 1, which begins here, is no JSON (it has NaN, where null may stand)",
+        ),
         ("list.json", b'[\n{"url": "\xff"}]', "line 2: it is not UTF-8. Save it in UTF-8."),
         ("list.json", '[\n{"link": "a", "date": "", "licence": ""}]', "item 1: no row has 'url'; the first"),
         (
