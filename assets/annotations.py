@@ -16,25 +16,27 @@ if TYPE_CHECKING:
     from selfai_pipeline.labels.site.ratings import SiteRating
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="3")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="4")
 def annotations(
     context: dg.AssetExecutionContext, raw_crawl: Snapshot, store: dg.ResourceParam[Store]
 ) -> Snapshot:
     """One row a rating, 0 to 9, from the files that sources.yaml declares and from the annotation site.
 
     A row that cannot be used, or whose picture was not stored, is counted by its reason and listed under
-    imports/, not kept. Importing the same file again gives the same table; a corrected file gives a new
-    version, and the old one stays.
+    imports/, not kept. Importing the same ratings again gives the same table, whatever their order and
+    format; a corrected file gives a new version, and the old one stays.
     """
-    from selfai_pipeline.labels.annotations import collect_annotations
+    from selfai_pipeline.labels.annotations import collect_annotations, file_hashes
     from selfai_pipeline.labels.site.ratings import site_ratings
 
     sources = load_sources(store.home.sources_file)
     # Taken before anything is read: what changes meanwhile makes the table out of date, and is not missed.
     from_site = site_ratings(store.home)
     external = {WHOLE: ratings_external(sources, store.home, from_site)}
+    files = {f"{source}:{path}": sha256 for source, path, sha256 in file_hashes(sources, store.home)}
     ref = collect_annotations(raw_crawl, sources=sources, store=store, from_site=from_site)
-    facts = {WHOLE: {"counts": dg.MetadataValue.json(store.tables.facts(ref))}}
+    figures = dg.MetadataValue.json(store.tables.facts(ref))
+    facts = {WHOLE: {"counts": figures, "files": dg.MetadataValue.json(files)}}
     return materialized(
         context, {WHOLE: ref}, inputs=[raw_crawl], settings=Settings(), external=external, metadata=facts
     )

@@ -88,7 +88,7 @@ def revoke(name: str) -> None:
 @click.option("--minimum", type=float, default=0.0, show_default=True, help="Lowest score of the scale.")
 @click.option("--maximum", type=float, default=9.0, show_default=True, help="Highest score of the scale.")
 def gold(file: Path, **columns: str | float) -> None:
-    """Show the pictures of a CSV, whose scores are known, to every annotator; they replace earlier ones."""
+    """Show the pictures of a table, whose scores are known, to every annotator; they replace earlier ones."""
     from selfai_pipeline.labels.site.database import SiteDatabase
     from selfai_pipeline.labels.site.faces import set_gold
     from selfai_pipeline.labels.site.gold import gold_scores

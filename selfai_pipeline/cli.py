@@ -305,9 +305,9 @@ def gallery() -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--name", default=None, help="Name of the source; default: made of the folder's name.")
 @click.option("--day", default=None, help="Day (YYYY-MM-DD) that the pictures fall on; default: today.")
-@click.option("--scores", type=click.Path(dir_okay=False, path_type=Path), help="CSV of mean scores.")
-@click.option("--ratings", type=click.Path(dir_okay=False, path_type=Path), help="CSV of single ratings.")
-@click.option("--pictures", type=click.Path(dir_okay=False, path_type=Path), help="CSV about the pictures.")
+@click.option("--scores", type=click.Path(dir_okay=False, path_type=Path), help="Table of mean scores.")
+@click.option("--ratings", type=click.Path(dir_okay=False, path_type=Path), help="Table of ratings.")
+@click.option("--pictures", type=click.Path(dir_okay=False, path_type=Path), help="Table about the pictures.")
 @click.option("--minimum", type=float, default=0.0, show_default=True, help="Lowest score of the scale.")
 @click.option("--maximum", type=float, default=9.0, show_default=True, help="Highest score of the scale.")
 @click.option("--picture-column", default="image", show_default=True)
@@ -318,7 +318,11 @@ def gallery() -> None:
 @click.option("--licence", default="", help="Licence of the pictures.")
 @click.option("--strict", is_flag=True, help="Refuse the import at the first row that cannot be used.")
 def import_(folder: Path, name: str | None, day: str | None, **options: object) -> None:
-    """Bring a folder of rated pictures in as a source; `selfai run` then takes it through the graph."""
+    """Bring a folder of rated pictures in as a source; `selfai run` then takes it through the graph.
+
+    Tables are CSV, JSON Lines, Parquet or a JSON list, told by the ending; ratings may be an export of Label
+    Studio (JSON), where --score-column names the tag.
+    """
     from datetime import UTC, datetime
 
     from selfai_pipeline.labels.importing import import_folder

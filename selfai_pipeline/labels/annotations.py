@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ from selfai_pipeline.labels.left_out import (
     match_names,
     write_list,
 )
+from selfai_pipeline.labels.overlaps import without_overlaps
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
+from selfai_pipeline.labels.reasons import NO_RATINGS
 from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
@@ -36,10 +39,12 @@ def collect_annotations(
 ) -> TableRef:
     """Join the ratings that the sources declare, and those of the annotation site, with the stored pictures.
 
-    Rows are sorted by picture, annotator and origin. Rows that cannot be used, or whose picture was not
-    stored, or whose name means more than one picture, are left out. The facts count them by reason
-    (`left_out`; of files about pictures, `left_out_descriptions`) and by file with the first line
-    (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong with each.
+    Rows are sorted by picture, annotator and origin. Their order in the files, and the format of a file that
+    `selfai import` brought in, change nothing. Rows that cannot be used, or whose picture was not stored, or
+    whose name means more than one picture, are left out. The facts count them by reason (`left_out`; of files
+    about pictures, `left_out_descriptions`; of rows that nobody meant as ratings, `no_ratings`) and by file
+    with the first line (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong
+    with each.
 
     Raises:
         InputError: a file of ratings or of picture attributes cannot be used at all; see `read_ratings`.
@@ -53,6 +58,7 @@ def collect_annotations(
     counts: Counter[str] = Counter()
     parts: list[pa.Table] = []
     lost: list[LeftOut] = []
+    no_ratings: list[LeftOut] = []
     lost_descriptions: list[LeftOut] = []
     described: dict[str, dict[str, str]] = {}
     for source in sorted(sources, key=lambda one: one.name):
@@ -61,10 +67,19 @@ def collect_annotations(
         for image_id, values in attributes.items():
             described.setdefault(image_id, {}).update(values)
         unused: list[LeftOut] = []
+        read: list[tuple[Ratings, list[str | None]]] = []
         for file in source.ratings:
             ratings = read_ratings(file, home=store.home)
             pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
-            part = _matched(ratings, pictures, source_name=source.name, attributes=attributes)
+            counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
+            unused += [*ratings.left_out, *unmatched]
+            read.append((ratings, pictures))
+        overlaps = without_overlaps(read)
+        counts.update(repeated=overlaps.repeated, superseded=overlaps.superseded)
+        unused += overlaps.left_out
+        for file, (ratings, _), pictures in zip(source.ratings, read, overlaps.pictures, strict=True):
+            origin = origin_of(source.name, file)
+            part = _matched(ratings, pictures, source_name=source.name, origin=origin, attributes=attributes)
             logger.info(
                 "ratings of %s: %d of %d rows are ratings of stored pictures (%d repeated, %d superseded)",
                 source.name,
@@ -73,11 +88,10 @@ def collect_annotations(
                 ratings.repeated,
                 ratings.superseded,
             )
-            counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
-            unused += [*ratings.left_out, *unmatched]
             parts.append(part)
         write_list([*unused, *undescribed], list_path(store.home, source.name))
-        lost += unused
+        no_ratings += [one for one in unused if one.reason in NO_RATINGS]
+        lost += [one for one in unused if one.reason not in NO_RATINGS]
         lost_descriptions += undescribed
     site = _site_table(from_site or [], names=names, attributes=described)
     parts.append(site)
@@ -100,6 +114,7 @@ def collect_annotations(
         },
         "site": {"ratings": site.num_rows, "not_stored": len(from_site or []) - site.num_rows},
         "left_out": count_reasons(lost),
+        "no_ratings": count_reasons(no_ratings),
         "left_out_descriptions": count_reasons(lost_descriptions),
         "left_out_files": count_files([*lost, *lost_descriptions]),
         "state": "collected" if table.num_rows else "empty",
@@ -109,6 +124,15 @@ def collect_annotations(
 
 def ratings_fingerprint(sources: list[Source], home: Home) -> str:
     """SHA-256 over the bytes of every file of ratings and attributes that the sources declare.
+
+    Raises:
+        InputError: a declared file cannot be read.
+    """
+    return hashlib.sha256(json.dumps(file_hashes(sources, home)).encode()).hexdigest()
+
+
+def file_hashes(sources: list[Source], home: Home) -> list[tuple[str, str, str]]:
+    """(source, path, SHA-256 of the bytes) of every file of ratings and attributes, by source.
 
     Raises:
         InputError: a declared file cannot be read.
@@ -129,7 +153,7 @@ def ratings_fingerprint(sources: list[Source], home: Home) -> str:
                     mend=f"Put it back, or mend the source {source.name!r} in sources.yaml.",
                 ) from None
             hashes.append((source.name, declared.path, digest))
-    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+    return hashes
 
 
 def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[str, str]]]:
@@ -168,6 +192,7 @@ def _matched(
     pictures: list[str | None],
     *,
     source_name: str,
+    origin: str,
     attributes: dict[str, dict[str, str]],
 ) -> "pa.Table":
     """The ratings of stored pictures (one each, None: none) as an Arrow table."""
@@ -193,13 +218,23 @@ def _matched(
         "score": ratings.scores[rows],
         "ratings": ratings.counts[rows],
         "rated_at": [ratings.rated_at[row] for row in rows],
-        "origin": [f"{source_name}:{ratings.file.path}"] * len(rows),
+        "origin": [origin] * len(rows),
         "original_score": ratings.original_scores[rows],
         "attributes": texts,
         "annotator_group": [None] * len(rows),
     }
     bare = ANNOTATIONS.remove_metadata()
     return pa.table([pa.array(columns[field.name], type=field.type) for field in bare], schema=bare)
+
+
+def origin_of(source_name: str, file: RatingsFile) -> str:
+    """Source and file that a rating comes from.
+
+    Of a copy that `selfai import` made only what it holds: its hash and its ending say nothing about the
+    rating, and change with the order of the rows. The materialization has the hash of each file.
+    """
+    copied = re.fullmatch(rf"(imports/{source_name}/(?:ratings|scores))-[0-9a-f]{{12}}\.[a-z.]+", file.path)
+    return f"{source_name}:{copied[1] if copied else file.path}"
 
 
 def _site_table(

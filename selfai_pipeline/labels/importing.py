@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.labels.csv_file import read_csv
 from selfai_pipeline.labels.import_checks import check_splits, refuse_bad_rows
 from selfai_pipeline.labels.left_out import LeftOut, count_reasons, list_path, match_names, write_list
 from selfai_pipeline.labels.picture_folder import check_name_and_day, name_of_folder, pictures_in
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Rows, read_pictures, read_ratings
 from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.labels.text_table import read_table
 from selfai_pipeline.sources.settings import (
     FolderSource,
     PicturesFile,
@@ -24,6 +24,7 @@ from selfai_pipeline.sources.settings import (
     load_sources,
     text_with_source,
 )
+from selfai_pipeline.sources.tabular.reading import ending_of
 from selfai_pipeline.storage import replace_file
 
 logger = logging.getLogger("selfai.labels")
@@ -101,9 +102,9 @@ def import_folder(
         day: YYYY-MM-DD on which the pictures fall.
         name: of the source; lower-case letters, digits and single hyphens. None: made of the folder's name,
             which replaces a source of this very folder only.
-        scores: CSV with one mean score a picture.
-        ratings: CSV with one row a rating.
-        pictures: CSV with further columns about the pictures (person, group, split ...).
+        scores: table (CSV, JSON Lines, Parquet, or a JSON array) with one mean score a picture.
+        ratings: table with one row a rating, or an export of Label Studio (see `read_export`).
+        pictures: table with further columns about the pictures (person, group, split ...).
         picture_column, score_column, annotator_column, rated_at_column: names of the columns in these files;
             `picture_column` holds for all three, annotator and moment for `ratings` only.
         count_column: of `scores`, the number of ratings behind a mean; empty: a column called annotators,
@@ -207,7 +208,7 @@ def _declare(path: Path, **columns: str | float) -> RatingsFile:
 
 def _with_count(file: RatingsFile) -> RatingsFile:
     """With the column that holds the counts, by its usual names, where the file of means has one."""
-    header = read_csv(Path(file.path)).columns
+    header = read_table(Path(file.path)).columns
     used = {file.picture_column, file.score_column, file.rated_at_column}
     count = next((one for one in COUNT_COLUMNS if one in header and one not in used), "")
     return file.model_copy(update={"count_column": count})
@@ -235,7 +236,7 @@ def _source(
 def _path_in_home(file: RatingsFile | PicturesFile, kind: str, name: str) -> str:
     """Named by content, so that what sources.yaml declares is never half old and half new."""
     digest = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
-    return f"imports/{name}/{kind}-{digest[:12]}.csv"
+    return f"imports/{name}/{kind}-{digest[:12]}{ending_of(file.path)}"
 
 
 def _replaced(source: FolderSource, *, home: Home, named: bool) -> bool:
@@ -280,6 +281,6 @@ def _drop_unused(source: FolderSource, *, home: Home) -> None:
     used = {file.file(home) for file in _files_of(source)}
     folder = home.imports / source.name
     for kind in ("ratings", "scores", "pictures"):
-        for file in sorted(folder.glob(f"{kind}-*.csv")):
+        for file in sorted(folder.glob(f"{kind}-{'[0-9a-f]' * 12}.*")):
             if file not in used:
                 file.unlink()

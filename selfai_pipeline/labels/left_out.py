@@ -1,11 +1,10 @@
-"""Rows of a ratings file that cannot be used: why, how to mend them, and a list of them to work through."""
+"""Rows of a ratings file that cannot be used, and a list of them to work through."""
 
 import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +13,17 @@ import numpy.typing as npt
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.picture_names import PictureNames
+from selfai_pipeline.labels.reasons import MENDS, Reason
+from selfai_pipeline.labels.text_table import Misfit, TextTable
+from selfai_pipeline.sources.tabular.reading import unit_of
 from selfai_pipeline.storage import replace_file
-
-
-class Reason(StrEnum):
-    """Why a row is left out; the values stand in facts and lists."""
-
-    CELLS = "cells"
-    NO_NAME = "no_name"
-    NO_ANNOTATOR = "no_annotator"
-    NOT_A_NUMBER = "not_a_number"
-    OUT_OF_RANGE = "out_of_range"
-    NO_COUNT = "no_count"
-    NO_MOMENT = "no_moment"
-    CONTRADICTS = "contradicts"
-    UNMATCHED = "unmatched"
-    AMBIGUOUS = "ambiguous"
-
-
-MENDS = {
-    Reason.CELLS: "Give each row as many cells as the header; a comma inside a cell needs quotes around it.",
-    Reason.NO_NAME: "Fill in the picture's name, or name its column with --picture-column.",
-    Reason.NO_ANNOTATOR: "Fill in the annotator, or name the column with --annotator-column.",
-    Reason.NOT_A_NUMBER: "Write scores with a decimal point, or name their column with --score-column.",
-    Reason.OUT_OF_RANGE: "Mend the score, or give the scale of the file with --minimum and --maximum.",
-    Reason.NO_COUNT: "Write counts as whole numbers of 1 or more, or name their column with --count-column.",
-    Reason.NO_MOMENT: "Write moments as 2026-01-31T12:00:00Z, or name their column with --rated-at-column.",
-    Reason.CONTRADICTS: "Keep one of the rows, or name the column with their moments with --rated-at-column.",
-    Reason.UNMATCHED: "Mend the names, name their column with --picture-column, or give the right folder.",
-    Reason.AMBIGUOUS: "Write the path inside the folder as the picture's name.",
-}
-"""What to do, with the options of `selfai import`; in sources.yaml they have underscores and no dashes."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that is left out: `file` as it is declared, the line on which the row ends (header: 1), the
-    picture's name as it stands there, and what is wrong in one clause.
+    """A row that is left out: `file` as it is declared, the line on which the row begins (header: 1; of
+    Parquet the row, of a JSON array the item), the picture's name as it stands there, and what is wrong in
+    one clause.
 
     Names and clauses may tell about people: they go to the list and the console, never into logs or metadata.
     """
@@ -60,6 +33,22 @@ class LeftOut:
     name: str
     reason: Reason
     detail: str
+
+    @property
+    def place(self) -> str:
+        """File and line in words."""
+        return place_of(self.file, self.line)
+
+
+def place_of(file: str, line: int) -> str:
+    """A row of a file in words: `ratings.csv, line 3`, `ratings.parquet, row 2`."""
+    return f"{file}, {unit_of(file)} {line}"
+
+
+def on_row(file: str, line: int) -> str:
+    """A row beside another of the same file in words: `on line 3`, `in row 2`."""
+    unit = unit_of(file)
+    return f"{'on' if unit == 'line' else 'in'} {unit} {line}"
 
 
 class BadRows:
@@ -72,11 +61,11 @@ class BadRows:
     """
 
     def __init__(self, file: str, lines: Sequence[int], names: Sequence[str]) -> None:
-        self._file, self._lines, self._names = file, lines, names
+        self.file, self._lines, self._names = file, lines, names
         self._found: dict[int, LeftOut] = {}
 
     def add(self, row: int, reason: Reason, detail: str) -> None:
-        found = LeftOut(self._file, self._lines[row], self._names[row], reason, detail)
+        found = LeftOut(self.file, self._lines[row], self._names[row], reason, detail)
         self._found.setdefault(row, found)
 
     def add_empty(self, cells: Sequence[str], column: str, reason: Reason) -> None:
@@ -90,13 +79,15 @@ class BadRows:
         good[list(self._found)] = False
         return np.flatnonzero(good)
 
-    def all(self, *, misfits: Iterable[tuple[int, int]], width: int) -> list[LeftOut]:
-        """By line; also the misfits (line, cells) beside a header of `width` cells."""
-        uneven = [
-            LeftOut(self._file, line, "", Reason.CELLS, f"it has {cells} cells where the header has {width}")
-            for line, cells in misfits
-        ]
-        return sorted([*self._found.values(), *uneven], key=lambda one: one.line)
+    def add_nested(self, table: TextTable, column: str) -> None:
+        for place, row in table.nested:
+            if place == column:
+                self.add(row, Reason.NESTED, f"{column!r} is a list or an object")
+
+    def all(self, misfits: Iterable[Misfit]) -> list[LeftOut]:
+        """By line; also the rows that the table has as misfits."""
+        others = [LeftOut(self.file, one.line, one.name, one.reason, one.detail) for one in misfits]
+        return sorted([*self._found.values(), *others], key=lambda one: one.line)
 
 
 def match_names(
@@ -139,9 +130,8 @@ def describe_files(files: Sequence[Mapping[str, Any]]) -> str:
     said = []
     for one in files:
         reason = Reason(one["first_reason"])
-        said.append(
-            f"{one['rows']} rows of {one['file']}, first line {one['first_line']} ({reason}). {MENDS[reason]}"
-        )
+        first = f"first {unit_of(one['file'])} {one['first_line']} ({reason})"
+        said.append(f"{one['rows']} rows of {one['file']}, {first}. {MENDS[reason]}")
     listed = "imports/<source>/left_out.csv under SELFAI_HOME lists them."
     return " ".join([*said, listed]) if said else ""
 

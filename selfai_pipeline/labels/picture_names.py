@@ -1,16 +1,21 @@
 """Which picture a name in a ratings file means."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+ABSOLUTE = re.compile(r"([A-Za-z][\w+.-]*:)?/")
 
 
 class PictureNames:
     """Pictures by the names that a file may call them by.
 
     A name means the picture with exactly this name; else the one whose path or address ends with it
-    (`001.jpg` means `faces/001.jpg`), as long as there is only one. Accents may be written composed or
-    decomposed, as macOS does.
+    (`001.jpg` means `faces/001.jpg`), as long as there is only one. In a folder, an absolute path or an
+    address means the picture whose path it ends with, the longest one (`/data/all/faces/001.jpg` means
+    `faces/001.jpg`, and not `001.jpg`). Accents may be written composed or decomposed, as macOS does.
 
     Args:
         pictures: pairs (name, path or address; picture), in any order.
@@ -23,6 +28,7 @@ class PictureNames:
             name = unicodedata.normalize("NFC", spelled)
             self._exact[name].add(picture)
             self._by_last[name.rpartition("/")[2]].add((name, picture))
+        self._are_crawled = any(name.startswith(("http://", "https://")) for name in self._exact)
 
     def find(self, name: str) -> list[str]:
         """The pictures that `name` can mean, sorted: one where it is clear, none where nothing fits."""
@@ -31,4 +37,16 @@ class PictureNames:
         if not found:
             candidates = self._by_last.get(asked.rpartition("/")[2], set())
             found = {picture for full, picture in candidates if full.endswith(f"/{asked}")}
+        if not found and ABSOLUTE.match(asked) and not self._are_crawled:
+            found = self._ending(asked)
         return sorted(found)
+
+    def _ending(self, asked: str) -> set[str]:
+        """The pictures of the longest path that a path or address ends with."""
+        try:
+            path = unquote(urlsplit(asked).path) if "://" in asked else asked
+        except ValueError:
+            return set()
+        _, *parts = path.split("/")
+        ends = ("/".join(parts[first:]) for first in range(len(parts)))
+        return next((self._exact[end] for end in ends if end in self._exact), set())

@@ -1,22 +1,31 @@
 """Ratings as they come in: one row a rating, or one row a mean over several, mapped to the scale 0..9."""
 
+import itertools
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
-from selfai_pipeline.labels.csv_file import CsvColumns, read_csv
-from selfai_pipeline.labels.left_out import BadRows, LeftOut, Reason
+from selfai_pipeline.labels.label_studio import is_export, read_export
+from selfai_pipeline.labels.left_out import BadRows, LeftOut, on_row
+from selfai_pipeline.labels.reasons import NO_RATINGS, Reason
 from selfai_pipeline.labels.repeats import Statements, without_repeats
+from selfai_pipeline.labels.text_table import Misfit, TextTable, collect_table, read_table, rows_of
 from selfai_pipeline.schemas import SCORE_MAXIMUM, SCORE_MINIMUM
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
+from selfai_pipeline.sources.tabular.reading import ending_of
 
 LARGEST_COUNT = 1_000_000_000
+DATED = re.compile(r"\d{4}-")
+"""How a moment begins: without the hyphen, milliseconds since 1970 would be read as a date as well."""
+
 PICTURE_COLUMN = "--picture-column (picture_column in sources.yaml)"
 
 
@@ -24,8 +33,9 @@ PICTURE_COLUMN = "--picture-column (picture_column in sources.yaml)"
 class Rows:
     """The rows of a file that can be used, n of them.
 
-    `lines` are those on which the rows end. `attributes` holds the further cells of each row as a JSON object
-    of text, empty cells left out. `left_out` rows cannot be used; `read` counts all.
+    `lines` are those on which the rows begin (of Parquet the row, of a JSON array the item). `attributes`
+    holds the further cells of each row as a JSON object of text, empty cells left out. `left_out` rows cannot
+    be used; `read` counts all but those that nobody meant as ratings.
     """
 
     file: RatingsFile | PicturesFile
@@ -64,39 +74,43 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
     one with the latest `rated_at` counts, and where that is not clear all of them are left out.
 
     Raises:
-        InputError: the file is no CSV, has no such column, or is declared in a way that makes no sense.
+        InputError: the file cannot be used as a whole, has no such column, or is declared in a way that makes
+            no sense.
     """
-    table = read_csv(file.file(home))
+    path = file.file(home)
     if file.annotator_column and file.count_column:
         raise InputError(
             "it is declared with both an annotator and a count",
-            where=str(table.path),
+            where=str(path),
             mend="Single ratings have an annotator_column, means a count_column: leave one empty.",
         )
     width = file.maximum - file.minimum
     if not math.isfinite(width):
         raise InputError(
-            "its scale has no end", where=str(table.path), mend="Give --minimum and --maximum as numbers."
+            "its scale has no end", where=str(path), mend="Give --minimum and --maximum as numbers."
         )
+    table, said_by = _table_of(file, path)
     names = table.column(file.picture_column, setting=PICTURE_COLUMN)
     bad = BadRows(file.path, table.lines, names)
+    bad.add_nested(table, file.picture_column)
     bad.add_empty(names, file.picture_column, Reason.NO_NAME)
     annotators = None
-    if file.annotator_column:
+    if said_by.annotator_column:
         annotators = table.column(
-            file.annotator_column, setting="--annotator-column (annotator_column in sources.yaml)"
+            said_by.annotator_column, setting="--annotator-column (annotator_column in sources.yaml)"
         )
-        bad.add_empty(annotators, file.annotator_column, Reason.NO_ANNOTATOR)
-    original_scores = _scores(table, file, bad)
-    counts = _counts(table, file, bad)
-    rated_at = _moments(table, file, bad)
-    attributes = _attributes(table, file)
+        bad.add_nested(table, said_by.annotator_column)
+        bad.add_empty(annotators, said_by.annotator_column, Reason.NO_ANNOTATOR)
+    original_scores = _scores(table, said_by, bad)
+    counts = _counts(table, said_by, bad)
+    rated_at = _moments(table, said_by, bad)
+    attributes = _attributes(table, said_by)
     said = Statements(names, annotators or [""] * len(names), original_scores, counts, rated_at)
     kept, repeated, superseded = without_repeats(said, table.lines, bad)
     scores = SCORE_MINIMUM + (original_scores - file.minimum) / width * (SCORE_MAXIMUM - SCORE_MINIMUM)
     return Ratings(
         file=file,
-        read=len(table) + len(table.misfits),
+        read=table.read - sum(one.reason in NO_RATINGS for one in table.misfits),
         lines=[table.lines[k] for k in kept],
         names=[names[k] for k in kept],
         annotators=None if annotators is None else [annotators[k] for k in kept],
@@ -105,7 +119,7 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
         counts=counts[kept],
         rated_at=[rated_at[k] for k in kept],
         attributes=[attributes[k] for k in kept],
-        left_out=bad.all(misfits=table.misfits, width=len(table.columns)),
+        left_out=bad.all(table.misfits),
         repeated=repeated,
         superseded=superseded,
     )
@@ -115,11 +129,12 @@ def read_pictures(file: PicturesFile, *, home: Home) -> Rows:
     """Read a file about pictures, one row a name; rows that cannot be used are left out with their reason.
 
     Raises:
-        InputError: the file is no CSV, or has no such column.
+        InputError: the file cannot be used as a whole, or has no such column.
     """
-    table = read_csv(file.file(home))
+    table = read_table(file.file(home))
     names = table.column(file.picture_column, setting=PICTURE_COLUMN)
     bad = BadRows(file.path, table.lines, names)
+    bad.add_nested(table, file.picture_column)
     bad.add_empty(names, file.picture_column, Reason.NO_NAME)
     others = [name for name in table.columns if name != file.picture_column]
     attributes = [
@@ -133,21 +148,34 @@ def read_pictures(file: PicturesFile, *, home: Home) -> Rows:
         for row in rows:
             other = next((one for one in rows if attributes[one] != attributes[row]), None)
             if other is not None:
-                detail = f"{name!r} is described differently on line {table.lines[other]}"
+                detail = f"{name!r} is described differently {on_row(file.path, table.lines[other])}"
                 bad.add(row, Reason.CONTRADICTS, detail)
     good = set(bad.good().tolist())
     kept = [rows[0] for rows in rows_of.values() if rows[0] in good]
     return Rows(
         file=file,
-        read=len(table) + len(table.misfits),
+        read=table.read,
         lines=[table.lines[row] for row in kept],
         names=[names[row] for row in kept],
         attributes=[_to_json(attributes[row]) for row in kept],
-        left_out=bad.all(misfits=table.misfits, width=len(table.columns)),
+        left_out=bad.all(table.misfits),
     )
 
 
-def _scores(table: CsvColumns, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.float64]:
+def _table_of(file: RatingsFile, path: Path) -> tuple[TextTable, RatingsFile]:
+    """The table in a file, and the columns in which it says who rated how; of Label Studio its own ones."""
+    misfits: list[Misfit] = []
+    rows = rows_of(path, misfits)
+    first = next(rows, None)
+    if first is None:
+        return collect_table(path, [], misfits), file
+    rows = itertools.chain([first], rows)
+    if ending_of(path.name) == ".json" and is_export(first[1]):
+        return read_export(file, path, rows, misfits)
+    return collect_table(path, rows, misfits), file
+
+
+def _scores(table: TextTable, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.float64]:
     cells = table.column(file.score_column, setting="--score-column (score_column in sources.yaml)")
     scores = np.array([_number(cell) for cell in cells], dtype=np.float64)
     outside = ~((scores >= file.minimum) & (scores <= file.maximum))
@@ -168,7 +196,7 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _counts(table: CsvColumns, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.int64]:
+def _counts(table: TextTable, file: RatingsFile, bad: BadRows) -> npt.NDArray[np.int64]:
     counts = np.ones(len(table), dtype=np.int64)
     if not file.count_column:
         return counts
@@ -182,7 +210,7 @@ def _counts(table: CsvColumns, file: RatingsFile, bad: BadRows) -> npt.NDArray[n
     return counts
 
 
-def _moments(table: CsvColumns, file: RatingsFile, bad: BadRows) -> list[datetime | None]:
+def _moments(table: TextTable, file: RatingsFile, bad: BadRows) -> list[datetime | None]:
     moments: list[datetime | None] = [None] * len(table)
     if not file.rated_at_column:
         return moments
@@ -191,7 +219,7 @@ def _moments(table: CsvColumns, file: RatingsFile, bad: BadRows) -> list[datetim
         if not cell:
             continue
         try:
-            moment = datetime.fromisoformat(cell)
+            moment = datetime.fromisoformat(cell if DATED.match(cell) else "")
             # A moment without an offset is taken as UTC.
             moments[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
@@ -199,7 +227,7 @@ def _moments(table: CsvColumns, file: RatingsFile, bad: BadRows) -> list[datetim
     return moments
 
 
-def _attributes(table: CsvColumns, file: RatingsFile) -> list[str]:
+def _attributes(table: TextTable, file: RatingsFile) -> list[str]:
     taken = {
         file.picture_column,
         file.score_column,

@@ -8,7 +8,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.labels.left_out import BadRows, Reason
+from selfai_pipeline.labels.left_out import BadRows, on_row
+from selfai_pipeline.labels.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _add_contradictions(said: Statements, rows: list[int], lines: Sequence[int],
         other = next(one for one in rows if said.value(one) != said.value(row))
         who = f" by {said.annotators[row]!r}" if said.annotators[row] else ""
         scores = f"{said.scores[row]:g}{who}, but {said.scores[other]:g}"
-        detail = f"{said.names[row]!r} is scored {scores} on line {lines[other]}"
+        detail = f"{said.names[row]!r} is scored {scores} {on_row(bad.file, lines[other])}"
         bad.add(row, Reason.CONTRADICTS, detail)
 
 

@@ -24,11 +24,13 @@ LocalPath = Annotated[str, AfterValidator(local_path)]
 
 
 class RatingsFile(Settings):
-    """A CSV with ratings of a source's pictures: one row a rating, or one row a mean over several."""
+    """A table with ratings of a source's pictures: one row a rating, or one row a mean over several."""
 
-    path: LocalPath = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
+    path: LocalPath = Field(min_length=1, description="The table; absolute, or relative to SELFAI_HOME.")
     picture_column: str = Field("image", min_length=1, description="Column with the picture's name.")
-    score_column: str = Field("score", min_length=1, description="Column with the score.")
+    score_column: str = Field(
+        "score", min_length=1, description="Column (or Label Studio's tag) with the score."
+    )
     annotator_column: str = Field(
         "annotator", description="Column with the annotator; empty: each row is a mean over annotators."
     )
@@ -51,9 +53,9 @@ class RatingsFile(Settings):
 
 
 class PicturesFile(Settings):
-    """A CSV with further columns about a source's pictures (person, age, group ...), one row a picture."""
+    """A table with further columns about a source's pictures (person, age, group ...), one row a picture."""
 
-    path: LocalPath = Field(min_length=1, description="The CSV; absolute, or relative to SELFAI_HOME.")
+    path: LocalPath = Field(min_length=1, description="The table; absolute, or relative to SELFAI_HOME.")
     picture_column: str = Field("image", min_length=1, description="Column with the picture's name.")
 
     def file(self, home: Home) -> Path:

@@ -13,6 +13,7 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.sources.addresses import bare_host, host_and_port, host_names, is_within
 from selfai_pipeline.sources.crawl_settings import CrawlSettings, SourceLimits
 from selfai_pipeline.sources.label_files import PicturesFile, RatingsFile, local_path
+from selfai_pipeline.sources.tabular.reading import STREAMED_ENDINGS
 
 SOURCE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DAY_PLACEHOLDER = "{day}"
@@ -20,7 +21,6 @@ SOME_DAY = "2026-01-01"
 OBJECT_STORES = ("s3", "gs", "az", "abfs", "memory")
 """What `://` may follow in the path of a folder or list. Web addresses are crawled, with every guard on."""
 
-LIST_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
 FOLDER_LIMITS = ("max_bytes", "max_pixels", "deny_pictures")
 """The limits that mean something where nothing is asked over the network."""
 
@@ -195,8 +195,8 @@ class UrlListSource(_CrawledSource):
     @field_validator("path")
     @classmethod
     def _ending_tells_the_format(cls, path: str) -> str:
-        if not path.lower().endswith(LIST_ENDINGS):
-            raise ValueError(f"the name of a list ends in one of {', '.join(LIST_ENDINGS)}")
+        if not path.lower().endswith(STREAMED_ENDINGS):
+            raise ValueError(f"the name of a list ends in one of {', '.join(STREAMED_ENDINGS)}")
         return path
 
     @field_validator("date_column", "licence_column")

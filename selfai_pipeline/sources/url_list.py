@@ -17,23 +17,19 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.addresses import absolute_url, recorded_url
 from selfai_pipeline.sources.journal import Journal
-from selfai_pipeline.sources.list_formats import LONGEST_LINE, Columns, RawRow, read_rows
 from selfai_pipeline.sources.settings import UrlListSource, is_day
 from selfai_pipeline.sources.source_kinds import is_in_object_store
 from selfai_pipeline.sources.stored_files import local_copy
+from selfai_pipeline.sources.tabular.reading import read_rows
+from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, Row, is_text
+from selfai_pipeline.sources.tabular.rows import MENDS as ROW_MENDS
 from selfai_pipeline.storage import replace_file
 
 MOST_LISTED = 10_000
 """Rows that are left out and stand, each with its line, in the file for whoever mends the list."""
 
 MENDS = {
-    "cells": "Give each row as many cells as the header; a comma inside a cell needs quotes around it.",
-    "line_too_long": f"Shorten the row to {LONGEST_LINE} bytes.",
-    "null_character": "Take the null character out.",
-    "not_utf8": "Save the list in UTF-8.",
-    "not_csv": "Mend the line end inside of the row, or put the cell into quotes.",
-    "not_json": "Write one JSON object a line.",
-    "too_many_columns": "Leave out what says nothing about a picture.",
+    **ROW_MENDS,
     "no_address": "Fill in the address of the picture.",
     "bad_date": "Write the day as 2026-01-31, or the moment as 2026-01-31T12:00:00Z.",
 }
@@ -56,7 +52,7 @@ class LeftOut:
     first: dict[str, int] = field(default_factory=dict)
     rows: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, line: int, reason: str) -> None:
+    def add(self, line: int, reason: str, _: str = "") -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, line)
         if len(self.rows) < MOST_LISTED:
@@ -143,7 +139,7 @@ def read_list(
 
 def _rows_of(
     source: UrlListSource, day: str, *, home: Home, left_out: LeftOut
-) -> Iterator[tuple[str, str | None, RawRow]]:
+) -> Iterator[tuple[str, str | None, Row]]:
     """(address as the journal keeps it, day or None, row) of each row of a day and of each without one.
 
     Raises:
@@ -153,14 +149,15 @@ def _rows_of(
     name, rows = _opened(source, home=home, left_out=left_out)
     for row in rows:
         # Most rows are of other days: what follows costs as little as it can for them.
-        problem = _problem_of(row.url)
-        date = day_of(row.date)
+        url, cell, _ = row.cells
+        problem = _problem_of(url)
+        date = day_of(cell)
         if problem or date == "":
             left_out.add(row.line, problem or "bad_date")
             continue
         good += 1
         if date is None or date == day:
-            yield _address(row.url), date, row
+            yield _address(url), date, row
     if not good and left_out.counts:
         reason = max(left_out.counts, key=lambda one: left_out.counts[one])
         raise InputError(
@@ -179,32 +176,30 @@ def days_of_list(source: UrlListSource, home: Home) -> set[str]:
     if source.is_live:
         return set()
     _, rows = _opened(source, home=home, left_out=LeftOut())
-    return {day for row in rows if not _problem_of(row.url) and (day := day_of(row.date))}
+    return {
+        day for url, cell, _ in (row.cells for row in rows) if not _problem_of(url) and (day := day_of(cell))
+    }
 
 
-def _opened(source: UrlListSource, *, home: Home, left_out: LeftOut) -> tuple[str, Iterator[RawRow]]:
+def _opened(source: UrlListSource, *, home: Home, left_out: LeftOut) -> tuple[str, Iterator[Row]]:
     """The name of a list in messages, and its rows."""
-    columns = Columns(source.url_column, source.date_column, source.licence_column)
+    columns = (source.url_column, source.date_column, source.licence_column)
     if is_in_object_store(source.path):
         name, path = source.path, local_copy(source.path, home)
     else:
         path = source.file(home)
         name = str(path)
-    return name, read_rows(path, columns, name=name, report=left_out.add)
+    setting = "url_column, date_column or licence_column in sources.yaml"
+    return name, read_rows(path, columns, name=name, report=left_out.add, setting=setting)
 
 
 def _problem_of(cell: Any) -> str:
     """Why a cell holds no address that can be kept, not even to be refused by name; empty where it does."""
     if not isinstance(cell, str) or not cell.strip():
         return "no_address"
-    if cell.isprintable() or _is_text(cell):
+    if is_text(cell):
         return ""
     return "null_character" if "\0" in cell else "not_utf8"
-
-
-def _is_text(text: str) -> bool:
-    """Whether a text can be stored: PostgreSQL keeps no null characters, nothing keeps half a character."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _address(cell: str) -> str:
@@ -244,8 +239,9 @@ def _day_of_text(text: str) -> str | None:
         return ""
 
 
-def _listed(row: RawRow, url: str) -> Listed:
-    licence = row.licence.strip() if isinstance(row.licence, str) and _is_text(row.licence) else ""
+def _listed(row: Row, url: str) -> Listed:
+    cell = row.cells[2]
+    licence = cell.strip() if isinstance(cell, str) and is_text(cell) else ""
     return Listed(licence or None, attributes_of(name_in(url), row.extra()))
 
 

@@ -9,6 +9,7 @@ from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
 from assets.raw_crawl import raw_crawl
 from selfai_pipeline.sources.settings import RatingsFile
+from selfai_pipeline.tables import WHOLE
 
 Rows = list[dict[str, Any]]
 
@@ -51,6 +52,20 @@ def test_a_bad_ratings_file_fails_with_the_file_and_the_mend(
     assert not result.success
     assert "ratings.csv" in errors(result)
     assert message in errors(result)
+
+
+def test_a_corrected_file_is_a_new_version_and_the_old_one_can_still_be_read(rated: Any, errors: Any) -> None:
+    for score in (5, 5, 6):
+        write_ratings(rated, "0.png,ann,7", f"0.png,ben,{score}")
+        result = rated.materialize(annotations)
+        assert result.success, errors(result)
+    versions = [
+        rated.store.tables.find("annotations", WHOLE, record.asset_materialization.metadata["sha256"].value)
+        for record in reversed(rated.instance.fetch_materializations(annotations.key, limit=3).records)
+    ]
+    assert versions[0] == versions[1] != versions[2]
+    scores = [sorted(rated.store.tables.read(ref, ["score"]).column(0).to_pylist()) for ref in versions]
+    assert scores == [[5, 7], [5, 7], [6, 7]]
 
 
 def test_rows_that_cannot_be_used_fail_the_floor_with_file_line_and_mend(rated: Any) -> None:

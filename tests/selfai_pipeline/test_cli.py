@@ -64,7 +64,7 @@ def test_import_says_what_it_brought_in(tmp_path: Path, folder: Path) -> None:
             "image,annotator,score\nnobody.png,ann,3\n",
             "line 2: 'nobody.png' names no picture; 0 of 1 rows can be used",
         ),
-        ("", "ratings.csv: the file is empty. It needs a header"),
+        ("", "ratings.csv: the file is empty. Fill it"),
     ],
 )
 def test_a_bad_ratings_file_is_one_sentence_and_brings_nothing_in(

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.annotations import stored_pictures
-from selfai_pipeline.labels.left_out import MENDS, match_names
+from selfai_pipeline.labels.left_out import match_names
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import read_ratings
+from selfai_pipeline.labels.reasons import MENDS
 from selfai_pipeline.sources.settings import RatingsFile
 from selfai_pipeline.store import Store
 
@@ -14,7 +15,7 @@ from selfai_pipeline.store import Store
 def gold_scores(
     file: Path, *, store: Store, picture_column: str, score_column: str, minimum: float, maximum: float
 ) -> dict[str, float]:
-    """image_id -> score 0..9, from a CSV with one score a picture.
+    """image_id -> score 0..9, from a table with one score a picture.
 
     Raises:
         InputError: the file cannot be read, or one of its rows cannot be used or names no stored picture.
@@ -33,7 +34,8 @@ def gold_scores(
     pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=str(file))
     lost = [*rows.left_out, *unmatched]
     if lost:
-        raise InputError(lost[0].detail, where=f"{file}, line {lost[0].line}", mend=MENDS[lost[0].reason])
+        first = min(lost, key=lambda one: one.line)
+        raise InputError(first.detail, where=first.place, mend=MENDS[first.reason])
     return {
         image_id: float(score)
         for image_id, score in zip(pictures, rows.scores, strict=True)

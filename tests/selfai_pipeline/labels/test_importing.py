@@ -26,9 +26,15 @@ def photos(tmp_path: Path) -> Path:
 
 
 def bring_in(
-    photos: Path, home: Home, *, file: str = "ratings", content: str = RATINGS, **options: Any
+    photos: Path,
+    home: Home,
+    *,
+    file: str = "ratings",
+    content: str = RATINGS,
+    ending: str = ".csv",
+    **options: Any,
 ) -> ImportSummary:
-    path = photos.parent / f"{file}.csv"
+    path = photos.parent / f"{file}{ending}"
     path.write_text(content)
     scale = {"minimum": 1, "maximum": 7} if file == "ratings" else {"minimum": 1, "maximum": 5}
     named = {"name": "faces", "day": "2026-02-01", **scale, **options}
@@ -125,6 +131,12 @@ def test_the_name_of_a_source_that_is_no_folder_is_not_taken(photos: Path, home:
             "line 3: the score 99 is outside of 1..7; 0 of 3 rows can be used, 2 are .*--minimum",
         ),
         ({"content": ""}, "ratings.csv: the file is empty"),
+        ({"ending": ".txt"}, r"ratings\.txt: its name does not tell its format\. Give it the ending"),
+        (
+            {"ending": ".jsonl"},
+            r"ratings\.jsonl, line 1: it is no JSON \(Expecting value\); none of its 4 rows",
+        ),
+        ({"ending": ".parquet"}, r"ratings\.parquet: it is no Parquet file that can be read"),
         ({"content": "image,score\n1.jpg,3\n"}, "there is no column 'annotator'.*with --annotator-column"),
         (
             {"content": "image,annotator,score,split\n1.jpg,a,3,train\n2.jpg,a,3,foo\n"},

@@ -39,3 +39,20 @@ def test_accents_are_the_same_composed_and_decomposed() -> None:
     composed, decomposed = "Ren\u00e9e.jpg", "Rene\u0301e.jpg"
     assert PictureNames([(f"faces/{decomposed}", "A")]).find(composed) == ["A"]
     assert PictureNames([(f"faces/{composed}", "A")]).find(f"faces/{decomposed}") == ["A"]
+
+
+def test_an_absolute_path_or_an_address_means_the_longest_path_that_it_ends_with() -> None:
+    assert KNOWN.find("/data/all/faces/2.jpg") == ["B"]
+    assert KNOWN.find("https://example.org/more/2.jpg?w=3") == ["C"]
+    assert KNOWN.find("s3://bucket/my%20faces/more/3.jpg") == ["E"]
+    assert KNOWN.find("C:\\pictures\\faces\\1.jpg") == ["A"]
+    assert KNOWN.find("/data/3.jpg") == ["D"]
+    assert KNOWN.find("/data/1.jpg") == []
+    assert KNOWN.find("all/faces/2.jpg") == []
+    assert KNOWN.find("http://[broken/1.jpg") == []
+
+
+def test_the_address_of_a_crawled_picture_has_to_be_its_own() -> None:
+    crawled = PictureNames([("https://one.example.org/1.jpg", "A"), ("1.jpg", "A")])
+    assert crawled.find("https://one.example.org/1.jpg") == ["A"]
+    assert crawled.find("https://two.example.org/1.jpg") == []

@@ -176,14 +176,18 @@ def test_two_different_means_of_one_picture_are_left_out(home: Home) -> None:
         ("1,,3", {}, "no_annotator", "'annotator' is empty"),
         ("1,a", {}, "cells", "it has 2 cells where the header has 3"),
         ("1,a,3,4", {}, "cells", "it has 4 cells where the header has 3"),
+        (b"1,\xe4,3", {}, "not_utf8", "it is not UTF-8"),
+        ("1,a\0,3", {}, "null_character", "it holds a null character"),
+        ('1,"a"b,3', {}, "not_csv", "it is no row of a CSV"),
+        (f"1,{'a' * 100_000},3", {}, "line_too_long", "it is longer than 100000 bytes"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(
-    home: Home, row: str, options: dict[str, object], reason: str, detail: str
+    home: Home, row: str | bytes, options: dict[str, object], reason: str, detail: str
 ) -> None:
-    ratings = read_ratings(
-        declared(home, f"image,annotator,score\n8,a,3\n{row}\n9,a,4\n", **options), home=home
-    )
+    row = row.encode() if isinstance(row, str) else row
+    content = b"image,annotator,score\n8,a,3\n%b\n9,a,4\n" % row
+    ratings = read_ratings(declared(home, content, **options), home=home)
     assert ratings.names == ["8", "9"]
     assert ratings.lines == [2, 4]
     assert why(ratings) == [(3, reason, detail)]
@@ -198,27 +202,31 @@ def test_a_mean_without_a_whole_count_is_left_out(home: Home, count: str) -> Non
     assert why(ratings) == [(2, "no_count", f"the count {count!r} is not a whole number of 1 or more")]
 
 
-def test_a_rating_at_no_moment_is_left_out(home: Home) -> None:
-    content = "image,annotator,score,at\n1,a,3,noon\n2,a,3,2026-01-01\n"
+@pytest.mark.parametrize("moment", ["noon", "1710010112345", "2026-13-01", "0001-01-01T00:00+09:00"])
+def test_a_rating_at_no_moment_is_left_out(home: Home, moment: str) -> None:
+    content = f"image,annotator,score,at\n1,a,3,{moment}\n2,a,3,2026-01-01\n"
     ratings = read_ratings(declared(home, content, rated_at_column="at"), home=home)
-    assert why(ratings) == [(2, "no_moment", "'noon' is not a moment")]
+    assert why(ratings) == [(2, "no_moment", f"'{moment}' is not a moment")]
 
 
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
         (b"", {}, "ratings.csv: the file is empty"),
-        (b"\xef\xbb\xbf\r\n", {}, "the file is empty"),
-        (b"image,annotator,score\n", {}, "a header but no rows"),
+        (b"\xef\xbb\xbf\r\n", {}, "it has no rows"),
+        (b"image,annotator,score\n", {}, "it has no rows"),
         (b"image,who,score\n1,a,3\n", {}, "line 1: there is no column 'annotator'.*--annotator-column"),
         (b"image,annotator,mark\n1,a,3\n", {}, "line 1: there is no column 'score'.*--score-column"),
         (b"image;annotator;score\n1;a;3\n", {}, "separated by semicolons: save it with commas"),
         (b"image,annotator,score,score\n1,a,3,4\n", {}, "line 1: two columns are called 'score'"),
-        (b"image,annotator,score,\n1,a,3,4\n", {}, "line 1: column 4 has no name"),
-        (b'image,annotator,score\n"1,a,3\n', {}, "line 2: it is no CSV"),
-        (b"image,annotator,score\n1,\xe4,3\n", {}, "line 2: it is not UTF-8"),
-        (b"\xff\xfei\x00m\x00", {}, "it is not UTF-8"),
-        (b"image,annotator,score\n1,a\x00,3\n", {}, "line 2: it holds a zero byte"),
+        (
+            b'image,annotator,score\n"1,a,3\n',
+            {},
+            "line 2: a quote that opens in this row is not closed. Close it",
+        ),
+        (b"image,annotator,score\n1,\xe4,3\n", {}, "line 2: it is not UTF-8; none of its 1 rows can"),
+        (b"\xff\xfei\x00m\x00", {}, "line 1: it is no header of a CSV in UTF-8"),
+        (b"image,annotator,score\n1,a\x00,3\n", {}, "line 2: it holds a null character; none of its 1 rows"),
         (b"image,annotator,score,n\n1,a,3,2\n", {"count_column": "n"}, "both an annotator and a count"),
         (
             b"image,annotator,score\n1,a,3\n",
@@ -238,7 +246,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence(
 
 
 def test_a_missing_file_is_named(home: Home) -> None:
-    with pytest.raises(InputError, match=r"none\.csv: it cannot be read"):
+    with pytest.raises(InputError, match=r"none\.csv: there is no such file"):
         read_ratings(RatingsFile(path="imports/none.csv"), home=home)
 
 
@@ -247,6 +255,18 @@ def test_the_line_of_a_row_counts_blank_lines_and_lines_inside_of_cells(home: Ho
     assert why(read_ratings(declared(home, content), home=home)) == [
         (5, "out_of_range", "the score 99 is outside of 0..9")
     ]
+
+
+def test_the_line_of_a_row_is_the_one_on_which_it_begins(home: Home) -> None:
+    content = 'image,annotator,score,note\n1,a,99,"two\nlines"\n2,a,3,\n'
+    ratings = read_ratings(declared(home, content), home=home)
+    assert [line for line, _, _ in why(ratings)] == [2]
+    assert ratings.lines == [4]
+
+
+def test_a_column_without_a_name_is_passed_over_as_pandas_writes_its_index(home: Home) -> None:
+    ratings = read_ratings(declared(home, ",image,annotator,score\n0,1,a,3\n"), home=home)
+    assert (ratings.names, ratings.attributes) == (["1"], ["{}"])
 
 
 def test_attributes_of_pictures(home: Home, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lists in every format: the same rows come out, and bad ones are left out with their line and reason."""
+"""Tables in every format: the same rows come out, and bad ones are left out with their line and reason."""
 
 import csv
 import datetime
@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.sources.list_formats import LONGEST_LINE, MOST_COLUMNS, Columns, read_rows
+from selfai_pipeline.sources.tabular.reading import read_rows, unit_of
+from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, MENDS, MOST_COLUMNS
 
-COLUMNS = Columns("url", "date", "licence")
-Row = tuple[int, str, str | None, str | None, dict[str, Any]]
+COLUMNS = ("url", "date", "licence")
+Row = tuple[int, tuple[Any, ...], dict[str, Any]]
 
 
-def read(path: Path, columns: Columns = COLUMNS) -> tuple[list[Row], list[tuple[int, str]]]:
-    """The rows of a list, and (line, reason) of those that are left out."""
+def read(path: Path, columns: Sequence[str] = COLUMNS) -> tuple[list[Row], list[tuple[int, str]]]:
+    """The rows of a table, and (line, reason) of those that are left out."""
     left_out: list[tuple[int, str]] = []
+
+    def report(line: int, reason: str, detail: str) -> None:
+        assert reason in MENDS
+        assert detail.startswith("it ")
+        left_out.append((line, reason))
+
+    setting = "its setting"
     rows = [
-        (row.line, row.url, row.date, row.licence, row.extra())
-        for row in read_rows(path, columns, name=str(path), report=lambda *bad: left_out.append(bad))
+        (row.line, row.cells, row.extra())
+        for row in read_rows(path, columns, name=str(path), report=report, setting=setting)
     ]
     return rows, left_out
 
@@ -39,8 +47,8 @@ def written(path: Path, content: bytes | str) -> Path:
 
 
 EXPECTED: list[Row] = [
-    (2, "http://x.org/a.jpg", "2026-01-01", "CC0", {"alt": 'an "ä", b'}),
-    (3, "http://x.org/b.jpg", "", "", {"alt": ""}),
+    (2, ("http://x.org/a.jpg", "2026-01-01", "CC0"), {"alt": 'an "ä", b'}),
+    (3, ("http://x.org/b.jpg", "", ""), {"alt": ""}),
 ]
 CSV = 'alt,url,date,licence\n"an ""ä"", b",http://x.org/a.jpg,2026-01-01,CC0\n,http://x.org/b.jpg,,\n'
 
@@ -58,18 +66,18 @@ def test_a_csv(tmp_path: Path, content: str) -> None:
 
 def test_a_row_of_a_csv_may_have_lines_in_quotes_and_its_line_is_the_first(tmp_path: Path) -> None:
     path = written(tmp_path / "list.csv", 'url,alt\n\nhttp://x.org/a,"one\ntwo"\nhttp://x.org/b,\n')
-    rows, left_out = read(path, Columns("url"))
-    assert [(row[0], row[4]) for row in rows] == [(3, {"alt": "one\ntwo"}), (5, {"alt": ""})]
+    rows, left_out = read(path, ["url"])
+    assert [(row[0], row[2]) for row in rows] == [(3, {"alt": "one\ntwo"}), (5, {"alt": ""})]
     assert left_out == []
 
 
 def test_json_lines_keep_what_json_has(tmp_path: Path) -> None:
     rows = [{"url": "http://x.org/a", "n": 1, "tags": ["a", None]}, {"url": "http://x.org/b", "date": "d"}]
     path = written(tmp_path / "list.jsonl", "\n".join(map(json.dumps, rows)))
-    assert read(path, Columns("url", "date")) == (
+    assert read(path, ["url", "date"]) == (
         [
-            (1, "http://x.org/a", None, None, {"n": 1, "tags": ["a", None]}),
-            (2, "http://x.org/b", "d", None, {}),
+            (1, ("http://x.org/a", None), {"n": 1, "tags": ["a", None]}),
+            (2, ("http://x.org/b", "d"), {}),
         ],
         [],
     )
@@ -82,11 +90,11 @@ def test_parquet_keeps_its_types_and_leaves_bytes_out(tmp_path: Path) -> None:
         {"url": ["http://x.org/a", None], "n": [1, 2], "raw": [b"a", b"b"], "picture": pictures, "far": far}
     )
     pq.write_table(table, tmp_path / "list.parquet")
-    rows, left_out = read(tmp_path / "list.parquet", Columns("url"))
+    rows, left_out = read(tmp_path / "list.parquet", ["url"])
     epoch = datetime.datetime(1970, 1, 1)
     assert rows == [
-        (1, "http://x.org/a", None, None, {"n": 1}),
-        (2, None, None, None, {"n": 2, "far": epoch}),
+        (1, ("http://x.org/a",), {"n": 1}),
+        (2, (None,), {"n": 2, "far": epoch}),
     ]
     assert left_out == []
 
@@ -103,8 +111,17 @@ ROW = "http://x.org/a.jpg,2026-01-01,CC0"
         (b"http://x.org/\0.jpg,,", "null_character"),
         (b"http://x.org/" + b"a" * 10_000_000 + b".jpg,,", "line_too_long"),
         (b"http://x.org/a\rb.jpg,,", "not_csv"),
+        (b'"http://x.org/a"b.jpg,,', "not_csv"),
     ],
-    ids=["too many cells", "too few cells", "bad UTF-8", "null character", "10 MB", "bare carriage return"],
+    ids=[
+        "too many cells",
+        "too few cells",
+        "bad UTF-8",
+        "null character",
+        "10 MB",
+        "bare carriage return",
+        "text after a quote",
+    ],
 )
 def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     lines = [b"url,date,licence", ROW.encode(), bad, ROW.encode()]
@@ -125,14 +142,26 @@ def test_a_bad_row_of_a_csv_costs_itself_only(tmp_path: Path, bad: bytes, reason
         (b'{"url": "\0"}', "null_character"),
         (b'{"url": "' + b"a" * 10_000_000 + b'"}', "line_too_long"),
         (json.dumps(dict.fromkeys(map(str, range(MOST_COLUMNS + 1)))).encode(), "too_many_columns"),
+        (b'{"url": "a", "url": "b"}', "repeated_key"),
+        (b'{"url": "a", "size": {"w": 1, "w": 2}}', "repeated_key"),
     ],
-    ids=["cut", "a list", "no number", "deep", "digits", "bad UTF-8", "null character", "10 MB", "columns"],
+    ids=[
+        "cut",
+        "a list",
+        "no number",
+        "deep",
+        "digits",
+        "bad UTF-8",
+        "null character",
+        "10 MB",
+        "columns",
+        "a key twice",
+        "a key twice inside",
+    ],
 )
 def test_a_bad_row_of_json_lines_costs_itself_only(tmp_path: Path, bad: bytes, reason: str) -> None:
     good = b'{"url": "http://x.org/a"}'
-    rows, left_out = read(
-        written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), Columns("url")
-    )
+    rows, left_out = read(written(tmp_path / "list.jsonl", b"\n".join([good, bad, b"", good])), ["url"])
     assert [row[0] for row in rows] == [1, 4]
     assert left_out == [(2, reason)]
 
@@ -161,6 +190,40 @@ MANY = ",".join(f"c{number}" for number in range(MOST_COLUMNS))
             "line 3: a quote that opens in this row is not closed within 100000 bytes. Close it",
         ),
         (
+            "list.csv",
+            f'url,date,licence\n{ROW}\n"http://x.org,,\n{ROW}\n',
+            "line 3: a quote that opens in this row is not closed. Close it",
+        ),
+        ("list.json", "[]]", "list.json, line 1: something follows the list"),
+        ("list.json", "", "list.json: the file is empty"),
+        (
+            "list.json",
+            '{"url": "a"}\n',
+            "line 1: it does not begin with [, as a list in JSON does. Save",
+        ),
+        ("list.json", '[\n{"url": "a"},\n{"url": ]', "line 3: it is no JSON (Expecting value)"),
+        ("list.json", '[\n{"url": "a"}\n{}]', "line 3: it is no list in JSON: a comma or ] is missing"),
+        ("list.json", '[{"url": "a"},', "line 1: it is no JSON (Expecting value)"),
+        (
+            "list.json",
+            "[\n" + "[" * 200_000,
+            "line 2: item 1, which begins here, is no JSON (it is nested",
+        ),
+        (
+            "list.json",
+            '[{"n": NaN}]',
+            "item 1, which begins here, is no JSON (it has NaN, where null may stand)",
+        ),
+        ("list.json", b'[\n{"url": "\xff"}]', "line 2: it is not UTF-8. Save it in UTF-8."),
+        ("list.json", '[\n{"link": "a", "date": "", "licence": ""}]', "item 1: no row has 'url'; the first"),
+        (
+            "list.txt",
+            "url\n",
+            "list.txt: its name does not tell its format. Give it the ending",
+        ),
+        ("list.xlsx", b"PK", "list.xlsx: its name does not tell its format"),
+        ("list.parquet", "url,date,licence\n", "list.parquet: it is no Parquet file that can be read"),
+        (
             "list.jsonl",
             '\n{"link": "a", "date": "", "licence": ""}\n',
             "line 2: no row has 'url'; the first has",
@@ -188,7 +251,72 @@ def test_a_parquet_file_that_breaks_off_or_lacks_a_column_is_refused(tmp_path: P
     content[10:60] = bytes(50)
     path.write_bytes(content)
     with pytest.raises(InputError, match="no Parquet file that can be read"):
-        read(path, Columns("link"))
+        read(path, ["link"])
+
+
+def test_a_json_array_is_read_item_by_item_and_bad_items_cost_themselves_only(tmp_path: Path) -> None:
+    items = '\ufeff[ {"url": "a", "n": [1]} ,\n 3, {"url": "b", "url": "c"}, {"n": {}}]\n'
+    rows, left_out = read(written(tmp_path / "list.json", items), ["url"])
+    assert rows == [(1, ("a",), {"n": [1]}), (4, (None,), {"n": {}})]
+    assert left_out == [(2, "not_json"), (3, "repeated_key")]
+    assert [unit_of(f"list.{ending}") for ending in ("json", "parquet", "csv.gz", "JSONL")] == [
+        "item",
+        "row",
+        "line",
+        "line",
+    ]
+
+
+def test_a_json_array_has_a_size_up_to_which_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "list.json", '[{"url": "a"}]')
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_rows.LARGEST_ARRAY", 13)
+    with pytest.raises(InputError, match=r"it has more than 13 bytes.*\.jsonl"):
+        read(path)
+
+
+def test_a_parquet_file_that_claims_more_than_memory_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some kilobytes: one long text a dictionary holds once, and every row names."""
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": ["a" * 10_000] * 2_000}), path)
+    assert path.stat().st_size < 50_000
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.parquet_rows.LARGEST_BATCH", 10_000_000)
+    with pytest.raises(InputError, match="row 1: 2000 of its rows have more than 10000000 bytes"):
+        read(path, ["url"])
+
+
+def test_a_text_of_parquet_that_is_no_utf8_is_told_by_half_characters(tmp_path: Path) -> None:
+    """So that whoever reads the row leaves it out, and no other."""
+    broken = pa.array([b"\xffa", b"b"]).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"url": broken, "alt": broken}), tmp_path / "list.parquet")
+    rows, left_out = read(tmp_path / "list.parquet", ["url"])
+    assert rows == [(1, ("\udcffa",), {"alt": "\udcffa"}), (2, ("b",), {"alt": "b"})]
+    assert left_out == []
+
+
+def test_a_row_that_a_stray_quote_makes_of_several_lines_says_which(tmp_path: Path) -> None:
+    details = []
+    path = written(tmp_path / "list.csv", f'url,date,licence\n{ROW}\n"a,,\n{ROW}\nb,",\n{ROW}\n')
+    rows = read_rows(path, COLUMNS, name="list.csv", report=lambda *bad: details.append(bad))
+    assert [row.line for row in rows] == [2, 6]
+    assert details == [(3, "cells", "it has 2 cells where the header has 3 (lines 3 to 5)")]
+
+
+def test_an_object_of_many_keys_is_searched_for_repeated_ones_in_no_time(tmp_path: Path) -> None:
+    """Comparing each key with all others would take hours."""
+    keys = ",".join(f'"{number}":0' for number in range(300_000))
+    path = written(tmp_path / "list.json", f'[{{{keys},"299999":1}}]')
+    assert read(path, ["url"]) == ([], [(1, "repeated_key")])
+
+
+def test_numbers_of_four_bytes_are_those_that_were_meant(tmp_path: Path) -> None:
+    narrow = pa.array([3.1, None, float("inf")], pa.float32())
+    pq.write_table(pa.table({"url": ["a", "b", "c"], "n": narrow}), tmp_path / "list.parquet")
+    rows, _ = read(tmp_path / "list.parquet", ["url"])
+    assert [row[2] for row in rows] == [{"n": 3.1}, {"n": None}, {"n": float("inf")}]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -200,7 +328,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_line_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfai_pipeline.sources.list_formats.LONGEST_SKIPPED", 2_000_000)
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.lines.LONGEST_SKIPPED", 2_000_000)
     path = written(tmp_path / "list.csv.gz", gzip.compress(b"url,date,licence\n" + bytes(5_000_000)))
     with pytest.raises(InputError, match="line 2: the line does not end within 2000000 bytes"):
         read(path)
@@ -235,7 +363,7 @@ def test_the_three_formats_say_the_same(tmp_path: Path, table: list[tuple[str, s
     expected = [(row["url"], row["date"], row["licence"], {"alt": row["alt"]}) for row in rows]
     for path in lists:
         read_again, left_out = read(path)
-        assert [row[1:] for row in read_again] == expected, path.name
+        assert [row[1] + (row[2],) for row in read_again] == expected, path.name
         assert left_out == []
 
 
@@ -266,7 +394,7 @@ def test_memory_is_that_of_a_line(tmp_path: Path) -> None:
     del content
     tracemalloc.start()
     try:
-        count = sum(1 for _ in read_rows(path, Columns("url"), name="list.csv", report=lambda *_: None))
+        count = sum(1 for _ in read_rows(path, ["url"], name="list.csv", report=lambda *_: None))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
