@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from selfai_pipeline.networks.activation import elu
 from selfai_pipeline.networks.backbones import FrozenStatistics, backbone
 from selfai_pipeline.networks.stages import (
     INPUT_CHANNELS,
@@ -90,7 +91,7 @@ class Network(nn.Module):
             if isinstance(stage, Convolution):
                 layer = self.layer(stage.name)
                 border = stage.kernel // 2
-                values = functional.elu(functional.conv2d(values, layer.weight, layer.bias, padding=border))
+                values = elu(functional.conv2d(values, layer.weight, layer.bias, padding=border))
                 if stage.shift:
                     values = values - stage.shift
             elif isinstance(stage, MaxPool):
