@@ -52,7 +52,8 @@ class _BlockedElu(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
-        return torch.ops.aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, result)
+        slope: Tensor = torch.ops.aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, result)
+        return slope
