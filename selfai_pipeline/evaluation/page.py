@@ -15,14 +15,24 @@ TEMPLATE = "report.html"
 
 
 def render_page(content: Mapping[str, Any]) -> str:
-    """The page.
+    """The page of an evaluation.
 
     Args:
         content: `facts` of the evaluation table, `charts` (`Charts`), `occlusion` (`OcclusionMaps` or None),
             `galleries` (rows of cards), `origin` (hashes and settings of what it was made from), `settings`.
-
-    Every value is escaped: names of groups and sources come from outside.
     """
+    facts = content["facts"]
+    faces = sum(facts["sources"].values())
+    return fill(
+        TEMPLATE,
+        **content,
+        rated_faces=faces,
+        rendered_faces=facts["sources"].get(SAMPLE_GALLERY, 0),
+    )
+
+
+def fill(template: str, /, **values: Any) -> str:
+    """A template of this folder with its values; each is escaped, as names of groups come from outside."""
     # Autoescape by file name would leave a renamed template open: it is on for every one.
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -37,10 +47,4 @@ def render_page(content: Mapping[str, Any]) -> str:
         settings=lambda values: json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False),
     )
     environment.globals.update(count=count)
-    facts = content["facts"]
-    faces = sum(facts["sources"].values())
-    return environment.get_template(TEMPLATE).render(
-        **content,
-        rated_faces=faces,
-        rendered_faces=facts["sources"].get(SAMPLE_GALLERY, 0),
-    )
+    return environment.get_template(template).render(**values)

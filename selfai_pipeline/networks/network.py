@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from selfai_pipeline.networks.activation import elu
+from selfai_pipeline.networks.backbones import FrozenStatistics, backbone
 from selfai_pipeline.networks.stages import (
     INPUT_CHANNELS,
+    Backbone,
     Convolution,
     Head,
     MaxPool,
@@ -51,6 +54,9 @@ class Network(nn.Module):
             layers[stage.name] = layer
             channels = stage.channels
         self.layers = nn.ModuleDict(layers)
+        self.backbone: FrozenStatistics | None = None
+        if isinstance(self.stages[0], Backbone):
+            self.backbone, channels = backbone(self.stages[0]), self.stages[0].channels
         self.register_buffer("distance_weights", torch.full((channels,), 1.0 / channels))
         self.dropout = 0.0
         self.head: nn.Linear | None = None
@@ -80,12 +86,12 @@ class Network(nn.Module):
         height, width = pictures.shape[2:]
         if height % self.reduction or width % self.reduction:
             raise ValueError(f"pictures of {height} x {width} px: the pools divide by {self.reduction}")
-        values = pictures
+        values = pictures if self.backbone is None else self.backbone(pictures)
         for stage in self.stages:
             if isinstance(stage, Convolution):
                 layer = self.layer(stage.name)
                 border = stage.kernel // 2
-                values = functional.elu(functional.conv2d(values, layer.weight, layer.bias, padding=border))
+                values = elu(functional.conv2d(values, layer.weight, layer.bias, padding=border))
                 if stage.shift:
                     values = values - stage.shift
             elif isinstance(stage, MaxPool):
@@ -118,6 +124,11 @@ def tensor_shapes(stages: Iterable[Stage]) -> dict[str, tuple[int, ...]]:
         shapes[f"layers.{stage.name}.weight"] = (stage.channels, channels, stage.kernel, stage.kernel)
         shapes[f"layers.{stage.name}.bias"] = (stage.channels,)
         channels = stage.channels
+    if isinstance(listed[0], Backbone):
+        with torch.device("meta"):
+            tensors = backbone(listed[0]).state_dict()
+        shapes |= {f"backbone.{name}": tuple(tensor.shape) for name, tensor in tensors.items()}
+        channels = listed[0].channels
     shapes["distance_weights"] = (channels,)
     if isinstance(listed[-1], Head):
         shapes["head.weight"], shapes["head.bias"] = (1, channels), (1,)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 INPUT_CHANNELS = 3
+INPUT_MIDDLE, INPUT_SPREAD = 0.5, 0.25
+"""What a network sees of a pixel p, 0..1, is (p - middle) / spread."""
 LARGEST_CHANNELS = 65_536
 LARGEST_KERNEL = 31
 MOST_STAGES = 1000
@@ -30,6 +32,18 @@ class Convolution:
     channels: int
     kernel: int
     shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional network of others up to its last feature map, in place of our own convolutions.
+
+    `name` is one of `backbones.BACKBONES`. Net2Net leaves it as it is.
+    """
+
+    kind: ClassVar[str] = "backbone"
+    name: str
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -55,9 +69,10 @@ class Head:
     dropout: float = 0.5
 
 
-Stage = Convolution | MaxPool | GlobalAveragePool | Head
+Stage = Convolution | Backbone | MaxPool | GlobalAveragePool | Head
 KINDS: dict[str, type[Stage]] = {
     "convolution": Convolution,
+    "backbone": Backbone,
     "max_pool": MaxPool,
     "global_average_pool": GlobalAveragePool,
     "head": Head,
@@ -106,20 +121,30 @@ def with_head(trunk: Iterable[Stage], *, dropout: float = 0.5) -> tuple[Stage, .
 
 
 def check_stages(stages: Iterable[Stage]) -> None:
-    """Raises UnfitStages unless `stages` are convolutions and pools, one global pool, and at most a head."""
+    """Raises UnfitStages unless `stages` build a network.
+
+    There are convolutions and pools, or one backbone; then one global pool, and at most a head.
+    """
     listed = list(stages)
     if len(listed) > MOST_STAGES:
         raise UnfitStages(f"more than {MOST_STAGES} stages")
     names: set[str] = set()
     ends = [index for index, stage in enumerate(listed) if isinstance(stage, GlobalAveragePool)]
-    if len(ends) != 1 or not any(isinstance(stage, Convolution) for stage in listed[: ends[0]]):
-        raise UnfitStages("a network has convolutions and then one global_average_pool")
+    has_backbone = isinstance(listed[0] if listed else None, Backbone)
+    if len(ends) != 1 or not (
+        has_backbone or any(isinstance(stage, Convolution) for stage in listed[: ends[0]])
+    ):
+        raise UnfitStages("a network has convolutions, or a backbone, and then one global_average_pool")
     tail = listed[ends[0] + 1 :]
     if len(tail) > 1 or not all(isinstance(stage, Head) for stage in tail):
         raise UnfitStages("behind global_average_pool there is at most one head, and nothing else")
     for stage in tail:
         if not 0 <= getattr(stage, "dropout", 0.0) < 1:
             raise UnfitStages(f"{stage}: dropout is a fraction below 1")
+    if has_backbone:
+        if ends[0] != 1:
+            raise UnfitStages("behind a backbone there is global_average_pool, and nothing else")
+        return
     for index, stage in enumerate(listed[: ends[0]]):
         if isinstance(stage, Convolution):
             if not LAYER_NAME.fullmatch(stage.name) or stage.name in names:

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from selfai_pipeline.networks.stages import INPUT_MIDDLE, INPUT_SPREAD
 from selfai_pipeline.training.settings import AugmentationSettings
-
-MIDDLE = 0.5
-SPREAD = 0.25
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -45,7 +43,7 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     colour = 1.0 + _uniform((n, 3, 1, 1), settings.colour, generator)
     brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
     gain = (contrast * colour).to(pixels.device)
-    offset = (MIDDLE + brightness).to(pixels.device) - MIDDLE * gain
+    offset = (INPUT_MIDDLE + brightness).to(pixels.device) - INPUT_MIDDLE * gain
     coloured = (moved * gain + offset).clamp_(0.0, 1.0)
     return _standardise(coloured).contiguous(memory_format=torch.channels_last)
 
@@ -64,7 +62,7 @@ def _affine(n: int, settings: AugmentationSettings, generator: torch.Generator) 
 
 
 def _standardise(unit: Tensor) -> Tensor:
-    return (unit - MIDDLE) / SPREAD
+    return (unit - INPUT_MIDDLE) / INPUT_SPREAD
 
 
 def _uniform(shape: tuple[int, ...], half_range: float, generator: torch.Generator) -> Tensor:

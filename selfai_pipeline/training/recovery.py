@@ -23,7 +23,7 @@ import torch
 from selfai_pipeline.errors import AlteredVersion, StorageError
 from selfai_pipeline.store import Store
 
-VERSION = 1
+VERSION = 2
 HEXADECIMALS = 64
 """The file starts with the SHA-256 of the rest."""
 KEPT = 3

@@ -30,7 +30,7 @@ from selfai_pipeline.training.settings import AugmentationSettings
 logger = logging.getLogger("selfai.training")
 
 EpochReport = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its figures, all finite.
+"""Called after each epoch with its number, from 1, and its figures, all finite; `seconds` is what it took.
 
 A run that goes on reports the epochs before it again, without their speed, so that a curve is whole.
 """
@@ -60,7 +60,8 @@ class TrainingState:
     """All that the next epoch depends on.
 
     `average` is the running mean of the weights, `best` those of the best epoch where there is a criterion;
-    `growth` lists what Net2Net did, `memory` is the stage's own (plain JSON values).
+    `growth` lists what Net2Net did, `memory` is the stage's own (plain JSON values). `seconds` of each epoch,
+    validation and growth among them, are kept through a resumption; they are no part of a checkpoint.
     """
 
     network: Network
@@ -68,6 +69,7 @@ class TrainingState:
     average: Network | None = None
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     growth: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
     best_epoch: int = 0
@@ -137,8 +139,9 @@ class Trainer:
             TrainingDiverged: the loss stopped being finite.
         """
         state = self._resume() or self._begin(start())
-        for figures in state.history:
-            self.report(int(figures["epoch"]), {name: figures[name] for name in figures if name != "epoch"})
+        for figures, seconds in zip(state.history, state.seconds, strict=True):
+            known = {name: figures[name] for name in figures if name != "epoch"}
+            self.report(int(figures["epoch"]), {**known, "seconds": seconds})
         while state.epoch < self.settings.epochs:
             figures = self._epoch(state)
             # first what the next epoch needs: a report that fails then costs nothing
@@ -183,12 +186,13 @@ class Trainer:
         with torch.no_grad():
             self.stage.after_epoch(state, figures)
         state.history.append({"epoch": float(epoch), **figures})
+        state.seconds.append(time.perf_counter() - started)
         speed = batches.numel() / trained
         summary = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         logger.info(
             "%s epoch %d of %d: %s, %.0f pictures/s", self.stage.name, epoch, settings.epochs, summary, speed
         )
-        return {**figures, "pictures_per_second": speed}
+        return {**figures, "pictures_per_second": speed, "seconds": state.seconds[-1]}
 
     def _step(self, state: TrainingState, pictures: Tensor, rows: Tensor, *, step: int) -> float:
         """One batch, one step of the optimizer; returns the loss."""
@@ -252,4 +256,4 @@ class Trainer:
         return state
 
 
-PLAIN = ("epoch", "history", "growth", "memory", "best_epoch", "best_value", "best")
+PLAIN = ("epoch", "history", "seconds", "growth", "memory", "best_epoch", "best_value", "best")

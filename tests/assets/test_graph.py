@@ -91,6 +91,8 @@ READERS: dict[str, tuple[type[BaseModel], str]] = {
     "widened_checkpoint": (CONFIGS["widened_checkpoint"], "selfai_pipeline/training"),
     "finetuned_scorer": (CONFIGS["finetuned_scorer"], "selfai_pipeline/training"),
     "evaluation_report": (CONFIGS["evaluation_report"], "selfai_pipeline/evaluation"),
+    "ablation_run": (CONFIGS["ablation_run"], "selfai_pipeline/evaluation/ablations"),
+    "ablation_report": (CONFIGS["ablation_report"], "selfai_pipeline/evaluation/ablations"),
     "compute": (Compute, "selfai_pipeline/training"),
     "detector": (FaceDetector, "selfai_pipeline/faces"),
     "annotation_site": (SiteSettings, "selfai_pipeline/labels/site"),

@@ -1,0 +1,194 @@
+"""The arms side by side: correlations, differences to the whole method, and what each cost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Trunk
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes
+from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
+from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
+from selfai_pipeline.evaluation.correlation import Reals, weighted_pearson
+from selfai_pipeline.labels.agreement import ceiling_facts
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Snapshot, TableRef
+
+Finished = Mapping[str, Sequence[Outcome]]
+"""Arm -> the outcomes that have figures, one a seed."""
+
+
+def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: ComparisonSettings) -> TableRef:
+    """One row an arm, in the order of `ARMS`; an arm that was not run has its reason.
+
+    Facts: `faces`, `noise_ceiling` and its reason, of the test faces; `target_pearson`; `seconds_ratio` and
+    `operations_ratio`, how many times as long wide networks from scratch took to the target as the whole
+    method (None where one of them did not reach it); `labels`, the hash.
+
+    Raises:
+        InputError: an arm was run on another version of the label table.
+    """
+    outcomes: dict[str, Sequence[Outcome]] = {}
+    for name, ref in runs.tables.items():
+        made_on = store.tables.facts(ref).get("labels")
+        if made_on != labels.sha256:
+            raise InputError(
+                f"it was run on another version of the label table ({str(made_on)[:12]}, not "
+                f"{labels.sha256[:12]})",
+                where=f"ablation_run, {name}",
+                mend=f"Materialize ablation_run for {name} again.",
+            )
+        outcomes[name] = read_outcomes(ref, store=store)
+    finished = {
+        name: [one for one in found if one.state is State.FINISHED] for name, found in outcomes.items()
+    }
+    finished = {name: found for name, found in finished.items() if found}
+    columns = ["image_id", "face", "score", "standard_error", "cluster", "split"]
+    rows = store.tables.read(labels, columns).to_pylist()
+    tested = sorted(
+        (row for row in rows if row["split"] == "test"), key=lambda row: (row["image_id"], row["face"])
+    )
+    annotated = np.array([row["score"] for row in tested])
+    options: dict[str, Any] = {
+        "clusters": [row["cluster"] for row in tested],
+        "settings": settings.evaluation,
+    }
+    target = settings.target_pearson or target_of(finished)
+    table = [
+        _row(
+            arm,
+            outcomes.get(arm.name, []),
+            finished=finished,
+            annotated=annotated,
+            options=options,
+            target=target,
+        )
+        for arm in ARMS.values()
+    ]
+    costs = {row["arm"]: row for row in table}
+    ceiling = ceiling_facts(
+        annotated,
+        [row["standard_error"] for row in tested],
+        has_single_ratings=bool(store.tables.facts(labels).get("ratings")),
+    )
+    facts = {
+        "faces": len(tested),
+        "noise_ceiling": ceiling["noise_ceiling"],
+        "noise_ceiling_reason": ceiling["noise_ceiling_reason"],
+        "target_pearson": target,
+        "seconds_ratio": _ratio(costs, "seconds_to_target"),
+        "operations_ratio": _ratio(costs, "operations_to_target"),
+        "labels": labels.sha256,
+        "confidence": settings.evaluation.confidence,
+    }
+    return store.tables.write(table, asset="ablation_report", facts=facts)
+
+
+def target_of(finished: Finished) -> float | None:
+    """The highest correlation of two digits that every run of our own network reached on validation."""
+    best = [
+        max(value for _, _, value in outcome.course)
+        for name, found in finished.items()
+        if ARMS[name].trunk is not Trunk.IMAGENET
+        for outcome in found
+        if outcome.course
+    ]
+    return math.floor(100 * min(best)) / 100 if best else None
+
+
+def first_at(outcome: Outcome, target: float) -> tuple[float, int] | None:
+    """Seconds and operations until the validation correlation was `target`; None where it never was."""
+    return next(((at, work) for at, work, value in outcome.course if value >= target), None)
+
+
+def _row(
+    arm: Arm,
+    outcomes: Sequence[Outcome],
+    *,
+    finished: Finished,
+    annotated: Reals,
+    options: Mapping[str, Any],
+    target: float | None,
+) -> dict[str, Any]:
+    ended = finished.get(arm.name, [])
+    reasons = sorted({one.reason for one in outcomes if one.reason})
+    reached = [at for one in ended if target is not None and (at := first_at(one, target)) is not None]
+    pearson = _mean_pearson(ended, annotated, options)
+    difference = _difference(ended, finished.get(WHOLE_METHOD, []), annotated, options)
+    correlations = [one.pearson for one in ended if one.pearson is not None]
+    everywhere = bool(ended) and len(reached) == len(ended)
+    published = arm.published or (None, None)
+
+    def mean(name: str) -> float | None:
+        values = [getattr(one, name) for one in ended if getattr(one, name) is not None]
+        return float(np.mean(values)) if values else None
+
+    parameters = mean("parameters")
+    return {
+        "arm": arm.name,
+        "title": arm.title,
+        "reason": "; ".join(reasons) or ("" if ended else "not materialized yet"),
+        "network": ended[0].network if ended else "",
+        "seeds": len(ended),
+        "pearson": pearson.value,
+        "pearson_low": pearson.low,
+        "pearson_high": pearson.high,
+        "pearson_deviation": float(np.std(correlations, ddof=1)) if len(correlations) > 1 else None,
+        "difference": difference.value,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "mean_absolute_error": mean("mean_absolute_error"),
+        "parameters": None if parameters is None else round(parameters),
+        "steps": mean("steps"),
+        "seconds": mean("seconds"),
+        "operations": mean("operations"),
+        "reached": len(reached),
+        "seconds_to_target": float(np.mean([at for at, _ in reached])) if everywhere else None,
+        "operations_to_target": float(np.mean([work for _, work in reached])) if everywhere else None,
+        "published_pearson": published[0],
+        "published_hours": published[1],
+    }
+
+
+NO_ESTIMATE = Estimate(None, why_no_value="it was not run", why_no_interval="it was not run")
+
+
+def _mean_pearson(outcomes: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]) -> Estimate:
+    """The mean of the seeds' correlations, with an interval over faces."""
+    if not outcomes:
+        return NO_ESTIMATE
+    return estimate(_mean_over(outcomes), annotated, np.array(outcomes[0].predicted), **options)
+
+
+def _difference(
+    outcomes: Sequence[Outcome], whole: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]
+) -> Estimate:
+    """How far an arm lies above the whole method; both are measured on the same resamples of the faces."""
+    if not outcomes or not whole or outcomes[0].arm == WHOLE_METHOD:
+        return NO_ESTIMATE
+    arm, method = _mean_over(outcomes), _mean_over(whole)
+
+    def between(truth: Reals, guess: Reals, weights: Reals) -> Reals:
+        return np.asarray(arm(truth, guess, weights) - method(truth, guess, weights))
+
+    return estimate(between, annotated, np.array(outcomes[0].predicted), **options)
+
+
+def _mean_over(outcomes: Sequence[Outcome]) -> Any:
+    """The mean of the seeds' correlations as a statistic of resampled faces."""
+    predictions = [np.array(one.predicted) for one in outcomes]
+
+    def mean(truth: Reals, _: Reals, weights: Reals) -> Reals:
+        return np.asarray(np.mean([weighted_pearson(truth, one, weights) for one in predictions], axis=0))
+
+    return mean
+
+
+def _ratio(rows: Mapping[str, Mapping[str, Any]], cost: str) -> float | None:
+    """The cost of the cheaper of the wide networks from scratch over that of the whole method."""
+    wide = [rows[name][cost] for name, arm in ARMS.items() if arm.trunk is Trunk.WIDE]
+    known = [value for value in wide if value is not None]
+    ours = rows[WHOLE_METHOD][cost]
+    return min(known) / ours if known and ours else None

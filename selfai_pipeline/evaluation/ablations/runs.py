@@ -1,0 +1,337 @@
+"""Runs an arm with a seed. Every stage is one of the pipeline's own, with its recovery point: a run that was
+killed goes on from its last epoch, and what two arms share is trained once.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from selfai_pipeline.errors import InputError, SelfaiError
+from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Length, Trunk
+from selfai_pipeline.evaluation.ablations.costs import (
+    FORWARD_AND_BACKWARD,
+    NO_EPOCHS,
+    Clock,
+    Epochs,
+    forward_operations,
+    shapes_by_epoch,
+)
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
+from selfai_pipeline.evaluation.ablations.settings import AblationSettings
+from selfai_pipeline.evaluation.bootstrap import estimate
+from selfai_pipeline.evaluation.correlation import weighted_mean_absolute_error, weighted_pearson
+from selfai_pipeline.evaluation.report import score_crops
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import Backbone, Stage, with_head
+from selfai_pipeline.networks.stages import tiny_darknet as trunk_of_width
+from selfai_pipeline.storage import replace_file
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.checkpoints import load_checkpoint, load_record, save_checkpoint
+from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.finetune_stage import finetune_scorer
+from selfai_pipeline.training.imagenet import imagenet_trunk
+from selfai_pipeline.training.recovery import fingerprint
+from selfai_pipeline.training.samplers import derived_seed, steps_in_epoch
+from selfai_pipeline.training.scorer import Scorer
+from selfai_pipeline.training.settings import (
+    FINETUNE_CODE,
+    SIAMESE_CODE,
+    WIDEN_CODE,
+    ComputeSettings,
+    FinetuneSettings,
+    SiameseSettings,
+)
+from selfai_pipeline.training.siamese_stage import pretrain_siamese
+from selfai_pipeline.training.trainer import EpochReport
+from selfai_pipeline.training.widen_stage import widen_checkpoint
+
+logger = logging.getLogger("selfai.evaluation")
+
+ASSET = "ablation_run"
+COLUMNS = ["image_id", "face", "crop_sha256", "score", "cluster", "split", "group"]
+
+
+class CannotRun(SelfaiError):
+    """An arm for which something is missing here; the message says what."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A scorer, and all epochs that led to it."""
+
+    scorer: CheckpointRef
+    pretraining: Epochs
+    fine_tuning: Epochs
+
+
+@dataclass
+class ArmRuns:
+    """The arms on one label table.
+
+    Args:
+        report: what takes the reports of a stage, by its name (such as `seed0.finetune`).
+    """
+
+    labels: TableRef
+    store: Store
+    settings: AblationSettings
+    compute: ComputeSettings
+    report: Callable[[str], EpochReport]
+    _pretrained: dict[tuple[str, bool, int], tuple[CheckpointRef, Epochs]] = field(default_factory=dict)
+
+    def outcome(self, arm: Arm, seed: int) -> Outcome:
+        """What came of `arm` with `seed`; a run that ended before is read, not repeated.
+
+        Raises:
+            InputError, TrainingDiverged: a stage refuses the label table or the settings, or diverged.
+        """
+        path = self.store.home.cache / "ablations" / f"{arm.name}-{self._fingerprint(arm, seed)}.json"
+        if path.exists():
+            return Outcome.from_mapping(json.loads(path.read_text()))
+        logger.info("ablation %s, seed %d", arm.name, seed)
+        try:
+            outcome = self._by_group(arm, seed) if arm.by_group else self._whole(arm, seed)
+        except CannotRun as missing:
+            # Not kept: it may be there next time.
+            logger.warning("ablation %s cannot run: %s", arm.name, missing)
+            return Outcome(arm.name, seed, State.NOT_RUN, str(missing))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, outcome.to_json())
+        return outcome
+
+    def _fingerprint(self, arm: Arm, seed: int) -> str:
+        settings = self.settings.model_dump(mode="json")
+        del settings["seeds"]
+        return fingerprint(
+            {
+                "arm": repr(arm),
+                "seed": seed,
+                "labels": self.labels.sha256,
+                "settings": settings,
+                "code": [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
+                "environment": Compute.from_settings(self.compute).environment,
+            }
+        )
+
+    def _whole(self, arm: Arm, seed: int) -> Outcome:
+        trained = self._train(arm, seed, self.labels)
+        tested = [row for row in self._rows(self.labels) if row["split"] == "test"]
+        record = load_record(trained.scorer, store=self.store)
+        outcome = self._outcome(arm, seed, [trained], tested, [self._scores(trained.scorer, tested)])
+        before = sum(trained.pretraining.seconds), sum(trained.pretraining.operations)
+        at = np.cumsum(trained.fine_tuning.seconds) + before[0]
+        work = np.cumsum(trained.fine_tuning.operations) + before[1]
+        correlations = [figures["validation_pearson"] for figures in trained.fine_tuning.figures]
+        course = list(zip(at.tolist(), work.tolist(), correlations, strict=True))
+        return replace(outcome, validation_pearson=record["metrics"]["validation_pearson"], course=course)
+
+    def _by_group(self, arm: Arm, seed: int) -> Outcome:
+        rows = self._rows(self.labels)
+        groups = sorted({row["group"] for row in rows if row["group"] is not None})
+        without = sum(row["group"] is None for row in rows)
+        if len(groups) < 2 or without:
+            raise CannotRun(
+                f"{without} of {len(rows)} faces have no group, and the others are of {len(groups)}: two "
+                "groups and a group for each face are needed (group_column of the label settings)"
+            )
+        trained, tested, scores = [], [], []
+        for group in groups:
+            try:
+                trained.append(self._train(arm, seed, self._labels_of(group), name=f"{group}."))
+            except InputError as error:
+                raise CannotRun(f"group {group}: {error}") from error
+            tested.append([row for row in rows if (row["group"], row["split"]) == (group, "test")])
+            scores.append(self._scores(trained[-1].scorer, tested[-1]))
+        return self._outcome(arm, seed, trained, [row for part in tested for row in part], scores)
+
+    def _labels_of(self, group: str) -> TableRef:
+        """A version of the label table with the faces of one group; weights are a distribution again."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self.store.tables.read(self.labels)
+        table = table.filter(pc.equal(table["group"], group))
+        weights = table["weight"].to_numpy()
+        if weights.sum() > 0:
+            weights = weights / weights.sum()
+        place = table.schema.get_field_index("weight")
+        table = table.set_column(place, table.schema.field(place), pa.array(weights))
+        facts = self.store.tables.facts(self.labels)
+        return self.store.tables.write(
+            table, asset=self.labels.asset, partition=self.labels.partition, facts=facts
+        )
+
+    def _train(self, arm: Arm, seed: int, labels: TableRef, *, name: str = "") -> Trained:
+        name = f"{name}seed{seed}"
+        parent, pretraining = self._trunk(arm, seed, labels, name=name)
+        stages = with_head(load_checkpoint(parent, store=self.store).network.stages)
+        settings = self.settings.fine_tuning.model_copy(
+            update={"seed": seed, "epochs": self._epochs(arm, seed, labels, stages)}
+        )
+        clock = Clock(self.report(f"{name}.finetune"))
+        scorer = finetune_scorer(
+            parent, labels, store=self.store, settings=settings, compute=self.compute, report=clock
+        )
+        steps, batch = self._steps(settings, labels)
+        record = load_record(scorer, store=self.store)
+        fine_tuning = clock.epochs(record, [stages] * settings.epochs, steps=steps, batch=batch)
+        return Trained(scorer, pretraining, fine_tuning)
+
+    def _trunk(self, arm: Arm, seed: int, labels: TableRef, *, name: str) -> tuple[CheckpointRef, Epochs]:
+        """What fine-tuning begins with, and the epochs that made it."""
+        settings = self.settings
+        if arm.trunk is Trunk.IMAGENET:
+            try:
+                return self._keep(imagenet_trunk(settings.imagenet_weights)), NO_EPOCHS
+            except InputError as error:
+                raise CannotRun(str(error)) from error
+        if arm.trunk in (Trunk.RANDOM, Trunk.WIDE):
+            stages: tuple[Stage, ...] = trunk_of_width(settings.siamese.width)
+            if arm.trunk is Trunk.WIDE:
+                stages = self._final_shape(seed)
+            return self._keep(Network(stages, seed=derived_seed(seed, "weights"))), NO_EPOCHS
+        ref, epochs = self._pretrain(labels, seed, grows=arm.trunk is Trunk.GROWN, name=name)
+        if arm.is_widened:
+            widening = settings.widening.model_copy(update={"seed": seed})
+            ref = widen_checkpoint(ref, store=self.store, settings=widening, compute=self.compute)
+        return ref, epochs
+
+    def _pretrain(
+        self, labels: TableRef, seed: int, *, grows: bool, name: str
+    ) -> tuple[CheckpointRef, Epochs]:
+        key = (labels.sha256, grows, seed)
+        if key not in self._pretrained:
+            given = self.settings.siamese
+            settings = given.model_copy(
+                update={"seed": seed, "growth_plan": given.growth_plan if grows else []}
+            )
+            clock = Clock(self.report(f"{name}.siamese"))
+            ref = pretrain_siamese(
+                labels, store=self.store, settings=settings, compute=self.compute, report=clock
+            )
+            record = load_record(ref, store=self.store)
+            shapes = shapes_by_epoch(trunk_of_width(settings.width), record["growth"], epochs=settings.epochs)
+            steps, batch = self._steps(settings, labels)
+            self._pretrained[key] = ref, clock.epochs(record, shapes, steps=steps, batch=batch)
+        return self._pretrained[key]
+
+    def _keep(self, network: Network) -> CheckpointRef:
+        """An untrained trunk as a checkpoint, as fine-tuning takes it."""
+        nothing: dict[str, Any] = {"inputs": {}, "settings": {}, "metrics": {}, "history": [], "growth": []}
+        record = {**nothing, "input_size": self.settings.siamese.input_size}
+        return save_checkpoint(network, asset=ASSET, record=record, rows=0, store=self.store)
+
+    def _final_shape(self, seed: int) -> tuple[Stage, ...]:
+        """The trunk that the whole method ended with under this seed: it grows where it stalls."""
+        whole = self.outcome(ARMS[WHOLE_METHOD], seed)
+        ref = CheckpointRef("finetuned_scorer", self.labels.partition, whole.scorers[0], rows=0)
+        return load_checkpoint(ref, store=self.store).network.stages[:-1]
+
+    def _epochs(self, arm: Arm, seed: int, labels: TableRef, stages: tuple[Stage, ...]) -> int:
+        """Epochs of fine-tuning that are as long as the arm is to be, one at least."""
+        settings = self.settings.fine_tuning
+        if arm.length is Length.FINE_TUNING:
+            return settings.epochs
+        whole = self.outcome(ARMS[WHOLE_METHOD], seed)
+        steps, batch = self._steps(settings, labels)
+        if arm.length is Length.STEPS:
+            return math.ceil(whole.steps / steps)
+        size = self.settings.siamese.input_size
+        epoch = FORWARD_AND_BACKWARD * forward_operations(stages, size) * steps * batch
+        return max(1, round(whole.operations / epoch))
+
+    def _steps(self, settings: SiameseSettings | FinetuneSettings, labels: TableRef) -> tuple[int, int]:
+        """Steps of an epoch on a label table, and pictures of a step."""
+        splits = self.store.tables.read(labels, ["split"])["split"].to_pylist()
+        batch = min(settings.batch_size, splits.count("train"))
+        return steps_in_epoch(splits.count("train"), batch, least=settings.least_steps), batch
+
+    def _rows(self, labels: TableRef) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.store.tables.read(labels, COLUMNS).to_pylist()
+        return rows
+
+    def _scores(self, scorer: CheckpointRef, tested: list[dict[str, Any]]) -> "np.ndarray[Any, Any]":
+        return score_crops(
+            Scorer.load(scorer, store=self.store, compute=self.compute),
+            [row["crop_sha256"] for row in tested],
+            ref=scorer,
+            store=self.store,
+            batch_size=self.settings.evaluation.batch_size,
+        )
+
+    def _outcome(
+        self,
+        arm: Arm,
+        seed: int,
+        trained: list[Trained],
+        tested: list[dict[str, Any]],
+        scores: "list[np.ndarray[Any, Any]]",
+    ) -> Outcome:
+        """The figures of the test faces, scored by one model or by one a group."""
+        if not tested:
+            raise InputError(
+                "no face is in the test split",
+                where=f"{self.labels.asset} {self.labels.sha256[:12]}",
+                mend="Materialize the label table with a larger test_share.",
+            )
+        predicted = np.concatenate(scores)
+        order = sorted(range(len(tested)), key=lambda k: (tested[k]["image_id"], tested[k]["face"]))
+        tested, predicted = [tested[k] for k in order], predicted[order]
+        annotated = np.array([row["score"] for row in tested])
+        options: dict[str, Any] = {
+            "clusters": [row["cluster"] for row in tested],
+            "settings": self.settings.evaluation,
+        }
+        pearson = estimate(weighted_pearson, annotated, predicted, correlation=True, **options)
+        error = estimate(weighted_mean_absolute_error, annotated, predicted, **options)
+        networks = [load_checkpoint(one.scorer, store=self.store).network for one in trained]
+        epochs = [part for one in trained for part in (one.pretraining, one.fine_tuning)]
+        return Outcome(
+            arm.name,
+            seed,
+            State.FINISHED,
+            network=describe(networks[0].stages),
+            parameters=sum(network.parameter_count for network in networks),
+            faces=len(tested),
+            pearson=pearson.value,
+            pearson_low=pearson.low,
+            pearson_high=pearson.high,
+            mean_absolute_error=error.value,
+            steps=sum(part.steps for part in epochs),
+            seconds=sum(sum(part.seconds) for part in epochs),
+            operations=sum(sum(part.operations) for part in epochs),
+            predicted=predicted.tolist(),
+            scorers=[one.scorer.sha256 for one in trained],
+        )
+
+
+def describe(stages: tuple[Stage, ...]) -> str:
+    """A network in words."""
+    if isinstance(stages[0], Backbone):
+        return {"efficientnet_lite0": "EfficientNet-Lite0", "vgg16": "VGG-16"}[stages[0].name]
+    channels = [str(stage.channels) for stage in stages if stage.kind == "convolution"]  # type: ignore[union-attr]
+    return f"{len(channels)} convolutions, {'-'.join(channels)}"
+
+
+def run_arm(
+    arm: Arm,
+    labels: TableRef,
+    *,
+    store: Store,
+    settings: AblationSettings,
+    compute: ComputeSettings,
+    report: Callable[[str], EpochReport],
+) -> list[Outcome]:
+    """The outcomes of an arm, one a seed, in the order of the seeds.
+
+    Raises:
+        InputError, TrainingDiverged: see `ArmRuns.outcome`; the seeds before are kept.
+    """
+    runs = ArmRuns(labels, store, settings, compute, report)
+    return [runs.outcome(arm, seed) for seed in settings.seeds]

