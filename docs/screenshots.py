@@ -1,6 +1,7 @@
 """Takes the pictures of the documentation from the running sample, into docs/images.
 
-Run `make demo` and `make up` first; then, beside it, `.venv/bin/python docs/screenshots.py`.
+Run `make demo`, then `make up` and, in another shell, `.venv/bin/selfai annotate`; then, beside them,
+`.venv/bin/python docs/screenshots.py`.
 """
 
 import shutil
@@ -10,7 +11,12 @@ from pathlib import Path
 from playwright.sync_api import Page, Route, sync_playwright
 
 from assets.graph import ALL_ASSETS
+from selfai_pipeline.annotate import PORT, PORT_SETTING
 from selfai_pipeline.environment import Environment, current_environment, port_of
+from selfai_pipeline.home import Home
+from selfai_pipeline.labels.site.database import SiteDatabase
+from selfai_pipeline.labels.site.people import invite
+from selfai_pipeline.labels.site.tokens import load_key
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST_BYTES = 300_000
@@ -35,6 +41,16 @@ def scorer(page: Page, ui: str) -> None:
     page.get_by_role("dialog").locator("img").wait_for()
 
 
+def scoring(page: Page, ui: str) -> None:
+    """A face on the annotation site, as an annotator sees it."""
+    home = Home.from_environment()
+    with SiteDatabase(home.annotations_url) as database:
+        secret = invite(database, "ann", key=load_key(home.annotations_key), group="north")
+    page.goto(f"http://127.0.0.1:{port_of(PORT_SETTING, PORT)}/join/{secret}")
+    page.get_by_role("button", name="Begin").click()
+    page.locator("#face").evaluate("picture => picture.decode()")
+
+
 def main() -> None:
     if current_environment() is not Environment.SAMPLE:
         sys.exit("SELFAI_ENV: the pictures show the rendered sample only. Set it to sample.")
@@ -48,7 +64,7 @@ def main() -> None:
             executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         # In a narrower window the whole graph is so small that assets show their names alone.
-        for take, width, height in ((lineage, 2500, 1080), (scorer, 1400, 900)):
+        for take, width, height in ((lineage, 2500, 1080), (scorer, 1400, 900), (scoring, 780, 760)):
             context = browser.new_context(
                 viewport={"width": width, "height": height}, service_workers="block", timezone_id="UTC"
             )
