@@ -1,4 +1,4 @@
-"""The label stage on 30,000 pictures with five ratings each: seconds from a file of ratings to checked labels.
+"""The label stage on 30,000 pictures with five ratings each: seconds from a file to checked labels.
 
 A crowd of 300 simulated annotators scores pictures whose true scores are known, with planted biases (standard
 deviation 0.6 points) and inconsistencies (0.5 to 1.5 points), in whole points from 0 to 9, as people do; the
@@ -48,7 +48,7 @@ BIAS, INCONSISTENCY = 0.6, (0.5, 1.5)
 CARELESS = 0.01
 COPY_EVERY = 50
 ALIKE = 0.55
-"""How far pictures differ, beside portraits: at 0.55 three of 10,000 pairs are verified, as among the faces of
+"""How far pictures differ, beside portraits: three of 10,000 pairs are then verified, as among the faces of
 SCUT-FBP5500."""
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -75,6 +75,7 @@ def thumbnails(pictures: int) -> Numbers:
     generator = np.random.default_rng(SEED)
     basis = portraits().reshape(PORTRAITS, -1).astype(np.float32)
     mean, found = basis.mean(axis=0), []
+    before = np.zeros((96, 96), dtype=np.uint8)
     for index in range(pictures):
         mixture = generator.normal(0, ALIKE / np.sqrt(PORTRAITS), PORTRAITS).astype(np.float32)
         picture = np.clip(mean + mixture @ (basis - mean), 0, 255).astype(np.uint8).reshape(96, 96)
@@ -161,13 +162,13 @@ def watch_the_search(seconds: dict[str, float]) -> None:
     """Time the search for near-duplicates inside the label table as well."""
     from selfai_pipeline.labels import splits
 
-    search = splits.duplicate_groups
+    search = splits.groups_of_copies
 
     def watched(*positional: Any, **named: Any) -> Any:
         with timed(seconds, "of which near-duplicates"):
             return search(*positional, **named)
 
-    splits.duplicate_groups = watched
+    splits.groups_of_copies = watched
 
 
 def main() -> None:
@@ -204,9 +205,7 @@ def main() -> None:
         with timed(seconds, "label table"):
             labels = build_label_table(rated, faces, store=store, settings=settings)
         inputs = {one.asset: one.hashes for one in (Snapshot({"all": rated}), faces)}
-        record = Record(
-            ref=labels, code_version="", settings=settings.model_dump(mode="json"), inputs=inputs
-        )
+        record = Record(ref=labels, code_version="", settings=settings.model_dump(mode="json"), inputs=inputs)
         store.tables.point(record)
         with timed(seconds, "checks of the label table"):
             verdicts += label_verdicts(labels, store)

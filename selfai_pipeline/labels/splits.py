@@ -11,10 +11,12 @@ picture, other shares, or another radius.
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
-from selfai_pipeline.pictures.duplicates import connected, duplicate_groups
+from selfai_pipeline.labels.known_copies import groups_of_copies
+from selfai_pipeline.pictures.duplicates import connected
 
 
 class Split(StrEnum):
@@ -49,6 +51,7 @@ def clusters_of(
     days: Sequence[str],
     radius: int,
     least_correlation: float,
+    cache: Path | None = None,
 ) -> list[str]:
     """The earliest image_id of each picture's group: near-duplicates, one person, and what these link.
 
@@ -60,16 +63,18 @@ def clusters_of(
         days: the partition that each picture is first of; among pictures of one day the smallest id is the
             earliest.
         radius, least_correlation: what near-duplicates are, see `duplicate_groups`.
+        cache: folder that keeps which pictures are copies, so that the next search is for new ones alone.
     """
     links: list[tuple[int, int]] = []
     hashed = [(row, value) for row, value in enumerate(hashes) if value is not None]
     if hashed:
         rows = [row for row, _ in hashed]
-        nearest = duplicate_groups(
+        nearest = groups_of_copies(
             [value for _, value in hashed],
             [thumbnails[row] for row in rows],
             radius=radius,
             least_correlation=least_correlation,
+            cache=cache,
         )
         links += [(row, rows[first]) for row, first in zip(rows, nearest.tolist(), strict=True)]
     first_of: dict[str, int] = {}

@@ -29,6 +29,9 @@ Pairs = npt.NDArray[np.int64]
 Cut = tuple[float, float]
 """Shares of a side that are cut at its beginning and at its end."""
 
+COPIES = "1"
+"""Raise it with every change to what counts as a copy: groups of another version are not taken over."""
+
 CANDIDATE_RADIUS = 56
 """Bits, of 256, up to which a window is verified: the corner crops that lie furthest from any window are
 within it, and of pairs of different faces in one framing about one in 2,000 is."""
@@ -69,7 +72,11 @@ _PICTURES_AT_ONCE = 256
 
 
 def joining_pairs(
-    thumbnails: Thumbnails, groups: npt.NDArray[np.int64], *, least_correlation: float
+    thumbnails: Thumbnails,
+    groups: npt.NDArray[np.int64],
+    *,
+    least_correlation: float,
+    compared: npt.NDArray[np.bool_] | None = None,
 ) -> Pairs:
     """Pairs of copies that join groups of pictures, as many as it takes to join all that copies connect.
 
@@ -81,6 +88,8 @@ def joining_pairs(
         thumbnails: uint8 [n, 64, 64], see `thumbnail_of`.
         groups: int64 [n]: equal where two pictures are known to be in one group.
         least_correlation: see `aligned_correlation`; above 1 there are none.
+        compared: bool [n], pictures of which it is known (and stands in `groups`) which are copies of one
+            another: pairs of them are not searched. Default: none.
 
     Returns:
         int64 [p, 2], rows of `thumbnails`.
@@ -96,7 +105,7 @@ def joining_pairs(
 
     pairs = []
     if least_correlation <= 1:
-        for row, other, part, mirrored in _candidates(thumbnails, thumbnails):
+        for row, other, part, mirrored in _candidates_but(thumbnails, compared):
             ours, theirs = group_of(row), group_of(other)
             if ours == theirs:
                 continue
@@ -194,6 +203,24 @@ def _coarse_spectra(thumbnail: bytes) -> Reals:
     """The spectra of the 16 lowest frequencies of each window: float32 [windows, 16, 16]."""
     side = THUMBNAIL_SIDE
     return _spectrum(_window_frequencies(np.frombuffer(thumbnail, np.uint8).reshape(1, side, side))[0])
+
+
+def _candidates_but(
+    thumbnails: Thumbnails, compared: npt.NDArray[np.bool_] | None
+) -> Iterator[tuple[int, int, int, bool]]:
+    """As `_candidates` of all pictures among each other, without the pairs of two that were compared.
+
+    A picture may come with itself.
+    """
+    if compared is None or not compared.any():
+        yield from _candidates(thumbnails, thumbnails)
+        return
+    new = np.flatnonzero(~compared)
+    for row, other, part, mirrored in _candidates(thumbnails[new], thumbnails):
+        yield int(new[row]), other, part, mirrored
+    before = np.flatnonzero(compared)
+    for row, other, part, mirrored in _candidates(thumbnails[before], thumbnails[new]):
+        yield int(before[row]), int(new[other]), part, mirrored
 
 
 def _candidates(thumbnails: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int, int, bool]]:

@@ -19,6 +19,7 @@ def duplicate_groups(
     *,
     radius: int,
     least_correlation: float,
+    known: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The group of each picture, independent of their order: copies of one another, and copies of copies.
 
@@ -30,21 +31,31 @@ def duplicate_groups(
         thumbnails: n of `thumbnail_of` as bytes; a picture without one is judged by its hash alone.
         radius: bits of 256, 0 or more.
         least_correlation: of two thumbnails, up to 1; above 1 the hashes alone count.
+        known: int64 [n], the groups that an earlier search by the same rule found among some of the
+            pictures, each by the index of one member; -1 for a picture that was not in it. Only pairs with
+            such a picture are then searched for copies.
 
     Returns:
         int64 [n]: the smallest index in the row's group.
     """
     groups = near_duplicate_clusters(_rows(hashes), radius=radius)
+    known = np.full(len(hashes), -1, dtype=np.int64) if known is None else known
     first_of: dict[bytes, int] = {}
     links = [(row, first) for row, first in enumerate(groups.tolist()) if row != first]
+    links += [(row, first) for row, first in enumerate(known.tolist()) if first not in (-1, row)]
     for row, thumbnail in enumerate(thumbnails):
         if thumbnail is not None and row != (first := first_of.setdefault(thumbnail, row)):
             links.append((row, first))
-    known = np.array(links, dtype=np.int64).reshape(-1, 2)
-    groups = connected(len(hashes), known)
+    found = np.array(links, dtype=np.int64).reshape(-1, 2)
+    groups = connected(len(hashes), found)
     rows = np.fromiter(first_of.values(), dtype=np.int64, count=len(first_of))
-    pairs = joining_pairs(_squares(list(first_of)), groups[rows], least_correlation=least_correlation)
-    return connected(len(hashes), np.concatenate([known, rows[pairs]]))
+    pairs = joining_pairs(
+        _squares(list(first_of)),
+        groups[rows],
+        least_correlation=least_correlation,
+        compared=known[rows] >= 0,
+    )
+    return connected(len(hashes), np.concatenate([found, rows[pairs]]))
 
 
 def have_copies(
