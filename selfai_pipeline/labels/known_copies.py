@@ -11,13 +11,40 @@ import numpy as np
 import numpy.typing as npt
 
 from selfai_pipeline.pictures.copies import COPIES
-from selfai_pipeline.pictures.duplicates import duplicate_groups
+from selfai_pipeline.pictures.duplicates import Known, duplicate_groups
 from selfai_pipeline.storage import replace_file
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Snapshot
 
 logger = logging.getLogger("selfai.labels")
 
 Codes = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint8]
+
+
+def days_without_copies(
+    aligned_faces: Snapshot, store: Store, *, radius: int, least_correlation: float
+) -> set[str]:
+    """The days of which pruning has kept no two near-duplicates, by this rule or a wider one.
+
+    A day of which no record says how it was pruned is none of them.
+    """
+    days = set()
+    for day, ref in aligned_faces.tables.items():
+        made_from = {
+            record.inputs.get("pruned_set", {}).get(day)
+            for record in store.tables.records("aligned_faces", day)
+            if record.ref.sha256 == ref.sha256
+        }
+        for record in store.tables.records("pruned_set", day):
+            rule = record.settings
+            if (
+                record.ref.sha256 in made_from
+                and rule.get("duplicate_radius", -1) >= radius
+                and rule.get("duplicate_correlation", np.inf) <= least_correlation
+            ):
+                days.add(day)
+    return days
 
 
 def groups_of_copies(
@@ -26,30 +53,37 @@ def groups_of_copies(
     *,
     radius: int,
     least_correlation: float,
+    days: Sequence[str | None] | None = None,
     cache: Path | None = None,
 ) -> Codes:
-    """The groups of `duplicate_groups`: the same with a cache and without.
+    """The groups of `duplicate_groups`: the same whatever is known already.
 
     Args:
+        days: of each picture one on which pruning has left no two copies; None where there is no such day.
         cache: folder of a file a rule, which holds a digest and the group of each picture of the last search;
-            None: everything is searched. A damaged file is as good as none.
+            None: there is none. A damaged file is as good as none.
     """
+    names = [None] * len(hashes) if days is None else list(days)
+    number = {name: index for index, name in enumerate(sorted({one for one in names if one is not None}))}
+    compared = np.array([-1 if one is None else 1 + number[one] for one in names], dtype=np.int64)
     if cache is None:
-        return duplicate_groups(hashes, thumbnails, radius=radius, least_correlation=least_correlation)
+        known = Known(compared, Known.nothing(0).pairs)
+        return duplicate_groups(
+            hashes, thumbnails, radius=radius, least_correlation=least_correlation, known=known
+        )
     file = cache / f"{COPIES}-{radius}-{least_correlation}.npz"
     digests = _digests(hashes, thumbnails)
-    known = _still_known(file, digests)
-    new = int((known < 0).sum())
+    member = _still_known(file, digests)
+    rows = np.flatnonzero(member >= 0)
+    compared[rows] = 0
     groups = duplicate_groups(
-        hashes, thumbnails, radius=radius, least_correlation=least_correlation, known=known
+        hashes,
+        thumbnails,
+        radius=radius,
+        least_correlation=least_correlation,
+        known=Known(compared, np.stack([rows, member[rows]], axis=1)),
     )
-    if new:
-        logger.info(
-            "searched for copies of %d faces, %d of %d were searched before",
-            new,
-            len(known) - new,
-            len(known),
-        )
+    logger.info("%d of %d faces were compared with each other before", len(rows), len(digests))
     sink = io.BytesIO()
     np.savez(sink, digests=digests, groups=groups)
     replace_file(file, sink.getvalue())

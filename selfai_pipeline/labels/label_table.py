@@ -15,6 +15,7 @@ from selfai_pipeline.labels.agreement import ceiling_facts
 from selfai_pipeline.labels.balance import class_counts, classes_of, draw_weights, draws_by_class
 from selfai_pipeline.labels.crops import first_crops
 from selfai_pipeline.labels.descriptions import PictureDescription, describe_pictures
+from selfai_pipeline.labels.known_copies import days_without_copies
 from selfai_pipeline.labels.scores import PictureScore, score_pictures
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of
@@ -87,7 +88,14 @@ def build_label_table(
             "picture (which_face).",
         )
     # Faces without ratings count too: once they are rated, they find their group where it was.
-    sides = _split(faces, described, set(crowd.pictures), settings, cache=store.home.cache)
+    pruned = days_without_copies(
+        aligned_faces,
+        store,
+        radius=settings.duplicate_radius,
+        least_correlation=settings.duplicate_correlation,
+    )
+    scored = set(crowd.pictures)
+    sides = _split(faces, described, scored, settings, pruned_days=pruned, cache=store.home.cache)
     rated = rows.num_rows
     rows = _chosen(rows, {image_id for image_id, side in sides.side.items() if side is not None})
     left_out["across_given_splits"] = rated - rows.num_rows
@@ -157,6 +165,7 @@ def _split(
     scored: set[str],
     settings: LabelSettings,
     *,
+    pruned_days: set[str],
     cache: Path,
 ) -> _Sides:
     """Clusters and sides of all pictures with a crop; given splits count where a picture is scored."""
@@ -171,6 +180,7 @@ def _split(
         days=pictures["partition"].to_pylist(),
         radius=settings.duplicate_radius,
         least_correlation=settings.duplicate_correlation,
+        pruned_days=pruned_days,
         cache=cache / "copies",
     )
     sides = assign_splits(

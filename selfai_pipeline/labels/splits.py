@@ -9,7 +9,7 @@ picture, other shares, or another radius.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def clusters_of(
     days: Sequence[str],
     radius: int,
     least_correlation: float,
+    pruned_days: Collection[str] = (),
     cache: Path | None = None,
 ) -> list[str]:
     """The earliest image_id of each picture's group: near-duplicates, one person, and what these link.
@@ -63,6 +64,8 @@ def clusters_of(
         days: the partition that each picture is first of; among pictures of one day the smallest id is the
             earliest.
         radius, least_correlation: what near-duplicates are, see `duplicate_groups`.
+        pruned_days: those of which pruning has kept no two near-duplicates; pairs of such a day are not
+            searched.
         cache: folder that keeps which pictures are copies, so that the next search is for new ones alone.
     """
     links: list[tuple[int, int]] = []
@@ -74,6 +77,7 @@ def clusters_of(
             [thumbnails[row] for row in rows],
             radius=radius,
             least_correlation=least_correlation,
+            days=[days[row] if days[row] in pruned_days else None for row in rows],
             cache=cache,
         )
         links += [(row, rows[first]) for row, first in zip(rows, nearest.tolist(), strict=True)]

@@ -68,6 +68,7 @@ _ODD = ((-1.0) ** np.arange(_VERIFIED_FREQUENCIES)).astype(np.float32)
 _EVEN = 1e-6
 _FINE = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _HITS_AT_ONCE = 4_000_000
+_ROWS_AT_ONCE = 64
 _PICTURES_AT_ONCE = 256
 
 
@@ -76,7 +77,7 @@ def joining_pairs(
     groups: npt.NDArray[np.int64],
     *,
     least_correlation: float,
-    compared: npt.NDArray[np.bool_] | None = None,
+    compared: npt.NDArray[np.int64] | None = None,
 ) -> Pairs:
     """Pairs of copies that join groups of pictures, as many as it takes to join all that copies connect.
 
@@ -88,8 +89,8 @@ def joining_pairs(
         thumbnails: uint8 [n, 64, 64], see `thumbnail_of`.
         groups: int64 [n]: equal where two pictures are known to be in one group.
         least_correlation: see `aligned_correlation`; above 1 there are none.
-        compared: bool [n], pictures of which it is known (and stands in `groups`) which are copies of one
-            another: pairs of them are not searched. Default: none.
+        compared: int64 [n]: of pictures with one number, 0 or more, it is known which are copies of one
+            another, and `groups` has it; pairs of them are not searched. -1 of any other. Default: all -1.
 
     Returns:
         int64 [p, 2], rows of `thumbnails`.
@@ -104,7 +105,9 @@ def joining_pairs(
         return place
 
     pairs = []
-    if least_correlation <= 1:
+    if least_correlation <= 1 and len(thumbnails):
+        if compared is None:
+            compared = np.full(len(thumbnails), -1, dtype=np.int64)
         for row, other, part, mirrored in _candidates_but(thumbnails, compared):
             ours, theirs = group_of(row), group_of(other)
             if ours == theirs:
@@ -206,55 +209,59 @@ def _coarse_spectra(thumbnail: bytes) -> Reals:
 
 
 def _candidates_but(
-    thumbnails: Thumbnails, compared: npt.NDArray[np.bool_] | None
+    thumbnails: Thumbnails, compared: npt.NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """As `_candidates` of all pictures among each other, without the pairs of two that were compared.
-
-    A picture may come with itself.
-    """
-    if compared is None or not compared.any():
-        yield from _candidates(thumbnails, thumbnails)
-        return
-    new = np.flatnonzero(~compared)
-    for row, other, part, mirrored in _candidates(thumbnails[new], thumbnails):
-        yield int(new[row]), other, part, mirrored
-    before = np.flatnonzero(compared)
-    for row, other, part, mirrored in _candidates(thumbnails[before], thumbnails[new]):
-        yield int(before[row]), int(new[other]), part, mirrored
+    """As `_candidates` of all pictures among each other, without the pairs of which each was compared."""
+    windows = _window_hashes(thumbnails)
+    before = np.zeros(0, dtype=np.int64)
+    for number in np.unique(compared):
+        rows = np.flatnonzero(compared == number)
+        searches = [(rows, before), (before, rows)] if len(before) else []
+        searches += [(rows, rows)] if number < 0 else []
+        for ours, theirs in searches:
+            for row, other, part, mirrored in _near(windows[ours], windows[theirs], same=ours is theirs):
+                yield int(ours[row]), int(theirs[other]), part, mirrored
+        before = np.concatenate([before, rows])
 
 
 def _candidates(thumbnails: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int, int, bool]]:
-    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough.
+    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough."""
+    if len(thumbnails) and len(others):
+        yield from _near(_window_hashes(thumbnails), _window_hashes(others), same=False)
 
-    Where both are one array, each picture's pair with itself is left out.
-    """
+
+def _near(
+    windows: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8], *, same: bool
+) -> Iterator[tuple[int, int, int, bool]]:
+    """`_candidates` by the hashes of their windows; of one set with itself, each row's own is left out."""
     import faiss
 
-    if not len(thumbnails) or not len(others):
-        return
-    same = thumbnails is others
-    windows = _window_hashes(thumbnails)
-    targets = windows if same else _window_hashes(others)
     wholes = faiss.IndexBinaryFlat(8 * HASH_BYTES)
-    wholes.add(np.ascontiguousarray(targets[:, WHOLE]))
-    wholes.add(targets[:, WHOLE] ^ _MIRROR)
+    wholes.add(np.ascontiguousarray(others[:, WHOLE]))
+    wholes.add(others[:, WHOLE] ^ _MIRROR)
     searches = [(wholes, WHOLE, _WHOLES)]
     for part in _PARTS:
         index = faiss.IndexBinaryFlat(8 * HASH_BYTES)
-        index.add(np.ascontiguousarray(targets[:, part]))
+        index.add(np.ascontiguousarray(others[:, part]))
         searches.append((index, part, (part,)))
-    step = max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
-    for start in range(0, len(thumbnails), step):
+    start, step = 0, max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
+    while start < len(windows):
+        most = 0
         for search, part, members in searches:
             queries = np.ascontiguousarray(windows[start : start + step, members]).reshape(-1, HASH_BYTES)
             # faiss leaves out what lies exactly at the radius.
             limits, _, hits = search.range_search(queries, CANDIDATE_RADIUS + 1)
+            most = max(most, len(hits))
             query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)).astype(np.int64))
             pairs = np.unique(np.stack([start + query // len(members), hits], axis=1), axis=0)
             for row, hit in pairs.tolist():
                 mirrored, other = divmod(hit, len(others))
                 if not (same and row == other):
                     yield row, other, part, bool(mirrored)
+        start += step
+        # Many rows at once are faster, and as many fit into memory as have few hits.
+        step = min(2 * step, max(1, step * _HITS_AT_ONCE // (4 * most))) if most else 2 * step
+        step = min(step, _ROWS_AT_ONCE)
 
 
 def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:

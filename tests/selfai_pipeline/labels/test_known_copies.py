@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from selfai_pipeline.labels.known_copies import groups_of_copies
+from selfai_pipeline.labels.known_copies import days_without_copies, groups_of_copies
 from selfai_pipeline.pictures import copies
 from selfai_pipeline.pictures.measures import thumbnail_of
 from selfai_pipeline.pictures.perceptual_hash import perceptual_hash
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Record, Snapshot, TableRef
 
 Squares = list[np.ndarray[Any, np.dtype[np.uint8]]]
 RULE = {"radius": 24, "least_correlation": 0.97}
@@ -40,20 +42,66 @@ def test_new_pictures_find_their_copies_among_old_ones(tmp_path: Path) -> None:
     assert groups_of(more, tmp_path) == [0, 0, 2, 3, 4, 5, 5, 5]
 
 
-def test_what_was_searched_is_not_searched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched: list[tuple[int, int]] = []
-    search = copies._candidates
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many pictures were searched for in how many others, each time."""
+    found: list[tuple[int, int]] = []
+    near = copies._near
 
-    def counting(thumbnails: Any, others: Any) -> Any:
-        searched.append((len(thumbnails), len(others)))
-        return search(thumbnails, others)
+    def counting(windows: Any, others: Any, *, same: bool) -> Any:
+        found.append((len(windows), len(others)))
+        return near(windows, others, same=same)
 
-    monkeypatch.setattr(copies, "_candidates", counting)
+    monkeypatch.setattr(copies, "_near", counting)
+    return found
+
+
+def test_what_was_searched_is_not_searched_again(tmp_path: Path, searched: list[tuple[int, int]]) -> None:
     squares = [drawn(number)[0] for number in range(6)]
     groups_of(squares[:4], tmp_path)
+    assert searched == [(4, 4)]
     groups_of(squares[:4], tmp_path)
+    assert searched == [(4, 4)]
     groups_of(squares, tmp_path)
-    assert [first * second for first, second in searched] == [16, 0, 0, 2 * 6, 4 * 2]
+    assert sorted(searched[1:]) == [(2, 2), (2, 4), (4, 2)]
+
+
+def test_pictures_that_pruning_has_kept_of_one_day_are_not_compared_again(
+    searched: list[tuple[int, int]],
+) -> None:
+    """On the second day lies a copy of the first's; the other pictures are of no such day."""
+    squares = [drawn(0)[0], drawn(1)[0], drawn(0)[1], drawn(2)[0], drawn(1)[2], drawn(3)[0]]
+    hashes, thumbnails = [perceptual_hash(one) for one in squares], [one.tobytes() for one in squares]
+    days = ["1", "1", "2", "2", None, None]
+    found = groups_of_copies(hashes, thumbnails, days=days, **RULE)  # type: ignore[arg-type]
+    assert found.tolist() == [0, 1, 0, 3, 1, 5]
+    # The two of no day with each other, then those of a day with all before them, both ways.
+    assert searched == [(2, 2), (2, 2), (2, 2), (2, 4), (4, 2)]
+
+
+def pruned(store: Store, day: str, **settings: Any) -> TableRef:
+    """A day of aligned_faces, made of one that was pruned so."""
+    kept = store.tables.write([], asset="pruned_set", partition=day)
+    faces = store.tables.write([], asset="aligned_faces", partition=day)
+    store.tables.point(Record(kept, code_version="", settings=settings, inputs={}))
+    inputs = {"pruned_set": {day: kept.sha256}}
+    store.tables.point(Record(faces, code_version="", settings={}, inputs=inputs))
+    return faces
+
+
+def test_only_a_rule_that_finds_as_much_counts(store: Store) -> None:
+    rules = {
+        "2026-01-01": {"duplicate_radius": 24, "duplicate_correlation": 0.97},
+        "2026-01-02": {"duplicate_radius": 30, "duplicate_correlation": 0.9},
+        "2026-01-03": {"duplicate_radius": 20, "duplicate_correlation": 0.97},
+        "2026-01-04": {"duplicate_radius": 24, "duplicate_correlation": 1.1},
+        "2026-01-05": {},
+    }
+    refs = {day: pruned(store, day, **rule) for day, rule in rules.items()}
+    unrecorded = store.tables.write([], asset="aligned_faces", partition="2026-01-06")
+    faces = Snapshot({**refs, "2026-01-06": unrecorded})
+    found = days_without_copies(faces, store, radius=24, least_correlation=0.97)
+    assert found == {"2026-01-01", "2026-01-02"}
 
 
 def test_a_group_that_lost_a_member_is_searched_again(tmp_path: Path) -> None:
