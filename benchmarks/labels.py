@@ -263,7 +263,12 @@ def main() -> None:
                 "seconds_again": round(again["again"], 2),
                 "seconds_before": {name: round(taken, 2) for name, taken in before.items()},
                 "seconds": {name: round(taken, 2) for name, taken in first.items()},
-                "n": {"pictures": pictures, "days": options.days, "ratings": facts["ratings"], "annotators": ANNOTATORS},
+                "n": {
+                    "pictures": pictures,
+                    "days": options.days,
+                    "ratings": facts["ratings"],
+                    "annotators": ANNOTATORS,
+                },
                 "seeds": [SEED],
                 "hardware": f"{platform.machine()}, {usable_cores()} cores, load {os.getloadavg()[0]:.1f}",
                 "versions": {

@@ -8,11 +8,14 @@ Searched are, of each picture, 25 windows (the whole; 1.25 or 3.75 % cut from ea
 the top or the bottom, where captions are put) against the whole of every other as it is and mirrored; and its
 upper and its lower 85 % against the same part of every other, where a caption covers the rest.
 
-Cost: 52 n^2 comparisons of 256 bits for n pictures, about 1 ns each on one core (a minute for 30,000), and
-a third of a millisecond a candidate. Memory: 5 KB a picture, and some 100 MB that do not grow.
+Cost: 52 n^2 comparisons of 256 bits for n pictures, about 1 ns each on one core (a minute for 30,000) and by
+a thread a core, and a third of a millisecond a candidate. Memory: 5 KB a picture, and some 100 MB that do not
+grow.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.pictures.measures import THUMBNAIL_SIDE
 from selfai_pipeline.pictures.perceptual_hash import FREQUENCIES, HASH_BYTES, dct_rows
 
@@ -69,6 +73,8 @@ _EVEN = 1e-6
 _FINE = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _HITS_AT_ONCE = 4_000_000
 _ROWS_AT_ONCE = 64
+"""Of which all windows are searched in one call: with fewer, the others come from memory each time."""
+
 _PICTURES_AT_ONCE = 256
 
 
@@ -244,24 +250,50 @@ def _near(
         index = faiss.IndexBinaryFlat(8 * HASH_BYTES)
         index.add(np.ascontiguousarray(others[:, part]))
         searches.append((index, part, (part,)))
-    start, step = 0, max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
-    while start < len(windows):
-        most = 0
+
+    def found(start: int, stop: int) -> list[tuple[int, Pairs]]:
+        # One thread each: those of OpenMP wait for one another at full speed, which stalls on a busy machine.
+        faiss.omp_set_num_threads(1)
+        of_parts = []
         for search, part, members in searches:
-            queries = np.ascontiguousarray(windows[start : start + step, members]).reshape(-1, HASH_BYTES)
+            queries = np.ascontiguousarray(windows[start:stop, members]).reshape(-1, HASH_BYTES)
             # faiss leaves out what lies exactly at the radius.
             limits, _, hits = search.range_search(queries, CANDIDATE_RADIUS + 1)
-            most = max(most, len(hits))
             query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)).astype(np.int64))
-            pairs = np.unique(np.stack([start + query // len(members), hits], axis=1), axis=0)
+            pairs = np.stack([start + query // len(members), hits], axis=1)
+            of_parts.append((part, np.unique(pairs, axis=0)))
+        return of_parts
+
+    step = max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
+    for of_parts in _in_turn(found, len(windows), step=step):
+        for part, pairs in of_parts:
             for row, hit in pairs.tolist():
                 mirrored, other = divmod(hit, len(others))
                 if not (same and row == other):
                     yield row, other, part, bool(mirrored)
-        start += step
-        # Many rows at once are faster, and as many fit into memory as have few hits.
-        step = min(2 * step, max(1, step * _HITS_AT_ONCE // (4 * most))) if most else 2 * step
-        step = min(step, _ROWS_AT_ONCE)
+
+
+def _in_turn(
+    work: Callable[[int, int], list[tuple[int, Pairs]]], rows: int, *, step: int
+) -> Iterator[list[tuple[int, Pairs]]]:
+    """What `work` finds from row to row, by a thread a core; in order.
+
+    Args:
+        step: rows at a time at first, as many as fit into memory at the worst; more where they have few hits.
+    """
+    cores, least, start = usable_cores(), step, 0
+    running: deque[Future[list[tuple[int, Pairs]]]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        while start < rows or running:
+            if start < rows:
+                running.append(pool.submit(work, start, min(start + step, rows)))
+                start += step
+            # More would be results that wait in memory.
+            if len(running) > cores or start >= rows:
+                found = running.popleft().result()
+                few = 8 * sum(len(pairs) for _, pairs in found) < _HITS_AT_ONCE
+                step = min(2 * step, max(least, _ROWS_AT_ONCE)) if few else least
+                yield found
 
 
 def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:
