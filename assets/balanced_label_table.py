@@ -59,8 +59,9 @@ def balanced_label_table(
     """One row a rated face: the crowd's score with its standard error, split and sampling weight.
 
     Annotators' bias and inconsistency are estimated and taken out; the splits never divide a group of
-    near-duplicates; weights draw a class first and a picture second. The noise ceiling says how well any
-    model could correlate with these scores. Days whose faces did not pass their checks are left out.
+    near-duplicates; weights draw a class first and a picture second, or as `balance` says. The noise ceiling
+    says how well any model could correlate with these scores. Days whose faces did not pass their checks are
+    left out. The plot shows the scores of each split, and training before and after balance.
     """
     from selfai_pipeline.labels.figures import write_distributions
     from selfai_pipeline.labels.label_table import build_label_table
