@@ -79,10 +79,11 @@ def thumbnails(pictures: int, *, with_copies: bool) -> Numbers:
     generator = np.random.default_rng(SEED)
     basis = portraits().reshape(PORTRAITS, -1).astype(np.float32)
     mean, found = basis.mean(axis=0), []
+    differences = basis - mean
     before = np.zeros((96, 96), dtype=np.uint8)
     for index in range(pictures):
         mixture = generator.normal(0, ALIKE / np.sqrt(PORTRAITS), PORTRAITS).astype(np.float32)
-        picture = np.clip(mean + mixture @ (basis - mean), 0, 255).astype(np.uint8).reshape(96, 96)
+        picture = np.clip(mean + mixture @ differences, 0, 255).astype(np.uint8).reshape(96, 96)
         if with_copies and index % COPY_EVERY == 1:
             picture = np.ascontiguousarray(before[5:, :-5])
         found.append(thumbnail_of(picture))

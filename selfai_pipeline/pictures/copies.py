@@ -218,9 +218,12 @@ def _candidates_but(
     thumbnails: Thumbnails, compared: npt.NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int, bool]]:
     """As `_candidates` of all pictures among each other, without the pairs of which each was compared."""
+    numbers = np.unique(compared)
+    if len(numbers) == 1 and numbers[0] >= 0:
+        return
     windows = _window_hashes(thumbnails)
     before = np.zeros(0, dtype=np.int64)
-    for number in np.unique(compared):
+    for number in numbers:
         rows = np.flatnonzero(compared == number)
         searches = [(rows, before), (before, rows)] if len(before) else []
         searches += [(rows, rows)] if number < 0 else []

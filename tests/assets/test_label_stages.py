@@ -9,6 +9,8 @@ import pytest
 from assets.annotations import annotations
 from assets.balanced_label_table import WARNINGS, balanced_label_table, crowd_warnings
 from assets.raw_crawl import raw_crawl
+from selfai_pipeline.labels.known_copies import days_without_copies
+from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.sources.settings import RatingsFile
 
 Rows = list[dict[str, Any]]
@@ -215,6 +217,17 @@ def test_the_page_of_the_labels_shows_agreement_splits_and_a_plot_and_names_no_p
     shown = str(page) + str([one.description for one in result.get_asset_check_evaluations()])
     for row in labelled.rows("balanced_label_table"):
         assert row["image_id"] not in shown
+
+
+def test_faces_of_a_day_that_was_pruned_are_not_searched_for_copies_again(labelled: Any) -> None:
+    faces, rule = labelled.store.tables.snapshot("aligned_faces"), LabelSettings()
+    found = days_without_copies(
+        faces,
+        labelled.store,
+        radius=rule.duplicate_radius,
+        least_correlation=rule.duplicate_correlation,
+    )
+    assert found == {labelled.day}
 
 
 def test_labels_that_drifted_since_the_last_time_warn_and_stop_nothing(
