@@ -55,6 +55,39 @@ def test_every_row_leads_back_to_ratings_and_a_crop(
     assert found.lost == 60
 
 
+@pytest.mark.parametrize(
+    ("values", "amiss"),
+    [
+        ({"score": 9.5}, "odd"),
+        ({"score": float("nan")}, "odd"),
+        ({"class": 0, "score": 4.0}, "odd"),
+        ({"standard_error": float("nan")}, "odd"),
+        ({"standard_error": -0.1}, "odd"),
+        ({"partition": "2026-01-02"}, "untraced"),
+        ({"face": 1}, "untraced"),
+        ({"image_id": "0" * 64}, "untraced"),
+        ({"annotators": 1}, "one_annotator"),
+    ],
+)
+def test_a_row_that_was_altered_is_counted(
+    labelled: Callable[..., tuple[TableRef, Record]],
+    store: Store,
+    crowd: Callable[..., list[Rating]],
+    values: dict[str, Any],
+    amiss: str,
+) -> None:
+    labels, record = labelled(crowd())
+    rows = store.tables.read(labels).to_pylist()
+    spoilt = store.tables.write(
+        [{**rows[0], **values}, *rows[1:]], asset=labels.asset, facts=store.tables.facts(labels)
+    )
+    before, found = (condition_of(one, record, store=store) for one in (labels, spoilt))
+    names = ("odd", "untraced", "one_annotator", "unknown_counts", "crossing", "outside")
+    assert {name: getattr(found, name) for name in names} == {
+        name: getattr(before, name) + (name == amiss) for name in names
+    }
+
+
 @pytest.mark.parametrize("lost", ["annotations", "aligned_faces"])
 def test_rows_of_other_versions_than_the_record_names_are_untraced(
     labelled: Callable[..., tuple[TableRef, Record]],
