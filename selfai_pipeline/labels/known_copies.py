@@ -104,14 +104,14 @@ def _still_known(file: Path, digests: Digests) -> Codes:
 
     A group that has lost a member is not known: it may have held the others together.
     """
-    nothing = np.full(len(digests), -1, dtype=np.int64)
+    known = np.full(len(digests), -1, dtype=np.int64)
     try:
         with np.load(file, allow_pickle=False) as stored:
             before, groups = stored["digests"], stored["groups"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return nothing
+        return known
     if before.dtype != np.uint8 or before.shape != (len(groups), 32) or groups.dtype != np.int64:
-        return nothing
+        return known
     place: dict[bytes, int] = {}
     for index, one in enumerate(digests):
         place.setdefault(one.tobytes(), index)
@@ -121,5 +121,5 @@ def _still_known(file: Path, digests: Digests) -> Codes:
     member = np.full(len(whole), -1, dtype=np.int64)
     member[group] = now
     kept = whole[group]
-    nothing[now[kept]] = member[group[kept]]
-    return nothing
+    known[now[kept]] = member[group[kept]]
+    return known
