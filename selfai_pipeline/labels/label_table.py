@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.agreement import ceiling_facts
-from selfai_pipeline.labels.balance import class_counts, classes_of, draw_weights, draws_by_class
 from selfai_pipeline.labels.crops import first_crops
 from selfai_pipeline.labels.descriptions import PictureDescription, describe_pictures
 from selfai_pipeline.labels.known_copies import days_without_copies
-from selfai_pipeline.labels.scores import PictureScore, score_pictures
+from selfai_pipeline.labels.labelled import in_words, label_counts, labelled
+from selfai_pipeline.labels.scores import score_pictures
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of
-from selfai_pipeline.schemas import SCORE_MAXIMUM, SCORE_MINIMUM
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
 
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("selfai.labels")
 
-Numbers = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.str_]
-
 
 @dataclass(frozen=True)
 class _Sides:
@@ -39,17 +33,6 @@ class _Sides:
 
     cluster: dict[str, str]
     side: dict[str, Split | None]
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """What is known of the n rated faces, in the order of the table."""
-
-    scores: Numbers
-    standard_errors: list[float | None]
-    classes: Codes
-    splits: Texts
-    weights: Numbers
 
 
 def build_label_table(
@@ -87,7 +70,6 @@ def build_label_table(
             mend="Materialize the days whose pictures are rated, lower least_annotators, or align one face a "
             "picture (which_face).",
         )
-    # Faces without ratings count too: once they are rated, they find their group where it was.
     pruned = days_without_copies(
         aligned_faces,
         store,
@@ -95,6 +77,7 @@ def build_label_table(
         least_correlation=settings.duplicate_correlation,
     )
     scored = set(crowd.pictures)
+    # Faces without ratings count too: once they are rated, they find their group where it was.
     sides = _split(faces, described, scored, settings, pruned_days=pruned, cache=store.home.cache)
     rated = rows.num_rows
     rows = _chosen(rows, {image_id for image_id, side in sides.side.items() if side is not None})
@@ -102,12 +85,12 @@ def build_label_table(
 
     image_ids = rows["image_id"].to_pylist()
     voices = [crowd.pictures[image_id] for image_id in image_ids]
-    labels = _labelled(voices, [sides.side[image_id] for image_id in image_ids], settings, left_out=left_out)
+    labels = labelled(voices, [sides.side[image_id] for image_id in image_ids], settings, left_out=left_out)
     clusters = [sides.cluster[image_id] for image_id in image_ids]
     facts = {
         **crowd.facts,
         **ceiling_facts(labels.scores, labels.standard_errors, has_single_ratings=crowd.facts["ratings"] > 0),
-        **_counts(labels),
+        **label_counts(labels),
         "duplicate_radius": settings.duplicate_radius,
         "duplicate_correlation": settings.duplicate_correlation,
         "clusters": len(set(clusters)),
@@ -132,7 +115,7 @@ def build_label_table(
         "labelled %d faces: %s; left out: %s",
         table.num_rows,
         ", ".join(f"{faces} {side}" for side, faces in facts["counts"].items()),
-        _in_words(left_out),
+        in_words(left_out),
     )
     return store.tables.write(table, asset="balanced_label_table", facts=facts)
 
@@ -191,73 +174,3 @@ def _split(
         seed=settings.split_seed,
     )
     return _Sides(dict(zip(image_ids, clusters, strict=True)), dict(zip(image_ids, sides, strict=True)))
-
-
-def _labelled(
-    voices: list[PictureScore],
-    sides: list[Split | None],
-    settings: LabelSettings,
-    *,
-    left_out: Counter[str],
-) -> _Labels:
-    """Scores on the scale, classes, sides and weights.
-
-    Raises:
-        InputError: nothing could be trained or evaluated on them.
-    """
-    scores = np.clip([one.score for one in voices], SCORE_MINIMUM, SCORE_MAXIMUM).astype(np.float64)
-    classes = classes_of(scores)
-    splits = np.array([str(side) for side in sides], dtype=np.str_)
-    _check(classes, splits, left_out=left_out, settings=settings)
-    weights, train = np.zeros(len(scores)), splits == Split.TRAIN
-    weights[train] = draw_weights(scores[train], settings)
-    return _Labels(scores, [one.standard_error for one in voices], classes, splits, weights)
-
-
-def _check(classes: Codes, splits: Texts, *, left_out: Counter[str], settings: LabelSettings) -> None:
-    """Raises InputError where nothing could be trained or evaluated on the table."""
-    if len(set(classes.tolist())) == 1:
-        raise InputError(
-            f"all {len(classes)} are of class {classes[0]}",
-            where="classes of the rated faces",
-            mend="Two classes at least are needed: check the scale of the ratings (minimum, maximum).",
-        )
-    for side in Split:
-        count = int((splits == side).sum())
-        if count < settings.least_rows:
-            raise InputError(
-                f"only {count} of {len(classes)} fall to {side}, where {settings.least_rows} are needed "
-                f"(pictures left out: {_in_words(left_out)})",
-                where="splits of the rated faces",
-                mend="Add rated pictures, or change the shares of the splits.",
-            )
-    trained = set(classes[splits == Split.TRAIN].tolist())
-    if len(trained) == 1:
-        raise InputError(
-            f"all of the training split are of class {min(trained)}",
-            where="classes of the rated faces",
-            mend="Add rated pictures of other classes, or change the shares of the splits.",
-        )
-
-
-def _counts(labels: _Labels) -> dict[str, Any]:
-    """How many faces fall to each split and class, and how often training draws each class."""
-    of = {str(side): labels.splits == side for side in Split}
-    train = of[Split.TRAIN]
-    return {
-        "counts": {side: int(mine.sum()) for side, mine in of.items()},
-        "class_counts": class_counts(labels.classes),
-        "train_class_counts": class_counts(labels.classes[train]),
-        "train_class_draws": draws_by_class(labels.classes[train], labels.weights[train]),
-        "score_by_split": {
-            side: {
-                "mean": float(labels.scores[mine].mean()),
-                "standard_deviation": float(labels.scores[mine].std()),
-            }
-            for side, mine in of.items()
-        },
-    }
-
-
-def _in_words(left_out: Counter[str]) -> str:
-    return ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none"
