@@ -174,8 +174,8 @@ def crowd_warnings(
     text = (
         f"noise ceiling not known: {facts['noise_ceiling_reason']}"
         if ceiling is None
-        else f"noise ceiling {ceiling:.2f} from {known_errors} faces, {GOOD_CEILING} is wished for: more "
-        "annotators a picture raise it"
+        else f"noise ceiling {ceiling:.2f} from {known_errors} faces; below {GOOD_CEILING} more annotators a "
+        "picture are wanted"
     )
     yield verdict(asset, "agreement", few or ceiling >= GOOD_CEILING, text, warn)
     share = flagged["annotators"] / max(1, flagged["tested"])
@@ -194,7 +194,9 @@ def crowd_warnings(
         else "all single ratings hang together"
     )
     yield verdict(asset, "rating_graph", parts <= 1, text, warn, parts=parts)
-    text = f"{unknown_counts} scores are means of which no count is known; count_column names it"
+    text = f"{unknown_counts} scores are means of which no count is known" + (
+        "; count_column names it" if unknown_counts else ""
+    )
     yield verdict(asset, "counts", unknown_counts == 0, text, warn, unknown_counts=unknown_counts)
 
 
@@ -209,7 +211,10 @@ def distribution_warnings(ref: TableRef, store: Store) -> Iterator[dg.AssetCheck
         if found.shift is None:
             words.append(f"{side}: too few faces to compare with training")
             continue
-        words.append(f"{side}: shifted by {found.shift:.0%} of the faces and {found.distance:.2f} points")
+        chance = "too few clusters to judge" if found.chance is None else f"chance {found.chance:.2g}"
+        words.append(
+            f"{side}: {found.shift:.0%} of the faces and {found.distance:.2f} points off training ({chance})"
+        )
         figures[f"{side}_shift"] = found.shift
     alike = not any(found.differs for found in splits.values())
     yield verdict(asset, "split_scores", alike, "; ".join(words), warn, **figures)
