@@ -39,6 +39,12 @@ WARNINGS = {
 EYES_WITHIN = 2 / 224
 """Of the crop's side."""
 
+_JUDGED = [
+    *("image_id", "face", "faces_found", "crop_sha256"),
+    *("residual_px", "border_fraction", "yaw_degrees", "pitch_degrees"),
+]
+"""Columns that the checks read."""
+
 
 class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):  # type: ignore[misc]
     """Detection and alignment; each setting can be changed in the Launchpad."""
@@ -136,7 +142,7 @@ def face_verdicts(ref: TableRef, store: Store) -> Iterator[dg.AssetCheckResult]:
     from selfai_pipeline.faces.soundness import rows_amiss
 
     asset = "aligned_faces"
-    rows = store.tables.read(ref).to_pylist()
+    rows = store.tables.read(ref, _JUDGED).to_pylist()
     pruned = store.tables.read(source_of(store, ref, "pruned_set"), ["image_id", "kept"]).to_pylist()
     settings = record_of(store, ref).settings
     kept = [row["image_id"] for row in pruned if row["kept"]]

@@ -4,30 +4,35 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from selfai_pipeline.faces.alignment import Points, align, template
 from selfai_pipeline.faces.detector import Detector, Pixels
-from selfai_pipeline.faces.finding import Seen, over_pictures
+from selfai_pipeline.faces.finding import Row, Seen, over_pictures
 from selfai_pipeline.faces.pose import estimated_pose
 from selfai_pipeline.faces.rules import first_reason
 from selfai_pipeline.faces.settings import FaceSettings
 from selfai_pipeline.faces.sharpness import face_sharpness
 from selfai_pipeline.pictures.prune import summary
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import TableRef
+from selfai_pipeline.tables import TableRef, table_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger("selfai.faces")
 
 _TAKEN_OVER = ["image_id", "source", "url", "perceptual_hash", "thumbnail"]
+"""Columns of the pruned set that a face has too. Only the table has them: no process that looks for faces."""
+
 _OF_A_FACE = [
     *("box", "landmarks", "detection_score", "residual_px", "eye_distance_px", "roll_degrees"),
     *("yaw_degrees", "pitch_degrees", "sharpness", "border_fraction", "crop_sha256"),
 ]
-_COLUMNS = [*_TAKEN_OVER, "kept", "orientation"]
+_FOUND = ["face", "reason", "faces_found", *_OF_A_FACE]
 _AS_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 """A third faster than without the filter, and as small."""
 
@@ -48,10 +53,12 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
     """
+    # Not at the top: worker processes import this module, and have no use for it.
+    import pyarrow as pa
+
     # Worker processes know the library only, and no configuration of an asset.
     settings = FaceSettings(**settings.model_dump())
-    kept = [row for row in store.tables.read(pruned, _COLUMNS).to_pylist() if row["kept"]]
-    kept.sort(key=lambda row: row["image_id"])
+    kept = _kept(pruned, ["image_id", "orientation"], store=store).to_pylist()
     target = template(
         crop_size=settings.crop_size,
         eye_distance=settings.eye_distance,
@@ -59,18 +66,23 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
     )
     of_picture = partial(_rows, target=target, store=store, settings=settings)
     pictures = over_pictures(kept, of_picture, store=store, detector=detector, settings=settings)
-    rows = [row for rows_of_it in pictures for row in rows_of_it]
-    counts = Counter(row["reason"] or "aligned" for row in rows)
-    funnel = funnel_of(store.tables.facts(pruned), outcomes_of(rows))
+    places: list[int] = []
+    found = table_of(_numbered(pictures, places), asset="aligned_faces", columns=_FOUND)
+    faces = _kept(pruned, _TAKEN_OVER, store=store).take(pa.array(places, pa.int64()))
+    for name in _FOUND:
+        faces = faces.append_column(name, found[name])
+    outcomes = faces.select(["image_id", "reason"]).to_pylist()
+    counts = Counter(row["reason"] or "aligned" for row in outcomes)
+    funnel = funnel_of(store.tables.facts(pruned), outcomes_of(outcomes))
     ref = store.tables.write(
-        rows,
+        faces,
         asset="aligned_faces",
         partition=pruned.partition,
         facts={
             "counts": dict(sorted(counts.items())),
             "found_by": detector.engine.name,
             "funnel": funnel,
-            "state": "aligned" if rows else "empty",
+            "state": "aligned" if places else "empty",
             "template": target.tolist(),
         },
     )
@@ -79,6 +91,19 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         "of the crawl of %s: %s", pruned.partition, ", ".join(f"{n} {step}" for step, n in _steps(funnel))
     )
     return ref
+
+
+def _kept(pruned: TableRef, columns: list[str], *, store: Store) -> "pa.Table":
+    """The rows of the pictures that were kept, sorted by image_id."""
+    table = store.tables.read(pruned, [*columns, "kept"])
+    return table.filter(table["kept"]).sort_by("image_id").select(columns)
+
+
+def _numbered(pictures: Iterable[list[Row]], places: list[int]) -> Iterator[Row]:
+    """The rows of all pictures, while `places` is filled with the number of each row's picture."""
+    for place, rows in enumerate(pictures):
+        places += [place] * len(rows)
+        yield from rows
 
 
 def outcomes_of(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -122,11 +147,10 @@ def _steps(funnel: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield step, funnel[step]
 
 
-def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -> list[dict[str, Any]]:
+def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -> list[Row]:
     """The rows of a picture: one a face that counts, or one that says why there is none."""
     picture = seen.picture
-    empty: dict[str, Any] = {
-        **{name: picture.row[name] for name in _TAKEN_OVER},
+    empty: Row = {
         "face": -1,
         "reason": picture.reason or "no_face",
         "faces_found": seen.faces_found,

@@ -52,13 +52,16 @@ _PIXELS_AT_ONCE = 12_000_000
 
 def over_pictures(
     rows: Sequence[Row], work: Work[Result], *, store: Store, detector: Detector, settings: FaceSettings
-) -> list[Result]:
+) -> Iterator[Result]:
     """What `work` makes of each picture of `rows` (of the pruned set) and its faces, in the rows' order.
+
+    It comes as it is made, and none of it is kept here: memory does not grow with the pictures.
 
     On a processor, many pictures go over as many processes as there are cores, and what comes out is the
     same to the bit; on any other device one process looks at larger batches, and threads open the pictures.
 
     Args:
+        rows: `image_id` and `orientation` of each picture; all that stands in them goes to other processes.
         work: takes a picture with the faces that count. It goes to other processes: a function that can be
             imported, and what it holds can be pickled.
 
@@ -70,13 +73,14 @@ def over_pictures(
     jobs = [rows[start : start + _JOB] for start in range(0, len(rows), _JOB)]
     if workers > 1:
         loaded = partial(_worker, detector.made_by, work=work, store=store, settings=settings)
-        done = map_in_processes(loaded, jobs, workers=workers)
-        return [result for results in done for result in results]
+        for results in map_in_processes(loaded, jobs, workers=workers):
+            yield from results
+        return
     with _side_by_side(detector) as side_by_side:
         looking = partial(
             _results, work=work, store=store, detector=detector, settings=settings, side_by_side=side_by_side
         )
-        return list(looking(rows))
+        yield from looking(rows)
 
 
 def workers_for(pictures: int, *, detector: Detector, settings: FaceSettings) -> int:

@@ -1,7 +1,8 @@
 """A day is aligned: every kept picture has one row, and a crop or a reason."""
 
 import io
-from collections.abc import Callable, Sequence
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from selfai_pipeline.faces import align
 from selfai_pipeline.faces.align import align_day, outcomes_of
 from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
 from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.schemas import ALIGNED_FACES, PRUNED_SET
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
@@ -271,6 +274,28 @@ def test_the_same_pictures_give_the_same_table_whatever_their_order_and_batches(
     assert one == other
     ids = store.tables.read(one)["image_id"].to_pylist()
     assert ids == sorted(ids)
+
+
+def test_memory_does_not_grow_by_what_only_the_table_has(
+    store: Store, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thumbnail alone has 4 kB, and a row of 20 columns more than that again."""
+    nothing = {**dict.fromkeys(PRUNED_SET.names), "url": "u", "source": "s", "kept": True, "orientation": 1}
+    rows = (nothing | {"image_id": f"{number:064x}", "thumbnail": bytes(4096)} for number in range(6000))
+    ref = store.tables.write(rows, asset="pruned_set", partition=DAY)
+    found = {name: None for name in ALIGNED_FACES.names if name not in PRUNED_SET.names}
+    face = found | {"face": 0, "faces_found": 1, "reason": "blurred_face", "landmarks": [1.0] * 10}
+
+    def over_pictures(kept: Sequence[dict[str, Any]], *_: object, **__: object) -> Iterator[list[Any]]:
+        yield from ([dict(face)] for _ in kept)
+
+    monkeypatch.setattr(align, "over_pictures", over_pictures)
+    tracemalloc.start()
+    faces = align_day(ref, store=store, detector=detector, settings=FaceSettings())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert faces.rows == 6000
+    assert peak < 6000 * 1500
 
 
 def test_facts_and_log_count_outcomes(

@@ -45,7 +45,8 @@ def seen(one: Seen) -> tuple[Opened, list[Detection]]:
 
 
 def look(store: Store, detector: Detector, rows: list[dict[str, Any]], **settings: Any) -> list[Any]:
-    return over_pictures(rows, seen, store=store, detector=detector, settings=FaceSettings(**settings))
+    settings_of_it = FaceSettings(**settings)
+    return list(over_pictures(rows, seen, store=store, detector=detector, settings=settings_of_it))
 
 
 def eyes(results: list[tuple[Opened, list[Detection]]]) -> list[list[float]]:
@@ -134,7 +135,7 @@ def test_memory_is_bounded_however_many_faces_need_the_whole(
 
     settings = FaceSettings(detection_side=640)
     before = process.memory_info().rss
-    found = over_pictures(rows, memory, store=store, detector=detector, settings=settings)
+    found = list(over_pictures(rows, memory, store=store, detector=detector, settings=settings))
     assert {width for width, _ in found} == {4000}
     assert max(rss for _, rss in found) - before < 5 * large.nbytes
 
