@@ -21,6 +21,7 @@ from assets.common import (
     source_of,
     verdict,
 )
+from assets.policies import retries
 from assets.training_stage import ran_on
 from resources.compute import Compute
 from resources.detector import FaceDetector, describe_run
@@ -83,7 +84,8 @@ def aligned_faces(
     refs, metadata = {}, {}
     for day in context.partition_keys:
         needed(day, pruned_set)
-        refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
+        with retries(context):
+            refs[day] = align_day(pruned_set.tables[day], store=store, detector=retinaface, settings=config)
         preview = f"previews/aligned_faces/{day}.jpg"
         write_contact_sheet(refs[day], store=store, path=store.home.root / preview)
         workers = workers_for(refs[day].rows, detector=retinaface, settings=config)
