@@ -39,6 +39,9 @@ MOST_SCANS = 100
 """Of a JPEG: each costs a pass over the whole picture for a few bytes of file. Encoders write about ten."""
 
 _JPEG_START, _SCAN_START = b"\xff\xd8\xff", b"\xff\xda"
+_WITHOUT_SEGMENT = (0x00, 0x01, *range(0xD0, 0xD8))
+"""Of a JPEG's markers: no marker, TEM, and those that restart."""
+
 _SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Samples a pixel of JPEG's ways to store colour; 3 for all others."""
 
@@ -208,17 +211,20 @@ def _has_several_scans(content: bytes) -> bool:
     """Whether libjpeg reads more than one scan of a JPEG: it is progressive, or its first scan lacks a
     component. What is no JPEG has one.
 
-    The markers before the first scan are followed one by one: their segments may hold any bytes.
+    The markers before the first scan are followed one by one, as their segments may hold any bytes. What
+    libjpeg passes over between two segments is passed over here: stray bytes, and markers without a segment.
     """
     place, components, progressive = 2, 0, False
-    while place + 9 < len(content) and content[place] == 0xFF:
+    while 0 <= (place := content.find(b"\xff", place)) < len(content) - 9:
         kind, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         if kind == 0xDA:
             return progressive or content[place + 4] < components
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             components, progressive = content[place + 9], kind in (0xC2, 0xC6, 0xCA, 0xCE)
-        # FF may be repeated before a marker.
-        place += 1 if kind == 0xFF else 2 + length
+        if kind == 0xFF:
+            place += 1
+        else:
+            place += 2 if kind in _WITHOUT_SEGMENT else 2 + length
     return False
 
 

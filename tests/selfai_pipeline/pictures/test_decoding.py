@@ -361,7 +361,9 @@ def test_a_jpeg_with_stray_bytes_is_decoded_all_the_same(junk: bytes) -> None:
     assert np.array_equal(decode(stray), decode(content))
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding() -> None:
+@pytest.mark.parametrize("stray", [b"", b"\x12", b"\xff", b"\xff\0", b"\xff\x01", b"\xff\xd0"])
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding(stray: bytes) -> None:
+    """Stray bytes before the header of the picture, which libjpeg passes over, do not hide them."""
     content = encoded(large(3, height=200, width=300), "JPEG", progressive=True)
     assert decode(content).shape == (200, 300, 3)
     # In a segment that nobody reads stands what would be the beginning of a scan of a plain file.
@@ -369,6 +371,8 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding() -> None:
     content = content[:2] + decoy + content[2:]
     last = content.rindex(b"\xff\xda")
     many = content[:last] + content[last:-2] * MOST_SCANS + b"\xff\xd9"
+    header = many.index(b"\xff\xc2")
+    many = many[:header] + stray + many[header:]
     with pytest.raises(PictureError, match="too_many_scans"):
         decode(many)
 
