@@ -168,7 +168,8 @@ def find_faces(
             if not found[index] and max(one.size) > settings.detection_side:
                 # One at a time: these are large.
                 larger = one.with_side(settings.second_side)
-                (found[index],) = look([larger], side=settings.second_side, batch_size=1)
+                if larger.pixels is not None:
+                    (found[index],) = look([larger], side=settings.second_side, batch_size=1)
     empty = [index for index in readable if not found[index]]
     turned = turned_looks([pictures[index] for index in empty], detector=detector, settings=settings)
     for index, faces in zip(empty, turned, strict=True):
@@ -196,8 +197,10 @@ def _parts(batch: Sequence[Seen], *, settings: FaceSettings) -> Iterator[list[Se
 
 
 def _sharper(one: Seen, *, settings: FaceSettings) -> Seen:
-    """The picture with as many pixels as the crops of its faces show, as far as it has them."""
-    return replace(one, picture=one.picture.with_density(_density(one, settings=settings)))
+    """The picture with as many pixels as the crops of its faces show, as far as it has them; it has no face
+    where it cannot be decoded at that size."""
+    picture = one.picture.with_density(_density(one, settings=settings))
+    return Seen(picture, 0, {}) if picture.pixels is None else replace(one, picture=picture)
 
 
 def _density(one: Seen, *, settings: FaceSettings) -> float:

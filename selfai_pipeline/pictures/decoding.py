@@ -143,7 +143,8 @@ def decode_shrunk(content: bytes, *, orientation: int = 1, max_pixels: int, side
         side: pixels that the longer side shall still have, where the picture and memory have them.
 
     Raises:
-        PictureError: as `decode_rgb` raises it for the same file.
+        PictureError: as `decode_rgb`. That a JPEG breaks off in its last block shows only at a size that has
+            as many of its details: where it is too large to be decoded whole, a smaller one may be had.
     """
     return _upright(_decode(content, max_pixels=max_pixels, side=side), orientation)
 
@@ -164,7 +165,7 @@ def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
                 raise PictureError("too_many_pixels")
             divisor = _drafted(image, content, side=side)
             image.load()
-            in_doubt = isinstance(image, JpegImageFile) and _may_lack_data(image)
+            in_doubt = isinstance(image, JpegImageFile) and _may_lack_data(image, whole=(width, height))
             digest = _digest(image) if in_doubt else b""
             size = image.size
             pixels = _assembled(image, divisor=divisor)
@@ -318,11 +319,14 @@ def _to_rgb(image: Image.Image, *, transparent: bool) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _may_lack_data(image: JpegImageFile) -> bool:
+def _may_lack_data(image: JpegImageFile, *, whole: tuple[int, int]) -> bool:
     """Whether a decoded JPEG has to be looked at by `_lacks_data`: libjpeg fills in without a word.
 
-    What a sequential file lacks is grey, so its last pixel tells; a progressive file shows its coarse form.
+    What a sequential file lacks is grey, so its last pixel tells, if it is decoded at its `whole` size: at a
+    part of it a pixel is the mean of several. A progressive file shows its coarse form.
     """
+    if image.size != whole:
+        return True
     last = image.getpixel((image.width - 1, image.height - 1))
     values = last if isinstance(last, tuple) else (last,)
     # Inverted, as CMYK mostly is, 128 becomes 127.

@@ -17,6 +17,7 @@ from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
 from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.pictures import decoding
 from selfai_pipeline.schemas import ALIGNED_FACES, PRUNED_SET
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -27,9 +28,9 @@ DrawFace = Callable[..., Pixels]
 DAY = "2026-01-02"
 
 
-def encoded(pixels: Pixels) -> bytes:
+def encoded(pixels: Pixels, kind: str = "PNG", **options: object) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
+    Image.fromarray(pixels).save(sink, kind, **options)
     return sink.getvalue()
 
 
@@ -174,6 +175,21 @@ def test_what_cannot_be_decoded_has_a_reason_and_the_rest_goes_on(
     )
     reasons = {url: row["reason"] for url, row in rows.items()}
     assert reasons == {"text": "not_a_picture", "face": None, "large": "too_many_pixels"}
+
+
+@pytest.mark.parametrize("is_face", [True, False])
+def test_what_a_closer_look_shows_to_be_broken_off_has_a_reason_and_the_rest_goes_on(
+    store: Store, detector: Detector, draw_face: DrawFace, monkeypatch: pytest.MonkeyPatch, is_face: bool
+) -> None:
+    """A JPEG too large to be decoded whole, whose last block lacks details that the first look leaves out."""
+    monkeypatch.setattr(decoding, "MOST_BYTES", 5_000_000)
+    noise = np.clip(np.random.default_rng(0).normal(128, 12, (2100, 2100)), 0, 255).astype(np.uint8)
+    if is_face:
+        noise[400:1600, 400:1600] = draw_face(size=1200)[:, :, 1]
+    late = encoded(noise, "JPEG", quality=80)[:-10] + b"\xff\xd9"
+    rows = aligned(store, detector, [("late", late), ("face", encoded(draw_face()))], min_eye_distance=8)
+    assert (rows["late"]["reason"], rows["late"]["faces_found"]) == ("truncated" if is_face else "no_face", 0)
+    assert rows["face"]["reason"] is None
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from selfai_pipeline.pictures import decoding
 from selfai_pipeline.pictures.decoding import (
     BACKDROP,
     MOST_BYTES,
@@ -352,6 +353,21 @@ def test_a_shrunk_jpeg_that_breaks_off_is_told_as_the_whole_is(kind: str) -> Non
             with pytest.raises(PictureError) as raised:
                 decode_shrunk(content[:end] + tail, max_pixels=LIMIT, side=64)
             assert raised.value.reason in ("truncated", "undecodable")
+
+
+@pytest.mark.parametrize("back", range(4, 16, 2))
+def test_a_jpeg_too_large_to_be_decoded_whole_is_truncated_where_its_last_block_lacks_details(
+    monkeypatch: pytest.MonkeyPatch, back: int
+) -> None:
+    monkeypatch.setattr(decoding, "MOST_BYTES", 400_000)
+    noise = np.clip(np.random.default_rng(0).normal(128, 12, (400, 600)), 0, 255).astype(np.uint8)
+    content = encoded(Image.fromarray(noise), "JPEG", quality=80)
+    assert decode_shrunk(content[:-2] + b"stray\xff\xd9", max_pixels=LIMIT, side=256).divisor == 2
+    breaks_off = content[: -2 - back] + b"\xff\xd9"
+    with pytest.raises(PictureError, match="truncated"):
+        decode_shrunk(breaks_off, max_pixels=LIMIT, side=256)
+    # It has all that an eighth shows: the means of its blocks.
+    assert decode_shrunk(breaks_off, max_pixels=LIMIT, side=64).divisor == 8
 
 
 @pytest.mark.parametrize("junk", [b"\0\0\0", b"\x12" * 40])
