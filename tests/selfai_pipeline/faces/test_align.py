@@ -17,7 +17,7 @@ from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
 from selfai_pipeline.faces.settings import FaceSettings
-from selfai_pipeline.pictures import decoding
+from selfai_pipeline.pictures import limits
 from selfai_pipeline.schemas import ALIGNED_FACES, PRUNED_SET
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
@@ -182,7 +182,7 @@ def test_what_a_closer_look_shows_to_be_broken_off_has_a_reason_and_the_rest_goe
     store: Store, detector: Detector, draw_face: DrawFace, monkeypatch: pytest.MonkeyPatch, is_face: bool
 ) -> None:
     """A JPEG too large to be decoded whole, whose last block lacks details that the first look leaves out."""
-    monkeypatch.setattr(decoding, "MOST_BYTES", 5_000_000)
+    monkeypatch.setattr(limits, "MOST_BYTES", 5_000_000)
     noise = np.clip(np.random.default_rng(0).normal(128, 12, (2100, 2100)), 0, 255).astype(np.uint8)
     if is_face:
         noise[400:1600, 400:1600] = draw_face(size=1200)[:, :, 1]
