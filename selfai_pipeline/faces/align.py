@@ -33,8 +33,11 @@ _OF_A_FACE = [
     *("yaw_degrees", "pitch_degrees", "sharpness", "border_fraction", "crop_sha256"),
 ]
 _FOUND = ["face", "reason", "faces_found", *_OF_A_FACE]
-_AS_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-"""A third faster than without the filter, and as small."""
+AS_PNG = [
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+]
+"""Of the ways to write a crop the one that is fastest to write and to read of those that are as small."""
 
 
 def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
@@ -187,6 +190,6 @@ def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -
 
 
 def _png(pixels: Pixels) -> bytes:
-    written, content = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _AS_PNG)
+    written, content = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), AS_PNG)
     assert written
     return np.asarray(content).tobytes()
