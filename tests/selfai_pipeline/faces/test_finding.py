@@ -1,6 +1,7 @@
 """Pictures and their faces are handed on in order, to the bit the same however many processes look."""
 
 import io
+from collections import deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -21,6 +22,7 @@ from selfai_pipeline.faces.finding import Seen, over_pictures, workers_for
 from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.settings import DetectorSettings, EngineName, FaceSettings
 from selfai_pipeline.store import Store
+from selfai_pipeline.workers import WorkerKilled
 
 Pixels = npt.NDArray[np.uint8]
 DrawFace = Callable[..., Pixels]
@@ -93,6 +95,25 @@ def test_processes_and_batches_change_nothing(store: Store, detector: Detector, 
     alone = found(workers=1)
     assert len(alone) == 40
     assert found(workers=2) == found(workers=3, batch_size=5) == alone
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [one for one in children if "selfai_pipeline.workers" in " ".join(one.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_middle_is_told_and_leaves_none_behind(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    rows = rows_of(store, [draw_face(size=200)]) * 2000
+    settings = FaceSettings(workers=2)
+    faces = over_pictures(rows, attrgetter("faces"), store=store, detector=detector, settings=settings)
+    assert len(next(faces)) == 1
+    workers()[0].kill()
+    with pytest.raises(WorkerKilled, match="signal 9"):
+        deque(faces, maxlen=0)
+    assert workers() == []
 
 
 def test_batches_of_any_size_give_the_same(store: Store, draw_face: DrawFace) -> None:
