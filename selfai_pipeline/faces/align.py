@@ -1,8 +1,10 @@
 """Align a day: find the face of each kept picture and store its crop, or record why there is none."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,9 @@ AS_PNG = [
 ]
 """Of the ways to write a crop the one that is fastest to write and to read of those that are as small."""
 
+_BYTES_AT_ONCE = 2_000_000
+"""Of a picture's crops in memory: of a crowd they are not kept until those of other pictures are stored."""
+
 
 def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: FaceSettings) -> TableRef:
     """The aligned faces of a day: one row a kept picture of `pruned` (a version of `pruned_set`), or a face.
@@ -67,8 +72,14 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         eye_distance=settings.eye_distance,
         eye_height=settings.eye_height,
     )
-    of_picture = partial(_rows, target=target, store=store, settings=settings)
-    pictures = over_pictures(kept, of_picture, store=store, detector=detector, settings=settings)
+    pictures = over_pictures(
+        kept,
+        partial(_cropped, target=target, store=store, settings=settings),
+        partial(_stored, store=store),
+        store=store,
+        detector=detector,
+        settings=settings,
+    )
     places: list[int] = []
     found = table_of(_numbered(pictures, places), asset="aligned_faces", columns=_FOUND)
     faces = _kept(pruned, _TAKEN_OVER, store=store).take(pa.array(places, pa.int64()))
@@ -150,8 +161,22 @@ def _steps(funnel: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield step, funnel[step]
 
 
-def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -> list[Row]:
-    """The rows of a picture: one a face that counts, or one that says why there is none."""
+@dataclass(frozen=True)
+class _Cropped:
+    """The rows of a picture, and those of its crops by their hash that are yet to be stored."""
+
+    rows: list[Row]
+    crops: dict[str, bytes]
+
+
+def _stored(pictures: list[_Cropped], *, store: Store) -> list[list[Row]]:
+    """Store the crops of several pictures; at once, as the disk is then waited for once."""
+    store.crops.put_all({sha256: crop for one in pictures for sha256, crop in one.crops.items()})
+    return [one.rows for one in pictures]
+
+
+def _cropped(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -> _Cropped:
+    """A row a face that counts, with its crop, or one that says why there is none."""
     picture = seen.picture
     empty: Row = {
         "face": -1,
@@ -159,7 +184,8 @@ def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -
         "faces_found": seen.faces_found,
         **dict.fromkeys(_OF_A_FACE),
     }
-    rows = []
+    rows: list[Row] = []
+    crops: dict[str, bytes] = {}
     for number, face in seen.faces.items():
         alignment = align(face.landmarks, target, picture_size=picture.size, crop_size=settings.crop_size)
         pose = estimated_pose(face.landmarks)
@@ -168,6 +194,14 @@ def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -
         reason = first_reason(
             face, alignment, pose, settings, sharpness=sharpness, faces_found=seen.faces_found
         )
+        sha256 = None
+        if reason is None:
+            crop = _png(pixels)
+            sha256 = hashlib.sha256(crop).hexdigest()
+            crops[sha256] = crop
+        if sum(map(len, crops.values())) > _BYTES_AT_ONCE:
+            store.crops.put_all(crops)
+            crops = {}
         rows.append(
             empty
             | {
@@ -183,10 +217,10 @@ def _rows(seen: Seen, *, target: Points, store: Store, settings: FaceSettings) -
                 "pitch_degrees": pose.pitch,
                 "sharpness": sharpness,
                 "border_fraction": alignment.border,
-                "crop_sha256": store.crops.put(_png(pixels)) if reason is None else None,
+                "crop_sha256": sha256,
             }
         )
-    return rows or [empty]
+    return _Cropped(rows or [empty], crops)
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -2,7 +2,7 @@
 
 import io
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
 from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.pictures import limits
 from selfai_pipeline.schemas import ALIGNED_FACES, PRUNED_SET
 from selfai_pipeline.store import Store
@@ -236,6 +237,28 @@ def test_each_of_several_faces_has_a_row_where_all_count(
     assert facts["counts"] == {"aligned": 2, "no_face": 1, "too_small_face": 1}
     assert (facts["funnel"]["faces"], facts["funnel"]["no_crop"]) == (1, {"no_face": 1}), "pictures"
     assert write_contact_sheet(ref, store=store, path=tmp_path / "sheet.png") == 2
+
+
+def test_crops_of_a_crowd_are_stored_before_they_fill_the_memory(
+    store: Store, detector: Detector, group: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    put_all = PictureStore.put_all
+
+    def counted(self: PictureStore, contents: Mapping[str, bytes]) -> None:
+        written.append(len(contents))
+        put_all(self, contents)
+
+    pictures = [("a", group), ("b", group + b"another")]
+    settings = {"detection_side": 960, "which_face": "all", "min_eye_distance": 0}
+    ref = pruned(store, pictures)
+    monkeypatch.setattr(PictureStore, "put_all", counted)
+    for most, expected in ((2_000_000, [3]), (0, [1] * 6 + [0])):
+        monkeypatch.setattr(align, "_BYTES_AT_ONCE", most)
+        written.clear()
+        faces = align_day(ref, store=store, detector=detector, settings=FaceSettings(**settings))
+        assert written == expected, "the crops of both pictures are the same"
+        assert all(row in store.crops for row in store.tables.read(faces)["crop_sha256"].to_pylist())
 
 
 def test_a_picture_is_no_crop_for_the_reason_of_its_first_face() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,24 @@ def test_processes_and_batches_change_nothing(store: Store, detector: Detector, 
     alone = found(workers=1)
     assert len(alone) == 40
     assert found(workers=2) == found(workers=3, batch_size=5) == alone
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_made_of_several_pictures_is_finished_together(
+    store: Store, detector: Detector, draw_face: DrawFace, processes: int
+) -> None:
+    flat = np.full((90, 90, 3), 99, dtype=np.uint8)
+    rows = rows_of(store, [draw_face(size=200), flat]) * 17
+    settings = FaceSettings(workers=processes)
+    finish = partial(map, len)
+    faces = over_pictures(
+        rows, attrgetter("faces"), finish, store=store, detector=detector, settings=settings
+    )
+    assert list(faces) == [1, 0] * 17
+    several = over_pictures(
+        rows, attrgetter("faces_found"), sorted, store=store, detector=detector, settings=settings
+    )
+    assert list(several) == [*[0] * 8, *[1] * 8] * 2 + [0, 1], "sixteen at a time"
 
 
 def workers() -> list[psutil.Process]:
