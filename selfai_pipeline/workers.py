@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import islice
@@ -48,7 +48,7 @@ class WorkerFailed(SelfaiError):
 
 def map_in_processes(
     prepare: Callable[[], Callable[[Job], Result]], jobs: Sequence[Job], *, workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """`prepare()(job)` for every job, each as soon as those before it are done; `prepare` is called once in
     each process.
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,8 @@ def align_day(pruned: TableRef, *, store: Store, detector: Detector, settings: F
         settings=settings,
     )
     places: list[int] = []
-    found = table_of(_numbered(pictures, places), asset="aligned_faces", columns=_FOUND)
+    with closing(pictures):
+        found = table_of(_numbered(pictures, places), asset="aligned_faces", columns=_FOUND)
     faces = _kept(pruned, _TAKEN_OVER, store=store).take(pa.array(places, pa.int64()))
     for name in _FOUND:
         faces = faces.append_column(name, found[name])

@@ -4,9 +4,9 @@ A picture is read at the size at which faces are looked for, which for a JPEG co
 read again, larger, where nothing was found, or where its face has fewer pixels there than the crop shows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -60,11 +60,12 @@ def over_pictures(
     store: Store,
     detector: Detector,
     settings: FaceSettings,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """What `work` and `finish` make of each picture of `rows` (of the pruned set) and its faces, in the rows'
     order.
 
-    It comes as it is made, and none of it is kept here: memory does not grow with the pictures.
+    It comes as it is made, and none of it is kept here: memory does not grow with the pictures. Who leaves
+    some of it has to close it.
 
     On a processor, many pictures go over as many processes as there are cores, and what comes out is the
     same to the bit; on any other device one process looks at larger batches, and threads open the pictures.
@@ -84,8 +85,9 @@ def over_pictures(
     jobs = [rows[start : start + _JOB] for start in range(0, len(rows), _JOB)]
     if workers > 1:
         loaded = partial(_worker, detector.made_by, work=work, finish=finish, store=store, settings=settings)
-        for results in map_in_processes(loaded, jobs, workers=workers):
-            yield from results
+        with closing(map_in_processes(loaded, jobs, workers=workers)) as done:
+            for results in done:
+                yield from results
         return
     with _side_by_side(detector) as side_by_side:
         looking = partial(

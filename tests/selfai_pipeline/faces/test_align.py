@@ -2,7 +2,7 @@
 
 import io
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +325,9 @@ def test_memory_does_not_grow_by_what_only_the_table_has(
     found = {name: None for name in ALIGNED_FACES.names if name not in PRUNED_SET.names}
     face = found | {"face": 0, "faces_found": 1, "reason": "blurred_face", "landmarks": [1.0] * 10}
 
-    def over_pictures(kept: Sequence[dict[str, Any]], *_: object, **__: object) -> Iterator[list[Any]]:
+    def over_pictures(
+        kept: Sequence[dict[str, Any]], *_: object, **__: object
+    ) -> Generator[list[Any], None, None]:
         yield from ([dict(face)] for _ in kept)
 
     monkeypatch.setattr(align, "over_pictures", over_pictures)

@@ -135,6 +135,17 @@ def test_a_process_killed_in_the_middle_is_told_and_leaves_none_behind(
     assert workers() == []
 
 
+@pytest.mark.slow
+def test_processes_end_where_the_rest_is_left(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    rows = rows_of(store, [draw_face(size=200)]) * 2000
+    settings = FaceSettings(workers=2)
+    faces = over_pictures(rows, attrgetter("faces"), store=store, detector=detector, settings=settings)
+    next(faces)
+    assert len(workers()) == 2
+    faces.close()
+    assert workers() == []
+
+
 def test_batches_of_any_size_give_the_same(store: Store, draw_face: DrawFace) -> None:
     pictures = [draw_face(size=200 + 30 * (index % 4), shade=1 - index / 20) for index in range(7)]
     rows = rows_of(store, pictures)
