@@ -20,6 +20,7 @@ from assets.graph import is_current
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import crawl_verdicts, raw_crawl
 from selfai_pipeline import workers
+from selfai_pipeline.faces import finding
 from selfai_pipeline.faces.alignment import fit, placed, rms, template
 from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
 from selfai_pipeline.sources.gallery.portraits import render_portrait
@@ -365,8 +366,15 @@ def test_the_faces_show_counts_figures_and_histograms_and_no_picture_by_name(pru
 
 
 def test_each_face_of_a_picture_is_a_row_where_all_count(
-    work: Any, portraits: list[bytes], verdicts: Any, errors: Any, spoil: Any
+    work: Any,
+    portraits: list[bytes],
+    verdicts: Any,
+    errors: Any,
+    spoil: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(finding, "_FEW", 2)
+    monkeypatch.setattr(finding, "usable_cores", lambda: 2)
     pixels = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in portraits[:2]]
     side = min(min(one.shape[:2]) for one in pixels)
     beside = np.hstack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pixels])
@@ -376,6 +384,9 @@ def test_each_face_of_a_picture_is_a_row_where_all_count(
     assert result.success, errors(result)
     rows = work.rows("aligned_faces", work.day)
     assert [(row["face"], row["faces_found"], row["reason"]) for row in rows] == [(0, 2, None), (1, 2, None)]
+    (event,) = result.get_asset_materialization_events()
+    ran_on = event.materialization.metadata["ran_on"].value
+    assert ran_on["workers"] == 1, "one picture, however many faces it has"
     spoil(*ALIGNING, without_first)
     result = work.materialize(aligned_faces, days=[work.day], config={"which_face": "ALL"})
     assert not result.success
