@@ -17,7 +17,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -387,11 +387,16 @@ def _again(asset: str, partition: str) -> str:
     return f"Materialize {what} again, or put the file back from a copy."
 
 
-def table_of(rows: "Iterable[Mapping[str, Any]]", *, asset: str) -> "pa.Table":
+def table_of(
+    rows: "Iterable[Mapping[str, Any]]", *, asset: str, columns: Sequence[str] | None = None
+) -> "pa.Table":
     """Rows as an Arrow table of the asset's schema, which takes a part of the memory that the rows take.
 
+    Args:
+        columns: those that the rows have, where the others come from elsewhere; None: all of the schema.
+
     Raises:
-        ValueError: a row has other columns than the schema; none is silently dropped.
+        ValueError: a row has other columns; none is silently dropped.
         pyarrow.ArrowInvalid: a value does not fit its column.
     """
     import pyarrow as pa
@@ -399,6 +404,8 @@ def table_of(rows: "Iterable[Mapping[str, Any]]", *, asset: str) -> "pa.Table":
     from selfai_pipeline.schemas import TABLES
 
     schema = TABLES[asset]
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
     known = set(schema.names)
     tables = [schema.empty_table()]
     remaining = iter(rows)
