@@ -46,12 +46,13 @@ class Graph:
         self.store = Store.open(home)
         self.store.tables.point(Record(labels, code_version="1", settings={}, inputs={}))
 
-    def run(self, *assets: str) -> Any:
+    def run(self, *assets: str, **changes: Any) -> Any:
+        """Materialize; `changes` are to the configuration of each."""
         return dg.materialize(
             [*ALL_ASSETS, *CHECKS],
             selection=dg.AssetSelection.assets(*assets),
             resources=resources_for(Environment.SAMPLE, self.home),
-            run_config={"ops": {name: QUICK[name] for name in assets}},
+            run_config={"ops": {name: {"config": {**QUICK[name]["config"], **changes}} for name in assets}},
             raise_on_error=False,
         )
 
@@ -156,6 +157,16 @@ def test_a_widening_of_another_function_fails_its_floor(trained: Graph) -> None:
     found = trained.judge(widened_checkpoint_checks)
     assert failed(found) == {"quality_floor"}
     assert "moved by" in (found["quality_floor"].description or "")
+
+
+@pytest.mark.slow
+def test_a_widening_with_noise_that_was_asked_for_passes_and_says_how_far_it_moved(trained: Graph) -> None:
+    result = trained.run("widened_checkpoint", copies="ZEROING_NOISE")
+    assert result.success
+    (floor,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "quality_floor"]
+    assert floor.passed
+    assert "zeroing noise was asked for" in (floor.description or "")
+    assert floor.metadata["deviation_float64"].value > 1e-6
 
 
 @pytest.mark.slow

@@ -114,6 +114,16 @@ def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkey
     assert not store.files.exists("checkpoints/widened_checkpoint")
 
 
+def test_zeroing_noise_is_kept_although_it_moves_the_function(store, siamese, compute):
+    noisy = WidenSettings(copies="zeroing_noise", zeroed=0.3)
+    wide = widen_checkpoint(siamese, store=store, settings=noisy, compute=compute)
+    assert load_record(wide, store=store)["metrics"]["deviation_float64"] > 1e-4
+    equal = widen_checkpoint(
+        siamese, store=store, settings=WidenSettings(copies="equal_shares"), compute=compute
+    )
+    assert load_record(equal, store=store)["metrics"]["deviation_float64"] < 1e-10
+
+
 def test_a_scorer_widens_with_its_scores_kept(store, labels, siamese, compute):
     scorer = finetune_scorer(
         siamese,
