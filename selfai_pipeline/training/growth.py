@@ -1,7 +1,7 @@
 """When and how a network grows in training: a rule for stalls, and one operator of the plan a stall."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,25 @@ class StallRule:
         else:
             memory["waited"] += 1
         return bool(memory["waited"] >= self.patience)
+
+
+def plan_outcome(plan: Sequence[str], events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What came of each operator of a plan: whether it `happened`, and after which `epoch` (None: never).
+
+    An operator does not happen where training ended before it stalled often enough.
+    """
+    epochs = [*(event["epoch"] for event in events), *[None] * (len(plan) - len(events))]
+    outcome = [
+        {"operator": operator, "happened": epoch is not None, "epoch": epoch}
+        for operator, epoch in zip(plan, epochs, strict=True)
+    ]
+    missed = [f"`{entry['operator']}`" for entry in outcome if not entry["happened"]]
+    if missed:
+        logger.warning(
+            "the growth plan is not complete, training ended before it stalled again: %s did not happen",
+            ", ".join(missed),
+        )
+    return outcome
 
 
 @dataclass(frozen=True)

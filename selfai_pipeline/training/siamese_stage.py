@@ -16,7 +16,7 @@ from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.compute import Compute
-from selfai_pipeline.training.growth import StallRule, apply, copy_options, grow
+from selfai_pipeline.training.growth import StallRule, apply, copy_options, grow, plan_outcome
 from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_probe, pearson
@@ -144,7 +144,7 @@ def pretrain_siamese(
         "settings": settings.model_dump(mode="json"),
     }
     made_by = {"code": SIAMESE_CODE, "environment": machine.environment}
-    recovery = RecoveryPoint.of({**run, **made_by}, store=store)
+    recovery = RecoveryPoint.of({**run, **made_by}, store=store, when_moved=compute.when_moved)
     stage = SiameseStage(data, settings, machine, pairs=pairs)
     with machine.session():
         state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
@@ -166,6 +166,8 @@ def pretrain_siamese(
             },
             "history": state.history,
             "growth": state.growth,
+            "growth_plan": plan_outcome(settings.growth_plan, state.growth),
+            **({"moves": state.moves} if state.moves else {}),
         },
         rows=len(data.train),
         store=store,

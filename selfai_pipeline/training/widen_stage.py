@@ -11,7 +11,7 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.compute import Compute, memory_for
 from selfai_pipeline.training.growth import copy_options
 from selfai_pipeline.training.samplers import derived_seed
 from selfai_pipeline.training.settings import ComputeSettings, Copies, WidenSettings
@@ -40,7 +40,13 @@ def widen_checkpoint(
     parent = load_checkpoint(siamese, store=store)
     size = parent.input_size
     metrics: dict[str, float] = {}
-    with Compute.on_processor(compute).session():
+    what = (
+        f"{ASSET}: probe_pictures {settings.probe_pictures}, pictures of {size} px, factor {settings.factor}"
+    )
+    with (
+        Compute.on_processor(compute).session(),
+        memory_for(what, mend="Lower probe_pictures or factor."),
+    ):
         generator = torch.Generator().manual_seed(derived_seed(settings.seed, "widening"))
         shape = (settings.probe_pictures, size, size, 3)
         pictures = normalise(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
