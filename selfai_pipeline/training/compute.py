@@ -112,7 +112,11 @@ class Compute:
         A network among its arguments stays the plain module that it is: copies and checkpoints of it know
         nothing of the compiler, and a grown one is compiled anew.
         """
-        return torch.compile(function, dynamic=False) if self.compile else function
+        if not self.compile:
+            return function
+        # torch compiles a function a few times only, those of earlier runs in this process included
+        torch.compiler.reset()
+        return torch.compile(function, dynamic=False)
 
 
 @contextmanager

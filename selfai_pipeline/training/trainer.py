@@ -246,9 +246,9 @@ class Trainer:
         name, summary = self.stage.name, ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
         epochs = self.settings.epochs
         logger.info("%s epoch %d of %d: %s, %.0f pictures/s", name, state.epoch, epochs, summary, speed)
-        if state.speed and state.growth and state.growth[-1]["epoch"] == state.epoch - 1:
-            operator = state.growth[-1]["operator"]
-            logger.info("Net2Net `%s`: %.0f -> %.0f pictures/s", operator, state.speed, speed)
+        grown = [event["operator"] for event in state.growth if event["epoch"] == state.epoch - 1]
+        if state.speed and grown:
+            logger.info("Net2Net `%s`: %.0f -> %.0f pictures/s", grown[0], state.speed, speed)
 
     def _diverged(self, what: str, state: TrainingState, *, step: int) -> TrainingDiverged:
         kept = f"The last good checkpoint is that of epoch {state.epoch}, {self.recovery.path}"

@@ -1,5 +1,6 @@
 """The loop: one batch is one step, rates follow the schedule, divergence stops, and a killed run goes on."""
 
+import functools
 import math
 import re
 
@@ -9,7 +10,14 @@ import torch
 
 from selfai_pipeline.errors import InputError, OutOfMemory, TrainingDiverged
 from selfai_pipeline.networks.network import Network
-from selfai_pipeline.networks.stages import tiny_darknet, with_head
+from selfai_pipeline.networks.stages import (
+    Convolution,
+    GlobalAveragePool,
+    Head,
+    MaxPool,
+    tiny_darknet,
+    with_head,
+)
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import FinetuneStage
 from selfai_pipeline.training.labels import LabelledPixels
@@ -240,6 +248,31 @@ def test_a_resumed_run_repeats_no_finished_epoch(trainer_of):
     assert [epoch for epoch in seen if "pictures_per_second" in seen[epoch]] == [4]
     assert list(seen) == [1, 2, 3, 4], "the curve of a resumed run is whole"
     assert all("validation_pearson" in figures for figures in seen.values())
+
+
+def small():
+    return Network((Convolution("a", 6, 3), MaxPool(), GlobalAveragePool(), Head()), seed=0)
+
+
+@pytest.mark.slow
+def test_compiled_steps_learn_what_plain_ones_learn(trainer_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    plain = trainer_of(epochs=1, dropout=0.0).fit(small)
+    compiled = trainer_of(epochs=1, dropout=0.0, machine_settings={"compile": True}).fit(small)
+    assert compiled.history[0]["loss"] == pytest.approx(plain.history[0]["loss"], rel=1e-2)
+    assert type(compiled.judged) is Network
+
+
+def test_a_compiled_run_keeps_its_average_and_goes_on_like_a_plain_one(trainer_of, monkeypatch):
+    """Traced for real, and then run as plain code, which takes no compiler and gives the same bits."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    settings = {"averaging": 0.9, "machine_settings": {"compile": True}, "epochs": 3}
+    expected = trainer_of(averaging=0.9, epochs=3).fit(small)
+    with pytest.raises(Killed):
+        trainer_of(killer(1), **settings).fit(small)
+    resumed = trainer_of(**settings).fit(small)
+    for name, tensor in expected.judged.state_dict().items():
+        assert torch.equal(tensor, resumed.judged.state_dict()[name]), name
 
 
 def begun_elsewhere(trainer_of):
