@@ -14,7 +14,7 @@ import torch
 from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.errors import InputError, OutOfMemory
 from selfai_pipeline.networks.network import Network
-from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
+from selfai_pipeline.training.settings import ComputeSettings, Device, Precision, WhenMoved
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -25,13 +25,17 @@ MEMORY_MESSAGES = ("DefaultCPUAllocator", "MPS backend out of memory")
 
 @dataclass(frozen=True)
 class Compute:
-    """What `ComputeSettings` come to on this machine. `autocast` is the number format of training steps."""
+    """What `ComputeSettings` come to on this machine.
+
+    `autocast` is the number format of training steps; `when_moved` decides about what was begun elsewhere.
+    """
 
     device: torch.device
     autocast: torch.dtype
     threads: int
     deterministic: bool
     compile: bool = False
+    when_moved: WhenMoved = WhenMoved.REFUSE
 
     @classmethod
     def from_settings(cls, settings: ComputeSettings) -> "Compute":
@@ -52,7 +56,14 @@ class Compute:
         )
         threads = settings.threads or usable_cores()
         autocast = torch.bfloat16 if native else torch.float32
-        return cls(device, autocast, threads, settings.deterministic, settings.compile)
+        return cls(
+            device,
+            autocast,
+            threads,
+            settings.deterministic,
+            compile=settings.compile,
+            when_moved=settings.when_moved,
+        )
 
     @classmethod
     def on_processor(cls, settings: ComputeSettings) -> "Compute":

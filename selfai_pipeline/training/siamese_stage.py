@@ -144,7 +144,7 @@ def pretrain_siamese(
         "settings": settings.model_dump(mode="json"),
     }
     made_by = {"code": SIAMESE_CODE, "environment": machine.environment}
-    recovery = RecoveryPoint.of({**run, **made_by}, store=store, when_moved=compute.when_moved)
+    recovery = RecoveryPoint.of({**run, **made_by}, store=store, when_moved=machine.when_moved)
     stage = SiameseStage(data, settings, machine, pairs=pairs)
     with machine.session():
         state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
