@@ -61,7 +61,7 @@ def ran_on(machine: Mapping[str, Any]) -> dict[str, Any]:
 def learning_figures(record: Mapping[str, Any], *, run: TrackedRun, curve: str) -> dict[str, Any]:
     """Metrics, growth, the learning curve as a plot, how long it took, and the link to the MLflow run.
 
-    Time and speed are those of the epochs that this process trained: none where it found all of them done.
+    The speed is that of the epochs that this process trained: none where it found all of them done.
     """
     from selfai_pipeline.evaluation.plots import curve_png
 
@@ -98,15 +98,12 @@ def with_speeds(growth: Iterable[Mapping[str, Any]], run: TrackedRun) -> list[di
 
 
 def time_taken(run: TrackedRun) -> dict[str, Any]:
-    """`seconds` and `pictures_per_second` over the epochs that this process trained."""
-    trained = [figures for figures in run.epochs.values() if "seconds" in figures]
-    if not trained:
-        return {}
-    speeds = [figures["pictures_per_second"] for figures in trained]
-    return {
-        "seconds": number("seconds", sum(figures["seconds"] for figures in trained)),
-        "pictures_per_second": number("pictures_per_second", sum(speeds) / len(speeds)),
-    }
+    """`seconds` of all epochs, and the mean `pictures_per_second` of those that this process trained."""
+    seconds = sum(figures["seconds"] for figures in run.epochs.values())
+    key = "pictures_per_second"
+    speeds = [figures[key] for figures in run.epochs.values() if key in figures]
+    mean = {key: number(key, sum(speeds) / len(speeds))} if speeds else {}
+    return {"seconds": number("seconds", seconds), **mean}
 
 
 def checkpoint_verdicts(

@@ -31,10 +31,9 @@ from selfai_pipeline.training.settings import AugmentationSettings
 logger = logging.getLogger("selfai.training")
 
 EpochReport = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its figures, all finite.
+"""Called after each epoch with its number, from 1, and its figures, all finite; `seconds` is what it took.
 
-A run that goes on reports the epochs before it again, without `seconds` and `pictures_per_second`, so that a
-curve is whole.
+A run that goes on reports the epochs before it again, without their speed, so that a curve is whole.
 """
 
 FINAL_RATE = 0.02
@@ -63,7 +62,9 @@ class TrainingState:
 
     `average` is the running mean of the weights, `best` those of the best epoch where there is a criterion;
     `growth` lists what Net2Net did, `moves` where the run went on in another environment, `memory` is the
-    stage's own (plain JSON values). `speed` is that of the last epoch, pictures/s, and not kept.
+    stage's own (plain JSON values). `seconds` of each epoch, validation and growth among them, are kept
+    through a resumption; they are no part of a checkpoint. `speed` is that of the last epoch, pictures/s, and
+    not kept.
     """
 
     network: Network
@@ -71,6 +72,7 @@ class TrainingState:
     average: Network | None = None
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     growth: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -159,8 +161,9 @@ class Trainer:
 
     def _fit(self, start: Callable[[], Network]) -> TrainingState:
         state = self._resume() or self._begin(start())
-        for figures in state.history:
-            self.report(int(figures["epoch"]), {name: figures[name] for name in figures if name != "epoch"})
+        for figures, seconds in zip(state.history, state.seconds, strict=True):
+            known = {name: figures[name] for name in figures if name != "epoch"}
+            self.report(int(figures["epoch"]), {**known, "seconds": seconds})
         while state.epoch < self.settings.epochs:
             figures = self._epoch(state)
             # first what the next epoch needs: a report that fails then costs nothing
@@ -208,9 +211,10 @@ class Trainer:
         with torch.no_grad():
             self.stage.after_epoch(state, figures)
         state.history.append({"epoch": float(epoch), **figures})
+        state.seconds.append(time.perf_counter() - started)
         self._tell(state, figures, speed=speed)
         state.speed = speed
-        return {**figures, "pictures_per_second": speed, "seconds": time.perf_counter() - started}
+        return {**figures, "pictures_per_second": speed, "seconds": state.seconds[-1]}
 
     def _step(self, state: TrainingState, pictures: Tensor, rows: Tensor, *, step: int) -> float:
         """One batch, one step of the optimizer; returns the loss."""
@@ -243,9 +247,16 @@ class Trainer:
 
     def _tell(self, state: TrainingState, figures: Mapping[str, float], *, speed: float) -> None:
         """A line about the epoch, and one about what growth after the epoch before did to the speed."""
-        name, summary = self.stage.name, ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
         epochs = self.settings.epochs
-        logger.info("%s epoch %d of %d: %s, %.0f pictures/s", name, state.epoch, epochs, summary, speed)
+        logger.info(
+            "%s epoch %d of %d: %s, %.0f pictures/s, about %.0f min left",
+            self.stage.name,
+            state.epoch,
+            epochs,
+            ", ".join(f"{key} {value:.4g}" for key, value in figures.items()),
+            speed,
+            (epochs - state.epoch) * state.seconds[-1] / 60.0,
+        )
         grown = [event["operator"] for event in state.growth if event["epoch"] == state.epoch - 1]
         if state.speed and grown:
             logger.info("Net2Net `%s`: %.0f -> %.0f pictures/s", grown[0], state.speed, speed)
@@ -298,4 +309,4 @@ class Trainer:
         return state
 
 
-PLAIN = ("epoch", "history", "growth", "moves", "memory", "best_epoch", "best_value", "best")
+PLAIN = ("epoch", "history", "seconds", "growth", "moves", "memory", "best_epoch", "best_value", "best")

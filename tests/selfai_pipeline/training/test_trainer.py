@@ -191,7 +191,7 @@ def test_out_of_memory_is_one_sentence_and_finished_epochs_stay(trainer_of, fail
     with pytest.raises(OutOfMemory, match=message):
         full.fit(start)
     trained = {}
-    trainer_of(lambda epoch, figures: trained.update({epoch: "seconds" in figures})).fit(start)
+    trainer_of(lambda epoch, figures: trained.update({epoch: "pictures_per_second" in figures})).fit(start)
     assert trained == {1: False, 2: True}, "the run goes on behind the epoch that was finished"
 
 
@@ -294,7 +294,7 @@ def test_a_run_that_was_begun_elsewhere_goes_on_by_name_and_notes_it(trainer_of)
     begun_elsewhere(trainer_of)
     trained = {}
     moved = trainer_of(
-        lambda epoch, figures: trained.update({epoch: "seconds" in figures}),
+        lambda epoch, figures: trained.update({epoch: "pictures_per_second" in figures}),
         epochs=4,
         machine_settings={"when_moved": WhenMoved.RESUME},
     ).fit(start)
