@@ -65,10 +65,12 @@ def learning_figures(record: Mapping[str, Any], *, run: TrackedRun, curve: str) 
     """
     from selfai_pipeline.evaluation.plots import curve_png
 
+    # a stage without a plan of its own has its parent's growth in its record, and other epochs
+    grown = with_speeds(record["growth"], run) if "growth_plan" in record else record["growth"]
     plan = {name: dg.MetadataValue.json(record[name]) for name in ("growth_plan", "moves") if name in record}
     return {
         **figures_of(record),
-        "growth": dg.MetadataValue.json(with_speeds(record.get("growth", []), run)),
+        "growth": dg.MetadataValue.json(grown),
         **plan,
         "curve": picture(curve_png(record["history"], ["loss", curve])),
         **time_taken(run),

@@ -350,12 +350,11 @@ def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_chec
     The settings make the Siamese stage grow behind epochs 2 and 3, and fine-tuning average its weights.
     """
     there = {"store": store, "compute": ComputeSettings(device="cpu", threads=1), "report": quiet}
-    parent = settings = None
+    parent, settings = None, siamese_settings
     if stage == "finetune":
-        parent = pretrain_siamese(labels, settings=siamese_settings, **there)
-        settings = finetune_settings
-    else:
-        settings = siamese_settings
+        parent, settings = pretrain_siamese(labels, settings=siamese_settings, **there), finetune_settings
+    # long enough that none ends before it is killed
+    settings = settings.model_copy(update={"epochs": 8, "least_steps": 12})
     arguments = [
         *(sys.executable, "-c", CHILD, str(store.home.root), json.dumps(vars(labels))),
         *(json.dumps(vars(parent) if parent else None), settings.model_dump_json()),
@@ -370,7 +369,7 @@ def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_chec
     for _ in range(2):
         process = launch()
         seen.append(int(process.stdout.readline()))
-        time.sleep(moments.uniform(0.0, 0.1))
+        time.sleep(moments.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
         rest = process.communicate()[0].split()
         assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
