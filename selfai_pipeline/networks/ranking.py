@@ -2,6 +2,7 @@
 2210.01189).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,14 @@ class RankedPairs:
     @property
     def scale(self) -> float:
         return self.temperature
+
+    def remaining(self, loss: float) -> float:
+        """Among how many rivals a picture is still as good as drawn by lot.
+
+        Most of the loss is the logarithm of the number of pictures: of the loss itself a hundredth would be
+        worth epochs.
+        """
+        return math.exp(loss)
 
     def loss(self, embeddings: Tensor, weights: Tensor, *, classes: Tensor, scores: Tensor) -> Tensor:
         """The mean over all ordered pairs of a batch of two or more; memory grows with its square."""

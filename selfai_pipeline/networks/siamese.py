@@ -33,6 +33,10 @@ class Pairs(Protocol):
         """The distance beside which a mean distance is large or small."""
         ...
 
+    def remaining(self, loss: float) -> float:
+        """What a loss leaves to learn: a figure above 0 of which a fraction is worth the same anywhere."""
+        ...
+
     def loss(self, embeddings: Tensor, weights: Tensor, *, classes: Tensor, scores: Tensor) -> Tensor: ...
 
     def figures(
@@ -51,6 +55,10 @@ class HingePairs:
     @property
     def scale(self) -> float:
         return self.margin
+
+    def remaining(self, loss: float) -> float:
+        """The loss itself: it is 0 where nothing is left."""
+        return loss
 
     def loss(self, embeddings: Tensor, weights: Tensor, *, classes: Tensor, scores: Tensor) -> Tensor:
         return hinge_embedding_loss(

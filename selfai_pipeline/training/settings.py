@@ -183,7 +183,10 @@ class SiameseSettings(AugmentationSettings):
     )
     stall_patience: int = Field(2, ge=1, description="Epochs without enough progress that count as a stall.")
     stall_tolerance: float = Field(
-        0.01, ge=0, lt=1, description="Progress that is enough: relative fall of the validation loss."
+        0.01,
+        ge=0,
+        lt=1,
+        description="Progress that is enough: relative fall of the validation loss (of exp(loss) for ranks).",
     )
     growth_copies: Copies = Field(
         Copies.UNEQUAL_SHARES,

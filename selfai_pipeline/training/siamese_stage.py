@@ -85,7 +85,7 @@ class SiameseStage:
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
         """Grow at a stall, while the plan has operators and an epoch is left to use the new capacity."""
         loss = figures["validation_loss"]
-        stalled = self.rule.update(state.memory, loss)
+        stalled = self.rule.update(state.memory, self.pairs.remaining(loss))
         done = len(state.growth)
         if not stalled or done == len(self.settings.growth_plan) or state.epoch == self.settings.epochs:
             return
@@ -110,7 +110,7 @@ class SiameseStage:
             state.average = self.compute.place(larger)
         after = self.validate(state.judged)["validation_loss"]
         state.growth.append({**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after})
-        state.memory.update(lowest=after, waited=0)
+        state.memory.update(lowest=self.pairs.remaining(after), waited=0)
 
 
 def pretrain_siamese(

@@ -136,3 +136,10 @@ def test_one_embedding_has_no_pairs():
         RankedPairs(1.0, 2).figures(
             torch.ones(1, 2), torch.ones(2), classes=torch.ones(1), scores=torch.ones(1)
         )
+
+
+def test_what_remains_is_the_number_of_rivals_among_which_a_point_chooses_by_lot():
+    pairs = RankedPairs(1.0, 2)
+    equal = torch.full((9,), 4.0)
+    loss = pairs.loss(torch.zeros(9, 2), torch.ones(2), classes=equal.long(), scores=equal)
+    assert pairs.remaining(float(loss)) == pytest.approx(8.0)

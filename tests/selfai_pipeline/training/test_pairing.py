@@ -9,6 +9,7 @@ from selfai_pipeline.networks.ranking import RankedPairs
 from selfai_pipeline.networks.siamese import HingePairs
 from selfai_pipeline.networks.stages import convolutions
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record, save_checkpoint
+from selfai_pipeline.training.growth import StallRule
 from selfai_pipeline.training.pairing import fitted_pairs, pairs_of
 from selfai_pipeline.training.settings import Pairing, SiameseSettings
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
@@ -61,6 +62,18 @@ def test_each_mode_grows_at_a_stall_and_goes_on_after_a_kill(
     with pytest.raises(Killed):
         run(die)
     assert run() == undisturbed
+
+
+def test_a_hundredth_of_a_nat_is_progress_for_ranks_and_none_for_a_hinge():
+    """Losses as they are on real faces, where ranks start at the logarithm of 500 and fall slowly."""
+    rule = StallRule(patience=1, tolerance=0.01)
+
+    def stalls(pairs, losses):
+        memory = {}
+        return [rule.update(memory, pairs.remaining(loss)) for loss in losses]
+
+    assert stalls(RankedPairs(0.2, 2), [5.28, 5.26, 5.24, 5.235]) == [False, False, False, True]
+    assert stalls(HingePairs(1.0, 3), [5.28, 5.26]) == [False, True]
 
 
 def shrunk(store, ref):
