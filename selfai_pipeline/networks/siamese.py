@@ -98,9 +98,8 @@ def hinge_embedding_loss(
         margin_at: the margin grows in proportion to the classes between two pictures, and is `margin` at so
             many; None: it is the same for all.
     """
-    positive, negative, margins = _kinds(
-        classes, classes, first=0, negative_from=negative_from, margin=margin, margin_at=margin_at
-    )
+    positive, negative = pair_kinds(classes, negative_from=negative_from)
+    margins = _margins(classes, classes, margin=margin, margin_at=margin_at)
     pull = (distances * positive).sum() / positive.sum().clamp(min=1)
     push = ((margins - distances).clamp(min=0.0) * negative).sum() / negative.sum().clamp(min=1)
     return 0.5 * pull + 0.5 * push
@@ -108,8 +107,7 @@ def hinge_embedding_loss(
 
 def pair_kinds(classes: Tensor, *, negative_from: int) -> tuple[Tensor, Tensor]:
     """Masks [n, n] of the pairs i < j of one class, and of those at least `negative_from` classes apart."""
-    positive, negative, _ = _kinds(classes, classes, first=0, negative_from=negative_from)
-    return positive, negative
+    return _kinds(classes, classes, first=0, negative_from=negative_from)
 
 
 def has_both_kinds(classes: Tensor, *, negative_from: int) -> tuple[bool, bool]:
@@ -142,14 +140,9 @@ def pair_figures(
     sums, counts = torch.zeros(3, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
     for first in range(0, n, BLOCK):
         distances = torch.cdist(scaled[first : first + BLOCK], scaled, p=1.0)
-        positive, negative, margins = _kinds(
-            classes[first : first + BLOCK],
-            classes,
-            first=first,
-            negative_from=negative_from,
-            margin=margin,
-            margin_at=margin_at,
-        )
+        own = classes[first : first + BLOCK]
+        positive, negative = _kinds(own, classes, first=first, negative_from=negative_from)
+        margins = _margins(own, classes, margin=margin, margin_at=margin_at)
         parts = (distances * positive, (margins - distances).clamp(min=0.0) * negative, distances)
         sums += torch.stack([part.sum() for part in parts]).cpu().double()
         counts += torch.stack([positive.sum(), negative.sum()]).cpu()
@@ -157,17 +150,14 @@ def pair_figures(
     return PairFigures(0.5 * pull + 0.5 * push, float(sums[2]) / (n * (n - 1)))
 
 
-def _kinds(
-    own: Tensor,
-    others: Tensor,
-    *,
-    first: int,
-    negative_from: int,
-    margin: float = 0.0,
-    margin_at: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor | float]:
-    """The rows `first` and following of the two masks of `pair_kinds`, and the margins of these pairs."""
+def _kinds(own: Tensor, others: Tensor, *, first: int, negative_from: int) -> tuple[Tensor, Tensor]:
+    """The rows `first` and following of the two masks of `pair_kinds`."""
     apart = (own[:, None] - others[None, :]).abs()
     upper = torch.ones_like(apart, dtype=torch.bool).triu(diagonal=1 + first)
-    margins = margin if margin_at is None else margin / margin_at * apart
-    return (apart == 0) & upper, (apart >= negative_from) & upper, margins
+    return (apart == 0) & upper, (apart >= negative_from) & upper
+
+
+def _margins(own: Tensor, others: Tensor, *, margin: float, margin_at: int | None) -> Tensor | float:
+    if margin_at is None:
+        return margin
+    return margin / margin_at * (own[:, None] - others[None, :]).abs()
