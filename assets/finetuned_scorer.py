@@ -55,9 +55,10 @@ def finetuned_scorer(
         ref = finetune_scorer(
             parent, labels, store=store, settings=config, compute=compute, report=run.report
         )
+        run.made(ref.sha256)
         results = judged(store, ref, scorer_verdicts(ref, labels, store, compute))
         record = load_record(ref, store=store)
-        figures = learning_figures(record, mlflow_url=run.url, curve="validation_pearson")
+        figures = learning_figures(record, run=run, curve="validation_pearson")
         figures |= ran_on(machine)
         if all(result.passed for result in results):
             files = checkpoint_files(ref, store=store)
