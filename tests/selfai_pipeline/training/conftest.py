@@ -1,5 +1,7 @@
 """Settings under which a stage trains in a second."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -17,6 +19,13 @@ def _one_thread():
 @pytest.fixture
 def compute() -> ComputeSettings:
     return ComputeSettings(device="cpu", precision="float32", threads=1)
+
+
+@pytest.fixture
+def compiler() -> None:
+    """What torch.compile needs, or the test is skipped."""
+    if not any(shutil.which(name) for name in ("g++", "clang++")):
+        pytest.skip("there is no C++ compiler")
 
 
 QUICK = {"input_size": 32, "width": 0.12, "batch_size": 12}

@@ -84,7 +84,9 @@ def test_growth_says_what_it_did_to_the_speed(store, labels, siamese_settings, c
     assert len(re.findall(r"Net2Net `deeper conv13`: \d+ -> \d+ pictures/s", caplog.text)) == 1
 
 
-def test_a_network_that_grew_is_traced_anew(store, labels, siamese, siamese_settings, compute, monkeypatch):
+def test_a_network_that_grew_is_traced_anew(
+    compiler, store, labels, siamese, siamese_settings, compute, monkeypatch
+):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compiled = compute.model_copy(update={"compile": True})
     again = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compiled, report=quiet)

@@ -255,7 +255,7 @@ def small():
 
 
 @pytest.mark.slow
-def test_compiled_steps_learn_what_plain_ones_learn(trainer_of, tmp_path, monkeypatch):
+def test_compiled_steps_learn_what_plain_ones_learn(compiler, trainer_of, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     plain = trainer_of(epochs=1, dropout=0.0).fit(small)
     compiled = trainer_of(epochs=1, dropout=0.0, machine_settings={"compile": True}).fit(small)
@@ -263,7 +263,7 @@ def test_compiled_steps_learn_what_plain_ones_learn(trainer_of, tmp_path, monkey
     assert type(compiled.judged) is Network
 
 
-def test_a_compiled_run_keeps_its_average_and_goes_on_like_a_plain_one(trainer_of, monkeypatch):
+def test_a_compiled_run_keeps_its_average_and_goes_on_like_a_plain_one(compiler, trainer_of, monkeypatch):
     """Traced for real, and then run as plain code, which takes no compiler and gives the same bits."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     settings = {"averaging": 0.9, "machine_settings": {"compile": True}, "epochs": 3}
