@@ -8,7 +8,7 @@ from selfai_pipeline.errors import InputError, MissingVersion
 from selfai_pipeline.pictures.duplicates import have_copies
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
-from selfai_pipeline.training.checkpoints import load_record
+from selfai_pipeline.training.checkpoint_records import load_record
 
 
 @dataclass(frozen=True)

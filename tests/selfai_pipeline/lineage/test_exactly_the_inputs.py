@@ -1,0 +1,94 @@
+"""Whatever is crawled, rated and trained again in whatever order: an audit names exactly what was used."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from selfai_pipeline.lineage.audit import audit
+from selfai_pipeline.lineage.derived import Selection, derived_from
+from selfai_pipeline.store import Store
+
+DAYS = ("2026-01-01", "2026-01-02")
+NUMBERS = range(1, 6)
+
+crawls = st.tuples(st.just("crawl"), st.sampled_from(DAYS), st.sets(st.sampled_from(NUMBERS), min_size=1))
+ratings = st.tuples(
+    st.just("rate"),
+    st.lists(
+        st.tuples(st.sampled_from(NUMBERS), st.sampled_from(["s/ann", "s/bob"]), st.sampled_from([1.0, 2.0])),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda rating: rating[:2],
+    ),
+)
+steps = st.lists(
+    st.one_of(
+        crawls,
+        ratings,
+        st.tuples(st.sampled_from(["prune", "align"]), st.sampled_from(DAYS)),
+        st.tuples(st.just("label"), st.dictionaries(st.sampled_from(NUMBERS), st.just("test"))),
+        st.tuples(st.sampled_from(["siamese", "widen", "finetune"])),
+    ),
+    max_size=14,
+)
+
+
+def do(world, step):
+    kind, *given_ = step
+    if kind == "crawl":
+        day, numbers = given_
+        world.crawl(day, {number: f"https://h{number}.example/p.png" for number in sorted(numbers)})
+    elif kind == "rate":
+        world.rate(given_[0])
+    elif kind == "siamese":
+        world.train("siamese_checkpoint")
+    elif kind == "widen":
+        world.train("widened_checkpoint", "siamese_checkpoint", labelled=False)
+    elif kind == "finetune":
+        world.train("finetuned_scorer", "widened_checkpoint")
+        world.register()
+    else:
+        getattr(world, kind)(*given_)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+def test_audit_and_derivation_agree_with_what_was_used(make_world, steps):
+    with tempfile.TemporaryDirectory() as folder:
+        world = make_world(Store.open(Path(folder) / "home"))
+        first = [("crawl", DAYS[0], {1, 2}), ("prune", DAYS[0]), ("align", DAYS[0])]
+        first += [("crawl", DAYS[1], {3}), ("prune", DAYS[1]), ("align", DAYS[1])]
+        first += [("rate", [(1, "s/ann", 1.0), (2, "s/bob", 2.0)]), ("label", {2: "test"})]
+        for step in (*first, ("siamese",), ("widen",), ("finetune",), *steps, ("finetune",)):
+            do(world, step)
+        for one in world.registered:
+            audited = audit(f"@{one.version}", archive=world.archive, registry=world.registry)
+            assert {version.key for version in audited.versions} == world.upstream_of(key)
+            assert audited.problems == ()
+        for key in world.archive.keys:
+            audited = audit(f"{key.sha256}@{key.partition}", archive=world.archive, registry=world.registry)
+            assert {version.key for version in audited.versions} == world.upstream_of(key)
+        for number in NUMBERS:
+            check_derived(world, number)
+
+
+def check_derived(world, number):
+    """A picture's rows are those that hold it, and its models those whose labels do."""
+    holding = {key for key, ids in world.pictures.items() if world.image_id(number) in ids}
+    if not any(key.asset == "raw_crawl" for key in holding):
+        return
+    selection = Selection("picture", "", frozenset([world.image_id(number)]))
+    found = derived_from(selection, archive=world.archive, registry=world.registry)
+    assert {touched.version.key for touched in found.tables} == holding
+    models = {
+        key
+        for key in world.archive.keys
+        if key.asset.endswith(("checkpoint", "scorer")) and world.upstream_of(key) & label_tables(holding)
+    }
+    assert {one.version.key for one in found.models} == models
+
+
+def label_tables(keys):
+    return {key for key in keys if key.asset == "balanced_label_table"}
