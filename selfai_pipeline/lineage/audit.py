@@ -1,5 +1,6 @@
 """From a registered model, a checkpoint or a table back to the sources: the chain behind it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,33 +86,31 @@ def audit_of(
 
 def _sources_of(versions: list[Version], archive: Archive) -> tuple[list[SourceUse], list[str]]:
     """Counts by source over the crawled partitions, and what could not be read of them."""
-    import pyarrow as pa
-
-    parts: list[pa.Table] = []
+    counts: Counter[tuple[str, bool]] = Counter()
+    licences: dict[str, set[str]] = {}
     days: dict[str, set[str]] = {}
     problems = []
+    columns = ["source", "status", "licence"]
     for version in versions:
         if version.key.asset != "raw_crawl" or version.problems:
             continue
         try:
-            table = read_columns(
-                archive.table_ref(version.key), ["source", "status", "licence"], store=archive.store
-            )
+            table = read_columns(archive.table_ref(version.key), columns, store=archive.store)
         except (MissingVersion, AlteredVersion) as error:
             problems.append(str(error))
             continue
-        parts.append(table.replace_schema_metadata(None))
-        for source in table["source"].unique().to_pylist():
+        rows = Counter(zip(*(table[name].to_pylist() for name in columns), strict=True))
+        for (source, status, licence), n in rows.items():
+            counts[source, status == "stored"] += n
             days.setdefault(source, set()).add(version.key.partition)
-    if not parts:
-        return [], problems
-    counted = pa.concat_tables(parts).group_by(["source", "status", "licence"]).aggregate([([], "count_all")])
-    rows = counted.to_pylist()
-    uses = []
-    for source in sorted(days):
-        own = [row for row in rows if row["source"] == source]
-        stored = sum(row["count_all"] for row in own if row["status"] == "stored")
-        others = sum(row["count_all"] for row in own) - stored
-        licences = sorted({row["licence"] for row in own if row["licence"]})
-        uses.append(SourceUse(source, len(days[source]), stored, others, tuple(licences)))
-    return uses, problems
+            licences.setdefault(source, set()).update([licence] if licence else [])
+    return [
+        SourceUse(
+            source,
+            len(days[source]),
+            stored=counts[source, True],
+            others=counts[source, False],
+            licences=tuple(sorted(licences[source])),
+        )
+        for source in sorted(days)
+    ], problems

@@ -5,7 +5,9 @@ is asked for with `--verify`.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
 from selfai_pipeline.store import Store
@@ -13,6 +15,9 @@ from selfai_pipeline.tables import TableRef
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.Table":
@@ -27,8 +32,10 @@ def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.
 
     path = store.files.path(store.tables.path(ref))
     try:
-        with store.files.filesystem.open(path, "rb") as opened:
-            file = pq.ParquetFile(opened, pre_buffer=False)
+        with ExitStack() as stack:
+            is_local = store.files.is_local
+            opened = path if is_local else stack.enter_context(store.files.filesystem.open(path, "rb"))
+            file = stack.enter_context(pq.ParquetFile(opened, pre_buffer=False, memory_map=is_local))
             known = set(file.schema_arrow.names)
             return file.read([name for name in columns if name in known], use_threads=False)
     except FileNotFoundError:
@@ -42,3 +49,14 @@ def readable_columns(asset: str) -> list[str]:
     from selfai_pipeline.schemas import TABLES
 
     return [name for name in TABLES[asset].names if name not in ("thumbnail", "perceptual_hash")]
+
+
+def row_at(table: "pa.Table", number: int) -> dict[str, Any]:
+    """A row as plain values. Arrow loads pandas to make a moment a Python one, which takes half a second."""
+    scalars = {name: table[name][number] for name in table.column_names}
+    return {
+        name: EPOCH + timedelta(microseconds=scalar.value)
+        if scalar.is_valid and str(scalar.type).startswith("timestamp[us")
+        else scalar.as_py()
+        for name, scalar in scalars.items()
+    }

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
@@ -12,18 +11,23 @@ from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
 from selfai_pipeline.training.provenance import RANKS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 WITHOUT_PICTURES = ("ablation_run", "ablation_report")
 """Tables about whole label tables: none of their rows is about one picture."""
 
 COLUMNS = {
-    "raw_crawl": ("image_id", "url", "source"),
-    "annotations": ("image_id", "annotator", "origin"),
     "aligned_faces": ("image_id", "crop_sha256"),
     "balanced_label_table": ("image_id", "crop_sha256", "split"),
 }
+"""What is read of a table beside the column that a selection is about."""
+
+ASKED_ABOUT = {
+    "picture": {},
+    "url": {"raw_crawl": "url"},
+    "host": {"raw_crawl": "url"},
+    "source": {"raw_crawl": "source", "annotations": "origin"},
+    "annotator": {"annotations": "annotator"},
+}
+"""Kind of a selection -> asset -> the column that tells its rows; a picture is told by its id everywhere."""
 
 
 @dataclass(frozen=True)
@@ -34,31 +38,23 @@ class Selection:
     value: str
     image_ids: frozenset[str] = frozenset()
 
-    def chosen(self, asset: str, table: "pa.Table") -> list[bool]:
-        """Of each row whether it is of the selection by itself, whatever it was made from."""
+    def column(self, asset: str) -> str | None:
+        """The column that tells which rows of the asset are of the selection by themselves, if one does."""
+        return "image_id" if self.kind == "picture" else ASKED_ABOUT[self.kind].get(asset)
+
+    def chooses(self, value: str | None) -> bool:
+        """Whether a row with this value in that column is of the selection."""
+        if value is None:
+            return False
         if self.kind == "picture":
-            if "image_id" not in table.column_names:
-                return [False] * table.num_rows
-            return _is_in(table["image_id"], self.image_ids)
-        if asset == "raw_crawl" and self.kind in ("url", "source"):
-            return _is_in(table[self.kind], {self.value})
-        if asset == "raw_crawl" and self.kind == "host":
-            hosts = {url: _host_of(url) == self.value.lower() for url in set(table["url"].to_pylist())}
-            return [hosts[url] for url in table["url"].to_pylist()]
-        if asset == "annotations" and self.kind == "annotator":
-            return [_is_annotator(name, self.value) for name in table["annotator"].to_pylist()]
-        if asset == "annotations" and self.kind == "source":
-            return [origin.partition(":")[0] == self.value for origin in table["origin"].to_pylist()]
-        return [False] * table.num_rows
-
-
-def _is_in(column: "pa.ChunkedArray", values: "frozenset[str] | set[str]") -> list[bool]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pa.array(sorted(values), type=pa.string())
-    found: list[bool] = pc.is_in(column, value_set=wanted).to_pylist()
-    return found
+            return value in self.image_ids
+        if self.kind == "host":
+            return _host_of(value) == self.value.lower()
+        if self.kind == "annotator":
+            # A name is qualified by its source (`site/ann`); asked for, it may stand alone.
+            return self.value in (value, value.partition("/")[2])
+        # An origin is a source and a file.
+        return value == self.value or (self.kind == "source" and value.partition(":")[0] == self.value)
 
 
 def _host_of(url: str) -> str:
@@ -66,11 +62,6 @@ def _host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _is_annotator(name: str | None, wanted: str) -> bool:
-    """A name is qualified by its source (`site/ann`); asked for, it may stand alone."""
-    return name is not None and wanted in (name, name.partition("/")[2])
 
 
 @dataclass(frozen=True)
@@ -133,6 +124,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     tables: dict[VersionKey, Touched] = {}
     models: dict[VersionKey, dict[str, str]] = {}
     problems: list[str] = []
+    unknown: set[VersionKey] = set()
     for key in sorted(archive.keys, key=_from_the_first):
         version = archive.version(key)
         if version.is_checkpoint:
@@ -146,9 +138,13 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         else:
             upstream = _all(tables[one].image_ids for one in version.inputs if one in tables)
             try:
-                touched = _touched(version, selection, upstream, archive)
+                # A picture that is in none of its inputs is not in a table, as long as these can be told.
+                is_told = version.inputs and unknown.isdisjoint(version.inputs)
+                is_searched = selection.kind != "picture" or not is_told
+                touched = _touched(version, selection, upstream, archive, is_searched=is_searched)
             except (MissingVersion, AlteredVersion) as error:
                 problems.append(str(error))
+                unknown.add(key)
                 continue
             if touched is not None:
                 tables[key] = touched
@@ -186,30 +182,34 @@ def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
 
 
 def _touched(
-    version: Version, selection: Selection, upstream: frozenset[str], archive: Archive
+    version: Version,
+    selection: Selection,
+    upstream: frozenset[str],
+    archive: Archive,
+    *,
+    is_searched: bool,
 ) -> Touched | None:
+    """What of a table is of `upstream`, or where it is searched of the selection itself; None: nothing."""
     asset = version.key.asset
-    if not (upstream or _may_choose(selection, asset)):
+    column = selection.column(asset) if is_searched else None
+    if not (upstream or column):
         return None
-    columns = COLUMNS.get(asset, ("image_id",))
+    columns = dict.fromkeys([*COLUMNS.get(asset, ("image_id",)), *([column] if column else [])])
     table = read_columns(archive.table_ref(version.key), columns, store=archive.store)
-    chosen = selection.chosen(asset, table)
-    if upstream:
-        chosen = [a or b for a, b in zip(chosen, _is_in(table["image_id"], upstream), strict=True)]
-    rows = tuple(number for number, one in enumerate(chosen) if one)
+    # Plain lists: the kernels of Arrow, and pandas which they look for, load for longer than this takes.
+    values = {name: table[name].to_pylist() for name in table.column_names}
+    chosen = {one for one in set(values[column]) if selection.chooses(one)} if column else set()
+    rows = [
+        number
+        for number, image_id in enumerate(values["image_id"])
+        if image_id in upstream or (column and values[column][number] in chosen)
+    ]
     if not rows:
         return None
-    some = table.take(list(rows)).to_pydict()
-    ids: list[Any] = some["image_id"]
-    splits = dict(zip(ids, some["split"], strict=True)) if "split" in some else {}
-    crops = frozenset(some.get("crop_sha256", ())) - {None}
-    return Touched(version, rows, frozenset(ids) - {None}, crops, splits)
-
-
-def _may_choose(selection: Selection, asset: str) -> bool:
-    """Whether rows of the asset can be of the selection by themselves."""
-    where = {"annotator": ("annotations",), "source": ("raw_crawl", "annotations")}
-    return selection.kind == "picture" or asset in where.get(selection.kind, ("raw_crawl",))
+    some = {name: [column[number] for number in rows] for name, column in values.items()}
+    splits = dict(zip(some["image_id"], some["split"], strict=True)) if "split" in some else {}
+    ids, crops = frozenset(some["image_id"]), frozenset(some.get("crop_sha256", ()))
+    return Touched(version, tuple(rows), ids - {None}, crops - {None}, splits)
 
 
 def _nearest(several: list[Mapping[str, str]]) -> dict[str, str]:

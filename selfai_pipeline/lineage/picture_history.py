@@ -1,13 +1,14 @@
 """Where one picture came from, what was measured of it, who rated it, and which models learnt from it."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
-from selfai_pipeline.lineage.columns import read_columns, readable_columns
+from selfai_pipeline.lineage.columns import read_columns, readable_columns, row_at
 from selfai_pipeline.lineage.derived import Derived, Selection, derived_from
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive, VersionKey, is_hash_prefix
@@ -65,7 +66,8 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
         if key.asset not in KINDS:
             continue
         table = read_columns(archive.table_ref(key), readable_columns(key.asset), store=archive.store)
-        for row in table.take(list(touched.rows)).to_pylist():
+        for number in touched.rows:
+            row = row_at(table, number)
             day = {} if "partition" in row or key.partition == "all" else {"partition": key.partition}
             values = {**day, **row}
             text = json.dumps(values, sort_keys=True, default=str)
@@ -101,18 +103,19 @@ def _selected(asked: str, archive: Archive) -> tuple[Selection, str]:
     return _selected_by_content(content, path, archive)
 
 
-def _whole_id(prefix: str, archive: Archive) -> str:
-    import pyarrow.compute as pc
-
-    found: set[str] = set()
+def _known_ids(archive: Archive) -> Iterator[str]:
+    """The ids that any crawl or label table names, again and again."""
     for key in archive.keys:
         if key.asset in ("raw_crawl", "balanced_label_table"):
             try:
                 table = read_columns(archive.table_ref(key), ["image_id"], store=archive.store)
             except (MissingVersion, AlteredVersion):
                 continue
-            column = table["image_id"].drop_null()
-            found.update(column.filter(pc.starts_with(column, prefix)).to_pylist())
+            yield from (image_id for image_id in table["image_id"].to_pylist() if image_id)
+
+
+def _whole_id(prefix: str, archive: Archive) -> str:
+    found = {image_id for image_id in _known_ids(archive) if image_id.startswith(prefix)}
     if len(found) == 1:
         return found.pop()
     if not found:
@@ -128,8 +131,6 @@ def _whole_id(prefix: str, archive: Archive) -> str:
 
 def _selected_by_content(content: bytes, path: Path, archive: Archive) -> tuple[Selection, str]:
     """The stored picture with these bytes, metadata left out; else those that look the same."""
-    import hashlib
-
     from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 
     try:
@@ -141,7 +142,7 @@ def _selected_by_content(content: bytes, path: Path, archive: Archive) -> tuple[
             mend="Name a whole JPEG, PNG, GIF, WebP or BMP file.",
         ) from None
     image_id = hashlib.sha256(stripped).hexdigest()
-    if image_id in archive.store.pictures or _is_named(image_id, archive):
+    if image_id in archive.store.pictures or image_id in _known_ids(archive):
         return Selection("picture", str(path), frozenset([image_id])), "by its bytes, metadata left out"
     alike = _alike(stripped, facts.orientation, path, archive)
     if not alike:
@@ -151,19 +152,6 @@ def _selected_by_content(content: bytes, path: Path, archive: Archive) -> tuple[
             mend="A picture that was refused or pruned before it was measured can be found by its address.",
         )
     return Selection("picture", str(path), frozenset(alike)), "by its looks: other bytes, a near-duplicate"
-
-
-def _is_named(image_id: str, archive: Archive) -> bool:
-    """Whether some crawl or label table names a picture, whose bytes may be gone."""
-    for key in archive.keys:
-        if key.asset in ("raw_crawl", "balanced_label_table"):
-            try:
-                column = read_columns(archive.table_ref(key), ["image_id"], store=archive.store)["image_id"]
-            except (MissingVersion, AlteredVersion):
-                continue
-            if column.index(image_id).as_py() >= 0:
-                return True
-    return False
 
 
 def _alike(content: bytes, orientation: int, path: Path, archive: Archive) -> set[str]:

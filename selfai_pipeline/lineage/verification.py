@@ -106,7 +106,7 @@ def _named_in(audited: Audit, asset: str, column: str, archive: Archive) -> set[
                 table = read_columns(archive.table_ref(version.key), [column], store=archive.store)
             except (MissingVersion, AlteredVersion):
                 continue
-            named.update(table[column].drop_null().unique().to_pylist())
+            named.update(name for name in table[column].to_pylist() if name)
     return named
 
 

@@ -15,7 +15,6 @@ from selfai_pipeline.lineage.versions import ASSETS, Archive
 from selfai_pipeline.tables import Record
 from selfai_pipeline.training.checkpoints import folder_of
 
-
 DAYS = ("2026-01-01", "2026-01-02")
 
 

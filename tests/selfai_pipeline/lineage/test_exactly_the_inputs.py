@@ -65,7 +65,7 @@ def test_audit_and_derivation_agree_with_what_was_used(make_world, steps):
             do(world, step)
         for one in world.registered:
             audited = audit(f"@{one.version}", archive=world.archive, registry=world.registry)
-            assert {version.key for version in audited.versions} == world.upstream_of(key)
+            assert {version.key for version in audited.versions} == world.upstream_of(audited.key)
             assert audited.problems == ()
         for key in world.archive.keys:
             audited = audit(f"{key.sha256}@{key.partition}", archive=world.archive, registry=world.registry)
