@@ -11,6 +11,7 @@ from assets.common import number, picture, verdict
 from resources.instance import is_alive
 from resources.tracking import TrackedRun, Tracking
 from selfai_pipeline.environment import Settings
+from selfai_pipeline.lineage.registry import ASSET_TAG, RUN_TAG
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, Snapshot
 
@@ -25,18 +26,19 @@ def tracked(
 ) -> Iterator[TrackedRun]:
     """An MLflow run of the asset, with its settings and what it runs on (`machine`) as parameters.
 
-    Its tags lead to the Dagster run, the asset and the versions it read. Runs that a killed process left
-    open are closed first.
+    Its tags lead to the Dagster run, the asset and the hashes of the versions it read; the tables among these
+    are its datasets. Runs that a killed process left open are closed first.
     """
     asset = context.asset_key.to_user_string()
-    hashes = {f"input.{snapshot.asset}": snapshot.fingerprint for snapshot in inputs}
-    tags = {"dagster.run_id": context.run.run_id, "dagster.asset": asset, **hashes}
+    hashes = {f"input.{snapshot.asset}": ", ".join(snapshot.hashes.values()) for snapshot in inputs}
+    tags = {RUN_TAG: context.run.run_id, ASSET_TAG: asset, **hashes}
     tracking.end_dead_runs(partial(is_alive, context.instance))
     parameters = {
         **settings.model_dump(mode="json"),
         **{f"compute.{name}": machine[name] for name in machine},
     }
     with tracking.run(asset, parameters=parameters, tags=tags) as run:
+        run.log_tables(table for snapshot in inputs for table in snapshot.tables.values())
         yield run
 
 

@@ -73,8 +73,11 @@ def audit_document(audited: Audit, findings: Iterable[Finding] | None = None) ->
         by_asset.setdefault(version.key.asset, []).append(version)
     name = str(audited.asked or audited.key)
     also = [str(one) for one in audited.registered if one != audited.asked]
-    sources = ", ".join(use.source for use in audited.sources) or "no source that can be read"
-    lead = f"It stands on {len(audited.versions) - 1} versions of {len(by_asset)} assets, and on: {sources}."
+    behind = [version for version in audited.versions if version.key != audited.key]
+    assets = {version.key.asset for version in behind}
+    lead = f"{_count(len(behind), 'version')} of {_count(len(assets), 'asset')} stand behind it"
+    sources = ", ".join(use.source for use in audited.sources)
+    lead += f"; the pictures came from {sources}." if sources else "."
     sections = [_problems(audited.problems)] if audited.problems else []
     if audited.asked or also:
         registered = [audited.asked, *audited.registered] if audited.asked else list(audited.registered)
@@ -100,7 +103,8 @@ def audit_document(audited: Audit, findings: Iterable[Finding] | None = None) ->
 def derived_document(derived: Derived) -> Document:
     """Everything that came of a selection, with counts."""
     asked = derived.selection
-    lead = f"{len(derived.image_ids)} pictures and {len(derived.crops)} crops came of it."
+    pictures, crops = _count(len(derived.image_ids), "picture"), _count(len(derived.crops), "crop")
+    lead = f"{pictures} and {crops} came of it."
     return Document(f"Derived from {asked.kind} {asked.value}", lead, _derived_sections(derived))
 
 
@@ -119,7 +123,7 @@ def picture_document(history: PictureHistory) -> Document:
             sections.append(Section(title, note="No version of a table says anything."))
     learnt = [one for one in history.derived.models if one.has_learnt]
     names = sorted({str(version) for one in learnt for version in one.registered})
-    lead = f"Found {history.match}. {len(learnt)} checkpoints learnt from it or were chosen by it"
+    lead = f"Found {history.match}. {_count(len(learnt), 'checkpoint')} learnt from it or were chosen by it"
     lead += f", registered as {', '.join(names)}." if names else ", none of them registered."
     return Document(f"Picture {named}", lead, [*sections, *_derived_sections(history.derived)])
 
@@ -194,7 +198,7 @@ def _verification(findings: Sequence[Finding]) -> Section:
     amiss = [finding for finding in findings if finding.state is not State.INTACT]
     note = f"{counts.total()} of {len(findings)} files hash to what they should."
     rows = [(str(one.state), one.kind, one.path) for one in amiss]
-    intact = [("intact", kind, f"{n} files") for kind, n in sorted(counts.items())]
+    intact = [("intact", kind, _count(n, "file")) for kind, n in sorted(counts.items())]
     return Section("Verification", ("state", "kind", "file"), [*rows, *intact], note)
 
 
@@ -279,6 +283,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_cell, value))
     return str(value)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _day(key: VersionKey) -> str:
