@@ -41,7 +41,7 @@ def finetuned_scorer(
     compute: Compute,
     tracking: Tracking,
 ) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
-    """The scorer: Huber loss on draws that pick a class first and a picture second.
+    """The scorer: Huber loss on draws by the weights of the label table, a class first and a picture second.
 
     Its checks run here, before it is registered in MLflow: a scorer that fails one is kept, not registered.
     """
@@ -55,9 +55,10 @@ def finetuned_scorer(
         ref = finetune_scorer(
             parent, labels, store=store, settings=config, compute=compute, report=run.report
         )
+        run.made(ref.sha256)
         results = judged(store, ref, scorer_verdicts(ref, labels, store, compute))
         record = load_record(ref, store=store)
-        figures = learning_figures(record, mlflow_url=run.url, curve="validation_pearson")
+        figures = learning_figures(record, run=run, curve="validation_pearson")
         figures |= ran_on(machine)
         if all(result.passed for result in results):
             files = checkpoint_files(ref, store=store)
@@ -84,7 +85,10 @@ def scorer_verdicts(
             correlation = pearson(predicted, annotated)
         except UndefinedMetric as undefined:
             return verdict(asset, "quality_floor", False, str(undefined))
-        text = f"validation Pearson {correlation:.3f}"
+        ceiling = store.tables.facts(labels).get("noise_ceiling")
+        text = f"validation Pearson {correlation:.3f}, noise ceiling of all labels " + (
+            "not known" if ceiling is None else f"{ceiling:.3f}"
+        )
         return verdict(asset, "quality_floor", correlation > 0, text, validation_pearson=correlation)
 
     return checkpoint_verdicts(asset, ref, store, floor)

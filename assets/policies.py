@@ -1,4 +1,4 @@
-"""What holds for assets by selection: how crawls are tried again, and how fresh each stage has to be.
+"""What holds for assets by selection: what is tried again, and how fresh each stage has to be.
 
 That GPU work runs one at a time, and that a lost run is tried again, stands in `dagster.yaml`.
 """
@@ -12,8 +12,8 @@ import dagster as dg
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.errors import PassingTrouble
 
-CRAWL_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
-"""At most 10, 30 and 70 seconds between tries, each drawn from zero on, so that crawls that failed together
+RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+"""At most 10, 30 and 70 seconds between tries, each drawn from zero on, so that steps that failed together
 do not come back together."""
 
 FRESHNESS: Sequence[tuple[dg.AssetSelection, dg.FreshnessPolicy]] = [
@@ -42,11 +42,11 @@ def with_policies(
 
 def may_retry(context: dg.AssetExecutionContext) -> bool:
     """Whether a crawl that meets passing trouble now is tried again."""
-    return bool(context.retry_number < CRAWL_RETRIES.max_retries)
+    return bool(context.retry_number < RETRIES.max_retries)
 
 
 @contextmanager
-def crawl_retries(context: dg.AssetExecutionContext) -> Iterator[None]:
+def retries(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Asks for the step to be tried again where its trouble may pass; every other error fails it at once.
 
     A policy on the asset itself would retry every error. It would start a step that is being canceled again
@@ -56,6 +56,6 @@ def crawl_retries(context: dg.AssetExecutionContext) -> Iterator[None]:
         yield
     except PassingTrouble as trouble:
         raise dg.RetryRequested(
-            max_retries=CRAWL_RETRIES.max_retries,
-            seconds_to_wait=CRAWL_RETRIES.calculate_delay(context.retry_number + 1),
+            max_retries=RETRIES.max_retries,
+            seconds_to_wait=RETRIES.calculate_delay(context.retry_number + 1),
         ) from trouble

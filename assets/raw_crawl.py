@@ -15,7 +15,7 @@ from assets.common import (
     preview_link,
     verdict,
 )
-from assets.policies import crawl_retries, may_retry
+from assets.policies import may_retry, retries
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import CrawlSettings, load_sources
@@ -55,7 +55,7 @@ def raw_crawl(
     refs, metadata = {}, {}
     for day in context.partition_keys:
         doings = CrawlDoings()
-        with crawl_retries(context):
+        with retries(context):
             refs[day] = crawl_day(
                 day, sources=sources, store=store, settings=config, doings=doings, insists=may_retry(context)
             )

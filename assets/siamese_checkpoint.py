@@ -38,8 +38,8 @@ def siamese_checkpoint(
 ) -> Snapshot:
     """The trunk, pre-trained as a Siamese pair: faces of like score lie close, of unlike score apart.
 
-    Tiny Darknet with ELU and without batch norm; L1 distance and hinge embedding loss; Net2Net widens or
-    deepens it whenever validation stalls. A run that was killed goes on from its last epoch.
+    Tiny Darknet with ELU and without batch norm; a loss over all pairs of a batch (`pairing`); Net2Net widens
+    or deepens it whenever validation stalls. A run that was killed goes on from its last epoch.
     """
     from selfai_pipeline.training.checkpoints import load_record
     from selfai_pipeline.training.siamese_stage import pretrain_siamese
@@ -47,8 +47,9 @@ def siamese_checkpoint(
     labels, machine = balanced_label_table.table, compute.describe()
     with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
         ref = pretrain_siamese(labels, store=store, settings=config, compute=compute, report=run.report)
+        run.made(ref.sha256)
     record = load_record(ref, store=store)
-    figures = learning_figures(record, mlflow_url=run.url, curve="validation_loss")
+    figures = learning_figures(record, run=run, curve="validation_loss")
     facts = {WHOLE: {**figures, **ran_on(machine)}}
     return materialized(context, {WHOLE: ref}, inputs=[balanced_label_table], settings=config, metadata=facts)
 
@@ -79,7 +80,7 @@ def collapse_verdict(ref: CheckpointRef, store: Store, compute: Compute) -> dg.A
 
     found = embedding_condition(ref, store=store, compute=compute)
     probe: dict[str, Any] = {} if found.probe_pearson is None else {"probe_pearson": found.probe_pearson}
-    mend = "train longer, raise negative_from, or rate more pictures"
+    mend = "train longer, raise negative_from, take another pairing, or rate more pictures"
     text = "; ".join([*found.problems, mend]) if found.problems else "the embedding has not collapsed"
     return verdict(
         "siamese_checkpoint",

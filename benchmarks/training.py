@@ -27,6 +27,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,7 @@ def trainer_of(data: LabelledPixels, store: Store, precision: Precision, seed: i
 def ours(trainer: Trainer) -> float:
     """Pictures a second of an epoch's steps."""
     found: list[float] = []
-    reporting = Trainer(
-        **{**vars(trainer), "report": lambda _, figures: found.append(figures["pictures_per_second"])}
-    )
+    reporting = replace(trainer, report=lambda _, figures: found.append(figures["pictures_per_second"]))
     with trainer.compute.session():
         reporting.fit(lambda: Network(with_head(tiny_darknet()), seed=1))
     return found[0]

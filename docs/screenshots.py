@@ -64,7 +64,7 @@ def main() -> None:
             executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         # In a narrower window the whole graph is so small that assets show their names alone.
-        for take, width, height in ((lineage, 2500, 1080), (scorer, 1400, 900), (scoring, 780, 760)):
+        for take, width, height in ((lineage, 2500, 1080), (scorer, 1400, 900), (scoring, 780, 725)):
             context = browser.new_context(
                 viewport={"width": width, "height": height}, service_workers="block", timezone_id="UTC"
             )

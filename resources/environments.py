@@ -32,6 +32,7 @@ def _own_tracking(home: Home) -> Tracking:
         tracking_uri=f"sqlite:///{home.mlflow_database}",
         artifacts=Path(home.mlflow / "artifacts").as_uri(),
         ui_url=f"http://127.0.0.1:{port_of('SELFAI_MLFLOW_PORT', 5000)}",
+        dagster_url=f"http://127.0.0.1:{port_of('SELFAI_UI_PORT', 3000)}",
     )
 
 
@@ -40,4 +41,5 @@ def _shared_tracking() -> Tracking:
         tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI"),
         artifacts=dg.EnvVar("SELFAI_MLFLOW_ARTIFACTS"),
         ui_url=os.environ.get("SELFAI_MLFLOW_URL", "http://127.0.0.1:5000"),
+        dagster_url=os.environ.get("SELFAI_UI_URL", "http://127.0.0.1:3000"),
     )

@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LONGEST_PARAMETER = 6000
 LONGEST_DIGEST = 36
 DATASET_SOURCE = "selfai-table"
+MOST_PARAMETERS = 100
+"""In one call."""
+NOTE_TAG = "mlflow.note.content"
+"""The description of a run, Markdown."""
 KIND_TAG = "mlflow.experimentKind"
 TRAINING_PAGES = "workflowType=machine_learning"
 """Without these two MLflow's pages take the experiment for one about prompts, its runs for evaluations."""
@@ -26,11 +30,17 @@ TRAINING_PAGES = "workflowType=machine_learning"
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """An MLflow run in progress. `url` is its page in the MLflow UI."""
+    """An MLflow run in progress.
+
+    Attributes:
+        url: its page in the MLflow UI.
+        epochs: the figures of each epoch that was reported.
+    """
 
     client: "MlflowClient"
     run_id: str
     url: str
+    epochs: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log the figures of one epoch in one call (forty times faster than one call a figure)."""
@@ -38,6 +48,7 @@ class TrackedRun:
 
         from mlflow.entities import Metric
 
+        self.epochs[epoch] = dict(metrics)
         now = int(time.time() * 1000)
         self.client.log_batch(
             self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()]
@@ -79,6 +90,10 @@ class TrackedRun:
         if datasets:
             self.client.log_inputs(self.run_id, datasets)
 
+    def made(self, sha256: str) -> None:
+        """Note which checkpoint the run made."""
+        self.client.set_tag(self.run_id, CHECKPOINT_TAG, sha256)
+
     def register(self, files: Mapping[str, bytes], *, sha256: str) -> str:
         """Make a checkpoint a version of the registered model, its files logged with this run.
 
@@ -116,6 +131,9 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
     tracking_uri: str = Field(description="Address of MLflow's database or server.")
     artifacts: str = Field(description="Folder or address of the artifacts.")
     ui_url: str = Field(default="http://127.0.0.1:5000", description="Address of the MLflow UI, for links.")
+    dagster_url: str = Field(
+        default="http://127.0.0.1:3000", description="Address of the Dagster UI, for links back."
+    )
 
     def client(self) -> "MlflowClient":
         """A client; the database is made and migrated by one process at a time (two at once would race)."""
@@ -136,6 +154,8 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
         self, name: str, *, parameters: Mapping[str, Any], tags: Mapping[str, str]
     ) -> Iterator[TrackedRun]:
         """A run that ends as FINISHED, or as FAILED where the body raises."""
+        from mlflow.entities import Param
+
         client = self.client()
         experiment = client.get_experiment_by_name(EXPERIMENT)
         experiment_id = (
@@ -148,8 +168,9 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         run_id = run.info.run_id
         try:
-            for key, value in parameters.items():
-                client.log_param(run_id, key, str(value)[:LONGEST_PARAMETER])
+            texts = [Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in parameters.items()]
+            for start in range(0, len(texts), MOST_PARAMETERS):
+                client.log_batch(run_id, params=texts[start : start + MOST_PARAMETERS])
             page = f"{self.ui_url}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_PAGES}"
             yield TrackedRun(client, run_id, page)
         except BaseException:

@@ -314,6 +314,7 @@ def gallery() -> None:
 @click.option("--picture-column", default="image", show_default=True)
 @click.option("--score-column", default="score", show_default=True)
 @click.option("--annotator-column", default="annotator", show_default=True)
+@click.option("--annotator-group-column", default="", help="Column of --ratings with the annotator's group.")
 @click.option("--count-column", default="", help="Column of --scores with the number of ratings.")
 @click.option("--rated-at-column", default="", help="Column of --ratings with the moment of the rating.")
 @click.option("--licence", default="", help="Licence of the pictures.")

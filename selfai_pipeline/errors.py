@@ -51,5 +51,9 @@ class UndefinedMetric(SelfaiError):
     """A figure has no value on this data (a correlation of constant scores, say); the message says why."""
 
 
+class OutOfMemory(SelfaiError):
+    """The device or the machine has too little memory; the message names what would need less."""
+
+
 class TrainingDiverged(SelfaiError):
     """The loss stopped being finite; the message names the step, the loss and the last good checkpoint."""

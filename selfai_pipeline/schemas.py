@@ -157,7 +157,7 @@ BALANCED_LABEL_TABLE = pa.schema(
         _column(
             "weight",
             REAL,
-            "probability of a draw in training, class first; 0 outside of train",
+            "probability of a draw in training, by the setting `balance`; 0 outside of train",
         ),
         _column("group", TEXT, "subgroup for the evaluation, where given", nullable=True),
         _column("attributes", TEXT, "further columns about the picture, a JSON object"),

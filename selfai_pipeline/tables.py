@@ -17,7 +17,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ class Record:
 
     `inputs` maps upstream asset -> partition -> hash; `external` maps the name of something outside the graph
     (the declaration of the sources, a file of ratings) -> hash; `settings` are the values the run used.
+    `previous` is the hash of the version that was current before, and empty for the first.
     """
 
     ref: Ref
@@ -82,6 +83,7 @@ class Record:
     inputs: Mapping[str, Mapping[str, str]]
     external: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
+    previous: str = ""
 
     def to_json(self) -> bytes:
         content = {"kind": type(self.ref).__name__, **asdict(self)}
@@ -251,8 +253,15 @@ class TableStore:
         return pa.concat_tables([self.read(ref, columns) for ref in snapshot.tables.values()])
 
     def point(self, record: Record) -> None:
-        """Make the version of `record` the current one of its partition, and keep the record for ever."""
+        """Make the version of `record` the current one of its partition, and keep the record for ever.
+
+        It is kept with the version that was current before, however often the same is made again.
+        """
         folder = self.folder(record.ref.asset, record.ref.partition)
+        before = self._current_or_none(record.ref)
+        if before is not None:
+            same = before.ref.sha256 == record.ref.sha256
+            record = replace(record, previous=before.previous if same else before.ref.sha256)
         content = record.to_json()
         self.storage.write(f"{folder}/records/{hashlib.sha256(content).hexdigest()}.json", content)
         self.storage.write(f"{folder}/current.json", content)
@@ -276,6 +285,33 @@ class TableStore:
         """
         names = self.storage.list(f"{self.folder(asset, partition)}/records")
         return [self._record(asset, partition, f"records/{name}") for name in names]
+
+    def _current_or_none(self, ref: Ref) -> Record | None:
+        """The current record of a partition; None where there is none that can be read."""
+        try:
+            return self.current(ref.asset, ref.partition)
+        except AlteredVersion:
+            return None
+
+    def passed_before(self, ref: Ref) -> Ref | None:
+        """The latest version before `ref` that passed its checks; None where there is none.
+
+        Raises:
+            AlteredVersion: a record of the partition or a file of verdicts is damaged.
+        """
+        records = {record.ref.sha256: record for record in self.records(ref.asset, ref.partition)}
+        current = self.current(ref.asset, ref.partition)
+        if current is not None:
+            # One version can have been made twice: the pointer says after which it came the last time.
+            records[current.ref.sha256] = current
+        seen = {ref.sha256}
+        found = records.get(ref.sha256)
+        while found is not None and found.previous not in seen:
+            seen.add(found.previous)
+            found = records.get(found.previous)
+            if found is not None and self.has_passed(found.ref):
+                return found.ref
+        return None
 
     def _record(self, asset: str, partition: str, name: str) -> Record:
         path = f"{self.folder(asset, partition)}/{name}"
@@ -351,11 +387,16 @@ def _again(asset: str, partition: str) -> str:
     return f"Materialize {what} again, or put the file back from a copy."
 
 
-def table_of(rows: "Iterable[Mapping[str, Any]]", *, asset: str) -> "pa.Table":
+def table_of(
+    rows: "Iterable[Mapping[str, Any]]", *, asset: str, columns: Sequence[str] | None = None
+) -> "pa.Table":
     """Rows as an Arrow table of the asset's schema, which takes a part of the memory that the rows take.
 
+    Args:
+        columns: those that the rows have, where the others come from elsewhere; None: all of the schema.
+
     Raises:
-        ValueError: a row has other columns than the schema; none is silently dropped.
+        ValueError: a row has other columns; none is silently dropped.
         pyarrow.ArrowInvalid: a value does not fit its column.
     """
     import pyarrow as pa
@@ -363,6 +404,8 @@ def table_of(rows: "Iterable[Mapping[str, Any]]", *, asset: str) -> "pa.Table":
     from selfai_pipeline.schemas import TABLES
 
     schema = TABLES[asset]
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
     known = set(schema.names)
     tables = [schema.empty_table()]
     remaining = iter(rows)

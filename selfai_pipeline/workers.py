@@ -10,11 +10,14 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 from selfai_pipeline.errors import PassingTrouble, SelfaiError
@@ -26,6 +29,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _GRACE_S = 5.0
 """For a worker process to clear up after itself, before it is killed."""
+
+_AHEAD = 16
+"""Jobs for each process beyond the one whose result is waited for: results of so many are held at most."""
 
 
 class WorkerLost(SelfaiError):
@@ -42,11 +48,12 @@ class WorkerFailed(SelfaiError):
 
 def map_in_processes(
     prepare: Callable[[], Callable[[Job], Result]], jobs: Sequence[Job], *, workers: int
-) -> list[Result]:
-    """`prepare()(job)` for every job; `prepare` is called once in each process.
+) -> Generator[Result, None, None]:
+    """`prepare()(job)` for every job, each as soon as those before it are done; `prepare` is called once in
+    each process.
 
-    A process has one job at a time, and gets the next one when it is done. All processes have ended when
-    this returns or raises.
+    A process has one job at a time, and gets the next one when it is done, but for results that nobody takes.
+    All processes have ended when the last result was taken, when this raises, and when it is closed.
 
     Args:
         prepare: importable by its name, like all that it holds: it goes over as a pickle, as do jobs and
@@ -55,34 +62,46 @@ def map_in_processes(
 
     Raises:
         WorkerKilled, WorkerLost: a process ended; as the former where a signal ended it.
-        Exception: what `prepare` or the work raised.
+        Exception: what `prepare` or the work raised, as soon as it did.
     """
-    results: dict[int, Result] = {}
-    waiting, turn = iter(enumerate(jobs)), threading.Lock()
+    if not jobs:
+        return
     processes = [_start() for _ in range(min(workers, len(jobs)))]
+    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
 
-    def serve(process: subprocess.Popen[bytes]) -> None:
-        _ask(process, prepare)
-        while True:
-            with turn:
-                index, job = next(waiting, (-1, None))
-            if index < 0:
-                return
-            results[index] = _ask(process, job)
+    def asked(question: Any, process: subprocess.Popen[bytes]) -> Any:
+        try:
+            return _ask(process, question)
+        finally:
+            idle.put(process)
 
     # Threads only wait for answers; those that still wait when the processes are ended read the end.
-    with ThreadPoolExecutor(max(1, len(processes)), thread_name_prefix="worker") as pool:
+    with ThreadPoolExecutor(len(processes), thread_name_prefix="worker") as pool:
         try:
-            served = [pool.submit(serve, process) for process in processes]
-            done, _ = wait(served, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            deque(pool.map(partial(asked, prepare), processes), maxlen=0)
+            waiting = (pool.submit(lambda job: asked(job, idle.get()), job) for job in jobs)
+            under_way = deque(islice(waiting, _AHEAD * len(processes)))
+            while under_way:
+                yield _first(under_way)
+                under_way.extend(islice(waiting, 1))
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             _end(processes, signal.SIGTERM)
             raise
         # They have nothing left to do.
         _end(processes, signal.SIGKILL)
-    return [results[index] for index in range(len(jobs))]
+
+
+def _first(under_way: "deque[Future[Result]]") -> Result:
+    """Wait for the first and take it out; what any of them raises is raised at once."""
+    while True:
+        not_done = {future for future in under_way if not future.done()}
+        for future in under_way:
+            if future not in not_done:
+                future.result()
+        if under_way[0] not in not_done:
+            return under_way.popleft().result()
+        wait(not_done, return_when=FIRST_COMPLETED)
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -122,7 +141,7 @@ def _ask(process: subprocess.Popen[bytes], question: Any) -> Any:
         cause = f"signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"status {status}"
         raise (WorkerKilled if status < 0 else WorkerLost)(
             f"a worker process ended before its work was done: {cause}. Memory may have run out. "
-            "What was stored is kept: run again to do the rest."
+            "What was stored is kept: run again."
         ) from None
     if error is not None:
         raise error

@@ -85,8 +85,7 @@ def charts_of(
             _svg(class_balance_svg(classes[train], np.array(labels["weight"], np.float64)[train])),
             "Bar chart of the training faces by score class, and of the draws of training by score class. "
             f"Faces: {_counts(classes[train])}.",
-            "Training draws a class first and then a face of it, so that common scores do not drown "
-            "rare ones.",
+            "Training draws by the weights of the label table, so that common scores do not drown rare ones.",
         ),
         learning=[_learning(stage) for stage in stages if stage.history],
     )

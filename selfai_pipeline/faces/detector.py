@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfai_pipeline.faces.anchors import CENTRE_VARIANCE, MEAN_BGR, SIZE_VARIANCE, STRIDES, anchors
-from selfai_pipeline.faces.engines import Engine, Raw, load_engine
+from selfai_pipeline.faces.engines import DetectorFailed, Engine, Raw, load_engine
 from selfai_pipeline.faces.settings import DetectorSettings
 
 Pixels = npt.NDArray[np.uint8]
@@ -92,6 +92,9 @@ class Detector:
             min_score: confidence from which a face counts.
             max_overlap: intersection over union from which two boxes are one face.
             batch_size: pictures that go through the network at once; 0: as the engine is fastest.
+
+        Raises:
+            DetectorFailed: the network's outputs are not finite.
         """
         at_once = batch_size or self.engine.batch_size
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -103,6 +106,11 @@ class Detector:
                 batch = members[start : start + at_once]
                 boxed = np.stack([_letter_box(pictures[index], size=size, side=side) for index in batch])
                 raw = self.engine.run(boxed, batch_size=at_once)
+                if not all(np.isfinite(values).all() for values in raw):
+                    raise DetectorFailed(
+                        f"{self.engine.name}: the detector's outputs are not finite. Set detector.precision "
+                        "to float32, or compute.device to cpu; if they stay so, the weights cannot be used."
+                    )
                 for place, index in enumerate(batch):
                     candidates = _candidates(raw, place, size=size, min_score=min_score)
                     kept = _suppress(*candidates, max_overlap=max_overlap)
@@ -151,14 +159,14 @@ def _letter_box(picture: Pixels, *, size: tuple[int, int], side: int) -> Pixels:
         # Of less than twice the size nothing is lost between pixels, and it takes a third of the time.
         way = cv2.INTER_LINEAR_EXACT if scale > 0.5 else cv2.INTER_AREA
         picture = np.asarray(cv2.resize(picture, (width, height), interpolation=way), dtype=np.uint8)
-    box = np.empty((*size, 3), dtype=np.uint8)
-    box[:] = np.array(MEAN_BGR[::-1], dtype=np.uint8)
-    box[: picture.shape[0], : picture.shape[1]] = picture
-    return box
+    below, beside = size[0] - picture.shape[0], size[1] - picture.shape[1]
+    # Filling an array with a colour takes fifty times as long.
+    boxed = cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=MEAN_BGR[::-1])
+    return np.asarray(boxed, dtype=np.uint8)
 
 
 def _in_picture(candidates: tuple[Points, Points, Points], picture: Pixels, *, side: int) -> list[Detection]:
-    """Detections in the pixels of the picture, largest first."""
+    """Detections in the pixels of the picture, largest first. What has no extent there is no face."""
     scale = _scale(picture, side=side)
     # The sides are rounded to whole pixels when shrinking, each on its own.
     ratio = np.array([length / max(1, round(length * scale)) for length in picture.shape[1::-1]])
@@ -171,7 +179,8 @@ def _in_picture(candidates: tuple[Points, Points, Points], picture: Pixels, *, s
         )
         for box, points, score in zip(boxes, landmarks, scores, strict=True)
     ]
-    return sorted(faces, key=lambda face: (-face.area, -face.score, *face.box))
+    seen = (face for face in faces if face.area > 0 and face.eye_distance > 0)
+    return sorted(seen, key=lambda face: (-face.area, -face.score, *face.box))
 
 
 def _suppress(

@@ -1,4 +1,4 @@
-"""Whether a day's faces are unlike those of the days before: a source, the detector or a setting changed."""
+"""Whether a day's faces are unlike the template or those of the days before, by more than chance explains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +23,29 @@ class Comparison:
     unusual: bool
     text: str
     figures: dict[str, float]
+
+
+def eye_comparison(errors: npt.NDArray[np.float64], *, most: float) -> Comparison:
+    """Whether the eyes of more than half of a day's crops lie further from their places than `most`.
+
+    A sign test, one-sided. Faces differ: where those of a day have their eyes further apart than the
+    template, nearly half of the crops may lie beyond, and on a small day chance alone makes that a half.
+
+    Args:
+        errors: distance of the eyes from the template, a number a crop, in the unit of `most`.
+    """
+    from scipy.stats import binom
+
+    if len(errors) < FEW:
+        return Comparison(False, f"{len(errors)} crops: too few to judge", {})
+    beyond, median = int((errors > most).sum()), float(np.median(errors))
+    chance = float(binom.sf(beyond - 1, len(errors), 0.5))
+    return Comparison(
+        unusual=chance < CHANCE,
+        text=f"the eyes of {beyond} of {len(errors)} crops are off by more than {most:.2f} px, by "
+        f"{median:.2f} px in the median",
+        figures={"median_eye_error_px": median, "share_beyond": beyond / len(errors), "chance": chance},
+    )
 
 
 def share_comparison(day: tuple[int, int], earlier: Sequence[tuple[int, int]]) -> Comparison:

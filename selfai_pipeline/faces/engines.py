@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.faces.anchors import MEAN_BGR, anchors
 from selfai_pipeline.faces.settings import Backbone, DetectorSettings, EngineName, NumberFormat
-from selfai_pipeline.faces.weights import onnx_bytes, unreadable
+from selfai_pipeline.faces.weights import MissingDetector, onnx_bytes, unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,10 @@ class Raw(NamedTuple):
     boxes: Values
     scores: Values
     landmarks: Values
+
+
+class DetectorFailed(SelfaiError):
+    """What came out of the network are no numbers that a face could be read from."""
 
 
 class Engine(Protocol):
@@ -93,7 +97,10 @@ class OnnxEngine:
     one_size = False
 
     def __init__(self, session: Any) -> None:
-        self.name = f"onnxruntime {version('onnxruntime')}, cpu, float32"
+        import onnxruntime
+
+        # Its packages have several names, onnxruntime-gpu among them.
+        self.name = f"onnxruntime {onnxruntime.__version__}, cpu, float32"
         self._session = session
 
     @classmethod
@@ -103,8 +110,13 @@ class OnnxEngine:
         Raises:
             MissingDetector, AlteredVersion, InputError: as `load_engine`.
         """
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingDetector(
+                "onnxruntime is not installed: run `pip install onnxruntime`, or set detector.engine to "
+                "torch."
+            ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         # It would keep the memory of the largest picture; without it nothing is slower.
@@ -118,6 +130,8 @@ class OnnxEngine:
         count = len(anchors(64, 32))
         if [values.shape[1:] for values in outputs] != [(count, 4), (count,), (count, 10)]:
             raise unreadable(path, "it is a graph with other outputs than RetinaFace has")
+        if not all(np.isfinite(values).all() for values in outputs):
+            raise unreadable(path, "its outputs are not finite")
         return engine
 
     def run(self, pictures: Pixels, *, batch_size: int) -> Raw:

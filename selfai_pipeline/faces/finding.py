@@ -4,11 +4,12 @@ A picture is read at the size at which faces are looked for, which for a JPEG co
 read again, larger, where nothing was found, or where its face has fewer pixels there than the crop shows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from selfai_pipeline.environment import usable_cores
@@ -36,7 +37,8 @@ class Seen:
 
 
 Result = TypeVar("Result")
-Work = Callable[[Seen], Result]
+Work = Callable[[Seen], Any]
+Finish = Callable[[list[Any]], Iterable[Result]]
 Row = dict[str, Any]
 Map = Callable[..., Iterator[Any]]
 
@@ -51,16 +53,29 @@ _PIXELS_AT_ONCE = 12_000_000
 
 
 def over_pictures(
-    rows: Sequence[Row], work: Work[Result], *, store: Store, detector: Detector, settings: FaceSettings
-) -> list[Result]:
-    """What `work` makes of each picture of `rows` (of the pruned set) and its faces, in the rows' order.
+    rows: Sequence[Row],
+    work: Work,
+    finish: Finish[Result] = iter,
+    *,
+    store: Store,
+    detector: Detector,
+    settings: FaceSettings,
+) -> Generator[Result, None, None]:
+    """What `work` and `finish` make of each picture of `rows` (of the pruned set) and its faces, in the rows'
+    order.
+
+    It comes as it is made, and none of it is kept here: memory does not grow with the pictures. Who leaves
+    some of it has to close it.
 
     On a processor, many pictures go over as many processes as there are cores, and what comes out is the
     same to the bit; on any other device one process looks at larger batches, and threads open the pictures.
 
     Args:
-        work: takes a picture with the faces that count. It goes to other processes: a function that can be
-            imported, and what it holds can be pickled.
+        rows: `image_id` and `orientation` of each picture; all that stands in them goes to other processes.
+        work: takes a picture with the faces that count. It goes to other processes, as `finish` does: a
+            function that can be imported, and what it holds can be pickled.
+        finish: takes what `work` made of up to 16 pictures and gives a result for each, for what costs less
+            when it is done for several at once; by default they stay as they are.
 
     Raises:
         MissingVersion, AlteredVersion: a stored picture is gone, or its bytes are not what its name says.
@@ -69,14 +84,18 @@ def over_pictures(
     workers = workers_for(len(rows), detector=detector, settings=settings)
     jobs = [rows[start : start + _JOB] for start in range(0, len(rows), _JOB)]
     if workers > 1:
-        loaded = partial(_worker, detector.made_by, work=work, store=store, settings=settings)
-        done = map_in_processes(loaded, jobs, workers=workers)
-        return [result for results in done for result in results]
+        loaded = partial(_worker, detector.made_by, work=work, finish=finish, store=store, settings=settings)
+        with closing(map_in_processes(loaded, jobs, workers=workers)) as done:
+            for results in done:
+                yield from results
+        return
     with _side_by_side(detector) as side_by_side:
         looking = partial(
             _results, work=work, store=store, detector=detector, settings=settings, side_by_side=side_by_side
         )
-        return list(looking(rows))
+        made = looking(rows)
+        while some := list(islice(made, _JOB)):
+            yield from finish(some)
 
 
 def workers_for(pictures: int, *, detector: Detector, settings: FaceSettings) -> int:
@@ -89,7 +108,12 @@ def workers_for(pictures: int, *, detector: Detector, settings: FaceSettings) ->
 
 
 def _worker(
-    made_by: tuple[DetectorSettings, str], *, work: Work[Result], store: Store, settings: FaceSettings
+    made_by: tuple[DetectorSettings, str],
+    *,
+    work: Work,
+    finish: Finish[Result],
+    store: Store,
+    settings: FaceSettings,
 ) -> Callable[[Sequence[Row]], list[Result]]:
     """What a process of its own does with a job; the detector is loaded once."""
     detector = Detector.load(*made_by)
@@ -97,7 +121,7 @@ def _worker(
     def results(rows: Sequence[Row]) -> list[Result]:
         with one_thread_a_call():
             looking = partial(_results, work=work, store=store, detector=detector, settings=settings)
-            return list(looking(rows, side_by_side=map))
+            return list(finish(list(looking(rows, side_by_side=map))))
 
     return results
 
@@ -116,12 +140,12 @@ def _side_by_side(detector: Detector) -> Iterator[Map]:
 def _results(
     rows: Sequence[Row],
     *,
-    work: Work[Result],
+    work: Work,
     store: Store,
     detector: Detector,
     settings: FaceSettings,
     side_by_side: Map,
-) -> Iterator[Result]:
+) -> Iterator[Any]:
     size = settings.batch_size or detector.engine.batch_size
     opening = partial(open_picture, store=store, settings=settings)
     for start in range(0, len(rows), size):
@@ -164,7 +188,8 @@ def find_faces(
             if not found[index] and max(one.size) > settings.detection_side:
                 # One at a time: these are large.
                 larger = one.with_side(settings.second_side)
-                (found[index],) = look([larger], side=settings.second_side, batch_size=1)
+                if larger.pixels is not None:
+                    (found[index],) = look([larger], side=settings.second_side, batch_size=1)
     empty = [index for index in readable if not found[index]]
     turned = turned_looks([pictures[index] for index in empty], detector=detector, settings=settings)
     for index, faces in zip(empty, turned, strict=True):
@@ -192,8 +217,10 @@ def _parts(batch: Sequence[Seen], *, settings: FaceSettings) -> Iterator[list[Se
 
 
 def _sharper(one: Seen, *, settings: FaceSettings) -> Seen:
-    """The picture with as many pixels as the crops of its faces show, as far as it has them."""
-    return replace(one, picture=one.picture.with_density(_density(one, settings=settings)))
+    """The picture with as many pixels as the crops of its faces show, as far as it has them; it has no face
+    where it cannot be decoded at that size."""
+    picture = one.picture.with_density(_density(one, settings=settings))
+    return Seen(picture, 0, {}) if picture.pixels is None else replace(one, picture=picture)
 
 
 def _density(one: Seen, *, settings: FaceSettings) -> float:

@@ -45,22 +45,28 @@ class Opened:
         return (self.shrunk.height, self.shrunk.width) if self.shrunk else (0, 0)
 
     def with_side(self, side: int) -> "Opened":
-        """The same picture with at least so many pixels along its longer side, where it has them."""
+        """The same picture with at least so many pixels along its longer side, where it has them.
+
+        It has none, and a reason, where it breaks off so late that only this size shows it.
+        """
         if self.shrunk is None or max(self.shrunk.pixels.shape) >= min(side, max(self.size)):
             return self
-        return replace(self, shrunk=self.decoded(side=side))
+        return self.decoded(side=side)
 
-    def decoded(self, *, side: int) -> Shrunk:
-        """The picture with at least so many pixels along its longer side, where it has them.
-
-        Raises:
-            PictureError: it cannot be decoded.
-        """
+    def decoded(self, *, side: int) -> "Opened":
+        """The picture with at least so many pixels along its longer side, where it has them, or with the
+        reason why it cannot be decoded."""
         orientation = self.row["orientation"]
-        return decode_shrunk(self.content, orientation=orientation, max_pixels=self.max_pixels, side=side)
+        try:
+            shrunk = decode_shrunk(
+                self.content, orientation=orientation, max_pixels=self.max_pixels, side=side
+            )
+        except PictureError as error:
+            return replace(self, shrunk=None, reason=error.reason)
+        return replace(self, shrunk=shrunk)
 
     def with_density(self, density: float) -> "Opened":
-        """The same picture with at least so many pixels for each pixel of the whole along a side; 1: all."""
+        """As `with_side`, with so many pixels for each pixel of the whole along a side; 1: all of them."""
         return self.with_side(self._side_at(density))
 
     def pixels_at(self, density: float) -> int:
@@ -103,7 +109,4 @@ def open_picture(row: Mapping[str, Any], *, store: Store, settings: FaceSettings
         MissingVersion, AlteredVersion: it is gone, or its bytes are not what its name says.
     """
     opened = Opened(row, store.pictures.get(row["image_id"]), settings.max_pixels)
-    try:
-        return replace(opened, shrunk=opened.decoded(side=settings.detection_side))
-    except PictureError as error:
-        return replace(opened, reason=error.reason)
+    return opened.decoded(side=settings.detection_side)

@@ -110,10 +110,7 @@ def refined(
             before = best[index]
             if seen and (before is None or seen.score > before.score):
                 best[index] = seen
-    return [
-        face if seen is None else replace(face, landmarks=np.rint(seen.landmarks * _GRAIN) / _GRAIN)
-        for face, seen in zip(faces, best, strict=True)
-    ]
+    return [_closer(face, seen) for face, seen in zip(faces, best, strict=True)]
 
 
 def _look(
@@ -134,6 +131,14 @@ def _look(
         batch_size=batch_size,
     )
     return [_seen(faces, matrix) for faces, matrix in zip(found, matrices, strict=True)]
+
+
+def _closer(face: Detection, seen: _Seen | None) -> Detection:
+    """The face with the landmarks that were seen, where there are any that are not one point."""
+    if seen is None:
+        return face
+    closer = replace(face, landmarks=np.rint(seen.landmarks * _GRAIN) / _GRAIN)
+    return closer if closer.eye_distance > 0 else face
 
 
 def _cut_out(picture: Opened, matrix: Points) -> Pixels:

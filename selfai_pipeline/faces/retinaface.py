@@ -141,6 +141,8 @@ def load_retinaface(path: str = "") -> RetinaFace:
     shapes = [[layer.weight.shape, layer.bias.shape] for layer in layers if layer.bias is not None]
     if [[tensor.shape for tensor in pair] for pair in stored] != shapes:
         raise unreadable(path, "they do not belong to RetinaFace with a MobileNet-0.25 backbone")
+    if not all(bool(torch.isfinite(tensor).all()) for pair in stored for tensor in pair):
+        raise unreadable(path, "some of them are not finite")
     with torch.no_grad():
         for layer, (weight, bias) in zip(layers, stored, strict=True):
             layer.weight.copy_(weight)

@@ -50,22 +50,22 @@ def rows_amiss(rows: Iterable[Mapping[str, Any]], kept: Iterable[str], *, rule: 
 def beside_earlier_days(faces: TableRef, *, store: Store) -> dict[str, Comparison]:
     """`face_share` and `residuals` of a day beside those of up to 14 earlier days that were made.
 
-    Residuals of a day with another template are in other units, and left out. An earlier day whose table is
-    lost or altered is left out too: its own check says so.
+    Residuals of a day with another template are in other units, and left out. An earlier day whose table or
+    pointer is lost or altered is left out too: its own check says so.
     """
     days = [day for day in store.tables.partitions(faces.asset) if day < faces.partition][-EARLIER_DAYS:]
     share, residuals = _share_and_residuals(faces, store=store)
     template = store.tables.facts(faces).get("template")
     shares_before, residuals_before = [], []
-    for ref in store.tables.snapshot(faces.asset, days).tables.values():
+    for day in days:
         try:
-            share_before, values = _share_and_residuals(ref, store=store)
-            comparable = store.tables.facts(ref).get("template") == template
+            for ref in store.tables.snapshot(faces.asset, [day]).tables.values():
+                share_before, values = _share_and_residuals(ref, store=store)
+                shares_before.append(share_before)
+                if store.tables.facts(ref).get("template") == template:
+                    residuals_before.append(values)
         except (MissingVersion, AlteredVersion):
             continue
-        shares_before.append(share_before)
-        if comparable:
-            residuals_before.append(values)
     return {
         "face_share": share_comparison(share, shares_before),
         "residuals": residual_comparison(residuals, np.concatenate([*residuals_before, np.zeros(0)])),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,27 @@ from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.labels.bias_equations import Codes, Numbers
 
 
-def two_raters_correlation(picture: Codes, rating: Numbers) -> float:
-    """Expected correlation of two ratings of one picture by two random annotators: ICC(1,1).
+@dataclass(frozen=True)
+class OneWay:
+    """Variance of ratings in parts: between pictures, and between the ratings of one picture."""
 
-    One-way random effects (Shrout and Fleiss, 1979) with n_0 = (n - sum n_j^2 / n) / (P - 1) for unequal
-    numbers of ratings. Annotators' biases count as disagreement.
+    between: float
+    within: float
+
+
+def one_way_components(picture: Codes, rating: Numbers) -> OneWay:
+    """Variance components of one-way random effects, by analysis of variance.
+
+    With unequal numbers of ratings n_0 = (n - sum n_j^2 / n) / (P - 1) stands for the number a picture
+    (Searle, Casella and McCulloch, "Variance Components", 1992). `between` is below 0 where ratings of one
+    picture differ more than those of different ones.
 
     Args:
         picture: int64 [n], 0..P-1, each present.
         rating: float64 [n].
 
     Raises:
-        UndefinedMetric: fewer than two pictures, no picture with two ratings, or all ratings equal.
+        UndefinedMetric: fewer than two pictures, or no picture with two ratings.
     """
     counts = np.bincount(picture).astype(np.float64)
     n, pictures = float(len(rating)), len(counts)
@@ -31,9 +41,26 @@ def two_raters_correlation(picture: Codes, rating: Numbers) -> float:
     between = float((counts * (means - rating.mean()) ** 2).sum()) / (pictures - 1)
     within = float(((rating - means[picture]) ** 2).sum()) / (n - pictures)
     usual = (n - float((counts**2).sum()) / n) / (pictures - 1)
-    if between + within <= 0:
+    return OneWay(between=(between - within) / usual, within=within)
+
+
+def two_raters_correlation(picture: Codes, rating: Numbers) -> float:
+    """Expected correlation of two ratings of one picture by two random annotators: ICC(1,1).
+
+    One-way random effects (Shrout and Fleiss, 1979), see `one_way_components`. Annotators' biases count as
+    disagreement.
+
+    Args:
+        picture: int64 [n], 0..P-1, each present.
+        rating: float64 [n].
+
+    Raises:
+        UndefinedMetric: fewer than two pictures, no picture with two ratings, or all ratings equal.
+    """
+    parts = one_way_components(picture, rating)
+    if parts.between + parts.within <= 0:
         raise UndefinedMetric("all ratings are equal")
-    return (between - within) / (between + (usual - 1) * within)
+    return parts.between / (parts.between + parts.within)
 
 
 def split_half_reliability(picture: Codes, rating: Numbers, *, seed: int = 0, repeats: int = 20) -> float:
@@ -56,16 +83,15 @@ def split_half_reliability(picture: Codes, rating: Numbers, *, seed: int = 0, re
         raise UndefinedMetric("fewer than three pictures have two ratings")
     starts = np.cumsum(counts) - counts
     correlations = []
+    dealt = (np.arange(len(rating)) - starts[picture]) % 2
     for _ in range(repeats):
-        order = np.lexsort((generator.random(len(rating)), picture))
-        half = (np.arange(len(rating)) - starts[picture[order]]) % 2
-        means = [
-            np.bincount(picture[order][half == side], rating[order][half == side], minlength=len(counts))[
-                enough
-            ]
-            / np.bincount(picture[order][half == side], minlength=len(counts))[enough]
-            for side in (0, 1)
-        ]
+        # Pictures are in order: adding 0..1 shuffles within each of them alone.
+        shuffled = rating[np.argsort(picture + generator.random(len(rating)))]
+        means = []
+        for side in (0, 1):
+            mine = dealt == side
+            total = np.bincount(picture[mine], shuffled[mine], minlength=len(counts))
+            means.append(total[enough] / ((counts[enough] + 1 - side) // 2))
         if min(float(np.ptp(side)) for side in means) == 0:
             raise UndefinedMetric("all pictures have the same mean rating")
         correlations.append(float(np.corrcoef(means[0], means[1])[0, 1]))

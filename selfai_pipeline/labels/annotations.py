@@ -221,7 +221,7 @@ def _matched(
         "origin": [origin] * len(rows),
         "original_score": ratings.original_scores[rows],
         "attributes": texts,
-        "annotator_group": [None] * len(rows),
+        "annotator_group": [ratings.annotator_groups[row] for row in rows],
     }
     bare = ANNOTATIONS.remove_metadata()
     return pa.table([pa.array(columns[field.name], type=field.type) for field in bare], schema=bare)

@@ -41,14 +41,17 @@ def describe_pictures(ratings: "pa.Table", settings: LabelSettings) -> dict[str,
     values: dict[str, dict[str, set[str]]] = {}
     persons: dict[str, set[str]] = {}
     origins: dict[str, set[str]] = {}
-    for row in distinct.to_pylist():
-        seen = values.setdefault(row["image_id"], {})
-        origins.setdefault(row["image_id"], set()).add(row["origin"])
-        for name, value in json.loads(row["attributes"]).items():
+    # Many rows say the same.
+    cells = {text: json.loads(text) for text in distinct["attributes"].unique().to_pylist()}
+    columns = (distinct[name].to_pylist() for name in ("image_id", "origin", "attributes"))
+    for image_id, origin, text in zip(*columns, strict=True):
+        seen = values.setdefault(image_id, {})
+        origins.setdefault(image_id, set()).add(origin)
+        for name, value in cells[text].items():
             seen.setdefault(name, set()).add(value)
             if name == settings.person_column:
-                source = row["origin"].partition(":")[0]
-                persons.setdefault(row["image_id"], set()).add(f"{source}/{value}")
+                source = origin.partition(":")[0]
+                persons.setdefault(image_id, set()).add(f"{source}/{value}")
     described = {}
     for image_id, seen in values.items():
         given = _given(seen.get(settings.split_column, set()), origins[image_id], settings)

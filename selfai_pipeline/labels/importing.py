@@ -84,6 +84,7 @@ def import_folder(
     picture_column: str = "image",
     score_column: str = "score",
     annotator_column: str = "annotator",
+    annotator_group_column: str = "",
     count_column: str = "",
     rated_at_column: str = "",
     minimum: float = 0.0,
@@ -105,8 +106,9 @@ def import_folder(
         scores: table (CSV, JSON Lines, Parquet, or a JSON array) with one mean score a picture.
         ratings: table with one row a rating, or an export of Label Studio (see `read_export`).
         pictures: table with further columns about the pictures (person, group, split ...).
-        picture_column, score_column, annotator_column, rated_at_column: names of the columns in these files;
-            `picture_column` holds for all three, annotator and moment for `ratings` only.
+        picture_column, score_column, annotator_column, annotator_group_column, rated_at_column: names of the
+            columns in these files; `picture_column` holds for all three, annotator, their group and moment
+            for `ratings` only.
         count_column: of `scores`, the number of ratings behind a mean; empty: a column called annotators,
             ratings or count, where there is one.
         minimum, maximum: the scale of scores and ratings, mapped to 0..9.
@@ -130,6 +132,7 @@ def import_folder(
                 picture_column=picture_column,
                 score_column=score_column,
                 annotator_column=annotator,
+                annotator_group_column=annotator_group_column if annotator else "",
                 count_column="" if annotator else count_column,
                 rated_at_column=rated_at_column if annotator else "",
                 minimum=minimum,

@@ -3,22 +3,36 @@
 import json
 import logging
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.agreement import ceiling_facts
-from selfai_pipeline.labels.balance import class_balanced_weights, classes_of
+from selfai_pipeline.labels.crops import first_crops
 from selfai_pipeline.labels.descriptions import PictureDescription, describe_pictures
+from selfai_pipeline.labels.known_copies import days_without_copies
+from selfai_pipeline.labels.labelled import in_words, label_counts, labelled
 from selfai_pipeline.labels.scores import score_pictures
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.splits import Split, assign_splits, clusters_of
-from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 logger = logging.getLogger("selfai.labels")
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Of each picture, by image_id: its cluster, and its side (None where it has to be left out)."""
+
+    cluster: dict[str, str]
+    side: dict[str, Split | None]
 
 
 def build_label_table(
@@ -39,174 +53,124 @@ def build_label_table(
     ratings = store.tables.read(annotations)
     crowd = score_pictures(ratings, settings=settings)
     described = describe_pictures(ratings, settings)
-    faces = _first_crops(aligned_faces, store)
-    crops = Counter(face["image_id"] for face in faces)
+    faces = first_crops(aligned_faces, store)
+    crops = Counter(faces["image_id"].to_pylist())
     left_out = Counter(
         too_few_annotators=crowd.facts["too_few_annotators"],
         no_face=len(set(crowd.pictures) - set(crops)),
         several_faces=sum(crops[image_id] > 1 for image_id in crowd.pictures),
     )
-    rows = [face for face in faces if face["image_id"] in crowd.pictures and crops[face["image_id"]] == 1]
-    if not rows:
+    rows = _chosen(faces, {one for one in crowd.pictures if crops[one] == 1})
+    if not rows.num_rows:
         raise InputError(
-            f"no rated picture has one aligned face ({len(described)} pictures rated, {len(faces)} faces "
+            f"no rated picture has one aligned face ({len(described)} pictures rated, {faces.num_rows} faces "
             f"with a crop, {left_out['several_faces']} rated pictures with several, "
             f"{left_out['too_few_annotators']} with fewer than {settings.least_annotators} annotators)",
             where="annotations and aligned_faces",
             mend="Materialize the days whose pictures are rated, lower least_annotators, or align one face a "
             "picture (which_face).",
         )
-    # Faces without ratings count too: once they are rated, they find their group where it was.
-    given = {image_id: described[image_id].given for image_id in crowd.pictures}
-    sides = _split(faces, described, given, settings)
-    left_out["across_given_splits"] = sum(
-        sides[image_id][1] is None for image_id in {face["image_id"] for face in rows}
+    pruned = days_without_copies(
+        aligned_faces,
+        store,
+        radius=settings.duplicate_radius,
+        least_correlation=settings.duplicate_correlation,
     )
-    rows = [face for face in rows if sides[face["image_id"]][1] is not None]
-    counts = Counter(sides[face["image_id"]][1] for face in rows)
+    scored = set(crowd.pictures)
+    # Faces without ratings count too: once they are rated, they find their group where it was.
+    sides = _split(faces, described, scored, settings, pruned_days=pruned, cache=store.home.cache)
+    rated = rows.num_rows
+    rows = _chosen(rows, {image_id for image_id, side in sides.side.items() if side is not None})
+    left_out["across_given_splits"] = rated - rows.num_rows
 
-    labels = [crowd.pictures[face["image_id"]] for face in rows]
-    scores = np.clip([label.score for label in labels], SCORE_MINIMUM, SCORE_MAXIMUM)
-    classes = classes_of(scores)
-    splits = np.array([str(sides[face["image_id"]][1]) for face in rows])
-    _check(classes, splits, counts, left_out=left_out, settings=settings)
-    weights = np.zeros(len(rows))
-    train = splits == Split.TRAIN
-    weights[train] = class_balanced_weights(classes[train])
+    image_ids = rows["image_id"].to_pylist()
+    voices = [crowd.pictures[image_id] for image_id in image_ids]
+    labels = labelled(voices, [sides.side[image_id] for image_id in image_ids], settings, left_out=left_out)
+    clusters = [sides.cluster[image_id] for image_id in image_ids]
     facts = {
         **crowd.facts,
-        **ceiling_facts(
-            scores,
-            [label.standard_error for label in labels],
-            has_single_ratings=crowd.facts["ratings"] > 0,
-        ),
-        "counts": {str(side): counts[side] for side in Split},
-        "class_counts": _class_counts(classes),
-        "train_class_counts": _class_counts(classes[train]),
-        "score_by_split": {
-            str(side): {
-                "mean": float(scores[splits == side].mean()),
-                "standard_deviation": float(scores[splits == side].std()),
-            }
-            for side in Split
-        },
+        **ceiling_facts(labels.scores, labels.standard_errors, has_single_ratings=crowd.facts["ratings"] > 0),
+        **label_counts(labels),
         "duplicate_radius": settings.duplicate_radius,
         "duplicate_correlation": settings.duplicate_correlation,
-        "clusters": len({sides[face["image_id"]][0] for face in rows}),
+        "clusters": len(set(clusters)),
         "left_out": dict(sorted(left_out.items())),
         "differing_attributes": sum(len(one.conflicts) for one in described.values()),
     }
-    table = [
-        {
-            "image_id": face["image_id"],
-            "face": face["face"],
-            "crop_sha256": face["crop_sha256"],
-            "source": face["source"],
-            "partition": face["partition"],
-            "score": float(scores[k]),
-            "standard_error": labels[k].standard_error,
-            "mean_score": labels[k].mean_score,
-            "annotators": labels[k].annotators,
-            "class": int(classes[k]),
-            "cluster": sides[face["image_id"]][0],
-            "split": str(splits[k]),
-            "weight": float(weights[k]),
-            "group": described[face["image_id"]].attributes.get(settings.group_column),
-            "attributes": json.dumps(
-                described[face["image_id"]].attributes, sort_keys=True, ensure_ascii=False
-            ),
-            "perceptual_hash": face["perceptual_hash"],
-            "thumbnail": face["thumbnail"],
-        }
-        for k, face in enumerate(rows)
-    ]
+    descriptions = [described[image_id].attributes for image_id in image_ids]
+    table = _table(
+        rows,
+        score=labels.scores,
+        standard_error=labels.standard_errors,
+        mean_score=[one.mean_score for one in voices],
+        annotators=[one.annotators for one in voices],
+        cluster=clusters,
+        split=labels.splits.tolist(),
+        weight=labels.weights,
+        group=[one.get(settings.group_column) for one in descriptions],
+        attributes=[json.dumps(one, sort_keys=True, ensure_ascii=False) for one in descriptions],
+        **{"class": labels.classes},
+    )
     logger.info(
         "labelled %d faces: %s; left out: %s",
-        len(table),
-        ", ".join(f"{counts[side]} {side}" for side in Split),
-        ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none",
+        table.num_rows,
+        ", ".join(f"{faces} {side}" for side, faces in facts["counts"].items()),
+        in_words(left_out),
     )
     return store.tables.write(table, asset="balanced_label_table", facts=facts)
 
 
-def _first_crops(aligned_faces: Snapshot, store: Store) -> list[dict[str, Any]]:
-    """Faces with a crop, each picture's from its first partition; sorted by (image_id, face)."""
-    faces: dict[str, list[dict[str, Any]]] = {}
-    columns = ["image_id", "face", "source", "crop_sha256", "perceptual_hash", "thumbnail"]
-    for partition, ref in aligned_faces.tables.items():
-        found: dict[str, list[dict[str, Any]]] = {}
-        for row in store.tables.read(ref, columns).to_pylist():
-            if row["face"] >= 0 and row["crop_sha256"] is not None and row["image_id"] not in faces:
-                found.setdefault(row["image_id"], []).append({**row, "partition": partition})
-        faces.update(found)
-    return [
-        face
-        for image_id in sorted(faces)
-        for face in sorted(faces[image_id], key=lambda row: int(row["face"]))
-    ]
+def _chosen(faces: "pa.Table", pictures: set[str]) -> "pa.Table":
+    """The faces of some pictures, by image_id."""
+    import pyarrow as pa
+
+    return faces.filter(pa.array([one in pictures for one in faces["image_id"].to_pylist()], pa.bool_()))
+
+
+def _table(rows: "pa.Table", **columns: Any) -> "pa.Table":
+    """The columns of the label table: those of the faces, and others by name."""
+    import pyarrow as pa
+
+    from selfai_pipeline.schemas import BALANCED_LABEL_TABLE
+
+    found = {
+        field.name: pa.array(columns[field.name], type=field.type)
+        if field.name in columns
+        else rows[field.name]
+        for field in BALANCED_LABEL_TABLE
+    }
+    return pa.table(found, schema=BALANCED_LABEL_TABLE.remove_metadata())
 
 
 def _split(
-    faces: list[dict[str, Any]],
+    faces: "pa.Table",
     described: dict[str, PictureDescription],
-    given: dict[str, Split | None],
+    scored: set[str],
     settings: LabelSettings,
-) -> dict[str, tuple[str, Split | None]]:
-    """image_id -> (cluster, side; None where it is left out)."""
-    pictures = {face["image_id"]: face for face in faces}
-    image_ids = sorted(pictures)
-    persons = {image_id: one.persons for image_id, one in described.items()}
+    *,
+    pruned_days: set[str],
+    cache: Path,
+) -> _Sides:
+    """Clusters and sides of all pictures with a crop; given splits count where a picture is scored."""
+    ids = np.asarray(faces["image_id"].to_pylist(), dtype=np.str_)
+    pictures = faces.take(np.unique(ids, return_index=True)[1])
+    image_ids = pictures["image_id"].to_pylist()
     clusters = clusters_of(
         image_ids,
-        hashes=[pictures[image_id]["perceptual_hash"] for image_id in image_ids],
-        thumbnails=[pictures[image_id]["thumbnail"] for image_id in image_ids],
-        persons=[persons.get(image_id, []) for image_id in image_ids],
-        days=[pictures[image_id]["partition"] for image_id in image_ids],
+        hashes=pictures["perceptual_hash"].to_pylist(),
+        thumbnails=pictures["thumbnail"].to_pylist(),
+        persons=[described[one].persons if one in described else [] for one in image_ids],
+        days=pictures["partition"].to_pylist(),
         radius=settings.duplicate_radius,
         least_correlation=settings.duplicate_correlation,
+        pruned_days=pruned_days,
+        cache=cache / "copies",
     )
     sides = assign_splits(
         clusters,
-        given=[given.get(image_id) for image_id in image_ids],
+        given=[described[one].given if one in scored else None for one in image_ids],
         test_share=settings.test_share,
         validation_share=settings.validation_share,
         seed=settings.split_seed,
     )
-    return dict(zip(image_ids, zip(clusters, sides, strict=True), strict=True))
-
-
-def _check(
-    classes: "np.ndarray[Any, np.dtype[np.int64]]",
-    splits: "np.ndarray[Any, Any]",
-    counts: Counter[Split | None],
-    *,
-    left_out: Counter[str],
-    settings: LabelSettings,
-) -> None:
-    """Raises InputError where nothing could be trained or evaluated on the table."""
-    why = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()) if n) or "none"
-    if len(set(classes.tolist())) == 1:
-        raise InputError(
-            f"all {len(classes)} are of class {classes[0]}",
-            where="classes of the rated faces",
-            mend="Two classes at least are needed: check the scale of the ratings (minimum, maximum).",
-        )
-    for side in Split:
-        if counts[side] < settings.least_rows:
-            raise InputError(
-                f"only {counts[side]} of {len(classes)} fall to {side}, where "
-                f"{settings.least_rows} are needed (pictures left out: {why})",
-                where="splits of the rated faces",
-                mend="Add rated pictures, or change the shares of the splits.",
-            )
-    trained = set(classes[splits == Split.TRAIN].tolist())
-    if len(trained) == 1:
-        raise InputError(
-            f"all of the training split are of class {min(trained)}",
-            where="classes of the rated faces",
-            mend="Add rated pictures of other classes, or change the shares of the splits.",
-        )
-
-
-def _class_counts(classes: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, int]:
-    return {str(number): int((classes == number).sum()) for number in range(CLASSES)}
+    return _Sides(dict(zip(image_ids, clusters, strict=True)), dict(zip(image_ids, sides, strict=True)))

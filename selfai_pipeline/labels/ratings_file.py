@@ -59,6 +59,7 @@ class Ratings(Rows):
     """
 
     annotators: list[str] | None
+    annotator_groups: list[str | None]
     scores: npt.NDArray[np.float64]
     original_scores: npt.NDArray[np.float64]
     counts: npt.NDArray[np.int64]
@@ -101,6 +102,7 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
         )
         bad.add_nested(table, said_by.annotator_column)
         bad.add_empty(annotators, said_by.annotator_column, Reason.NO_ANNOTATOR)
+    groups = _annotator_groups(table, said_by, bad)
     original_scores = _scores(table, said_by, bad)
     counts = _counts(table, said_by, bad)
     rated_at = _moments(table, said_by, bad)
@@ -114,6 +116,7 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
         lines=[table.lines[k] for k in kept],
         names=[names[k] for k in kept],
         annotators=None if annotators is None else [annotators[k] for k in kept],
+        annotator_groups=[groups[k] for k in kept],
         scores=np.clip(scores[kept], SCORE_MINIMUM, SCORE_MAXIMUM),
         original_scores=original_scores[kept],
         counts=counts[kept],
@@ -188,6 +191,15 @@ def _scores(table: TextTable, file: RatingsFile, bad: BadRows) -> npt.NDArray[np
     return scores
 
 
+def _annotator_groups(table: TextTable, file: RatingsFile, bad: BadRows) -> list[str | None]:
+    if not file.annotator_group_column:
+        return [None] * len(table)
+    setting = "--annotator-group-column (annotator_group_column in sources.yaml)"
+    cells = table.column(file.annotator_group_column, setting=setting)
+    bad.add_nested(table, file.annotator_group_column)
+    return [cell or None for cell in cells]
+
+
 def _number(cell: str) -> float:
     """The number that a cell holds; NaN where it holds none."""
     try:
@@ -232,6 +244,7 @@ def _attributes(table: TextTable, file: RatingsFile) -> list[str]:
         file.picture_column,
         file.score_column,
         file.annotator_column,
+        file.annotator_group_column,
         file.count_column,
         file.rated_at_column,
     }

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from selfai_pipeline.errors import UndefinedMetric
-from selfai_pipeline.labels.agreement import split_half_reliability, two_raters_correlation
+from selfai_pipeline.labels.agreement_facts import agreement_facts
 from selfai_pipeline.labels.bias_equations import Codes, Numbers
 from selfai_pipeline.labels.rating_model import RatingModel, fit_rating_model
 from selfai_pipeline.labels.settings import LabelSettings
@@ -41,10 +40,14 @@ class CrowdScores:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of `annotations` as columns; a source is the part of `origin` before the colon."""
+    """Rows of `annotations` as columns; a source is the part of `origin` before the colon.
+
+    `group` is -1 where the annotator's group is not known.
+    """
 
     picture: Codes
     annotator: Codes
+    group: Codes
     source: Codes
     score: Numbers
     ratings: Codes
@@ -53,6 +56,7 @@ class _Rows:
         return _Rows(
             self.picture[chosen],
             self.annotator[chosen],
+            self.group[chosen],
             self.source[chosen],
             self.score[chosen],
             self.ratings[chosen],
@@ -73,30 +77,31 @@ def score_pictures(annotations: "pa.Table", *, settings: LabelSettings) -> Crowd
 
     Args:
         annotations: rows of the table `annotations`; at least the columns image_id, annotator, score,
-            ratings, origin.
+            ratings, origin, annotator_group.
     """
     image_ids, picture = _coded(annotations.column("image_id").to_pylist())
     single = annotations.column("annotator").is_valid().to_numpy()
     _, annotator = _coded([name or "" for name in annotations.column("annotator").to_pylist()])
     _, source = _coded([text.partition(":")[0] for text in annotations.column("origin").to_pylist()])
+    groups, group = _coded([name or "" for name in annotations.column("annotator_group").to_pylist()])
+    # Where some are not known, the empty name comes first.
+    named = [name for name in groups if name]
     rows = _Rows(
         picture,
         annotator,
+        group - (len(groups) - len(named)),
         source,
         annotations.column("score").to_numpy(),
         annotations.column("ratings").to_numpy(),
     )
     singles = rows.take(single)
     rated = _with_enough(singles, settings.least_annotators)
-    flagged = np.zeros(0, dtype=np.int64)
-    tested = 0
-    model: RatingModel | None = None
-    if len(rated):
-        model, flagged, tested = _fit(rated, settings)
-        if settings.leave_out_flagged and len(flagged):
-            rated = _with_enough(rated.take(~np.isin(rated.annotator, flagged)), settings.least_annotators)
-            model = _fit(rated, settings)[0] if len(rated) else None
-    scores = {} if model is None else _single_scores(rated, model)
+    first = fit = _fit(rated, settings) if len(rated) else None
+    flagged = np.zeros(0, dtype=np.int64) if first is None else first.flagged
+    if settings.leave_out_flagged and len(flagged):
+        rated = _with_enough(rated.take(~np.isin(rated.annotator, flagged)), settings.least_annotators)
+        fit = _fit(rated, settings) if len(rated) else None
+    scores = {} if fit is None else _single_scores(rated, fit.model)
     means = rows.take(~single & ~np.isin(rows.picture, np.array(sorted(scores), dtype=np.int64)))
     scores.update(_mean_scores(means, spread=_spread_by_source(singles)))
     everyone = len(np.unique(singles.annotator))
@@ -106,14 +111,17 @@ def score_pictures(annotations: "pa.Table", *, settings: LabelSettings) -> Crowd
         "means": int((~single).sum()),
         "flagged": {
             "annotators": len(flagged),
-            "tested": tested,
+            "tested": 0 if first is None else first.tested,
             "share": len(flagged) / everyone if everyone else 0.0,
             "left_out": bool(settings.leave_out_flagged and len(flagged)),
         },
         "too_few_annotators": len(np.setdiff1d(rows.picture, np.array(sorted(scores), dtype=np.int64))),
-        "rating_graph_components": 0 if model is None else model.components,
-        "rating_model_converged": None if model is None else model.converged,
-        **_agreement(rated),
+        "rating_graph_components": 0 if fit is None else fit.model.components,
+        "rating_graph_largest_share": None if fit is None else fit.largest_share,
+        "rating_model_converged": None if fit is None else fit.model.converged,
+        **agreement_facts(
+            _dense(rated.picture)[1], _dense(rated.annotator)[1], rated.score, group=rated.group, names=named
+        ),
     }
     return CrowdScores({image_ids[code]: scores[code] for code in sorted(scores)}, facts)
 
@@ -143,8 +151,21 @@ def _with_enough(rows: _Rows, least_annotators: int) -> _Rows:
     return rows.take(_annotators_a_picture(rows)[rows.picture] >= least_annotators)
 
 
-def _fit(rows: _Rows, settings: LabelSettings) -> tuple[RatingModel, Codes, int]:
-    """The model, the annotators without signal, and how many were looked at.
+@dataclass(frozen=True)
+class _Fit:
+    """A model of ratings, the annotators without signal, and how many were looked at.
+
+    `largest_share` is the share of the ratings that are in the largest connected part of the rating graph.
+    """
+
+    model: RatingModel
+    flagged: Codes
+    tested: int
+    largest_share: float
+
+
+def _fit(rows: _Rows, settings: LabelSettings) -> _Fit:
+    """Fit the rating model to one rating or more.
 
     The model's pictures are the different ones of `rows` in the order of their codes. Annotators with too few
     ratings for parameters of their own share those of one annotator a source.
@@ -165,7 +186,8 @@ def _fit(rows: _Rows, settings: LabelSettings) -> tuple[RatingModel, Codes, int]
     )
     own = voices >= 0
     tested = int((own & (np.bincount(voice) >= settings.flag_least_ratings)).sum())
-    return model, voices[silent & own], tested
+    parts = np.bincount(model.component[voice])
+    return _Fit(model, voices[silent & own], tested, float(parts.max() / len(rows)))
 
 
 def _single_scores(rows: _Rows, model: RatingModel) -> dict[int, PictureScore]:
@@ -216,20 +238,3 @@ def _mean_scores(means: _Rows, *, spread: dict[int, float]) -> dict[int, Picture
         )
         for k, code in enumerate(codes)
     }
-
-
-def _agreement(rows: _Rows) -> dict[str, float | str | None]:
-    """Figures of agreement among single ratings; None where one has no value, and `..._reason` says why."""
-    figures: dict[str, float | str | None] = {}
-    _, picture = _dense(rows.picture)
-    for name, measure in (
-        ("split_half_reliability", split_half_reliability),
-        ("two_raters_correlation", two_raters_correlation),
-    ):
-        figures[name], figures[f"{name}_reason"] = None, "there are no single ratings"
-        if len(rows):
-            try:
-                figures[name], figures[f"{name}_reason"] = measure(picture, rows.score), None
-            except UndefinedMetric as error:
-                figures[f"{name}_reason"] = str(error)
-    return figures

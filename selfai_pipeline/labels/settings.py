@@ -1,9 +1,19 @@
 """How ratings become labels."""
 
+from enum import StrEnum
+
 from pydantic import Field, model_validator
 
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.pictures.settings import PruneSettings
+
+
+class Balance(StrEnum):
+    """How training draws its faces."""
+
+    CLASS_FIRST = "class_first"
+    SMOOTHED = "smoothed"
+    NONE = "none"
 
 
 class LabelSettings(Settings):
@@ -69,6 +79,20 @@ class LabelSettings(Settings):
         0.16, gt=0, lt=1, description="Share of the clusters drawn for validation."
     )
     split_seed: int = Field(0, ge=0, description="Another number draws other splits.")
+    balance: Balance = Field(
+        Balance.CLASS_FIRST,
+        description="How training draws: class_first: a class, then a face of it; smoothed: by the inverse "
+        "of the smoothed density of scores; none: every face as often.",
+    )
+    smoothing_width: float = Field(
+        0.5,
+        ge=0.05,
+        le=9,
+        description="Of balance smoothed: standard deviation of the kernel over the scores, in points.",
+    )
+    smoothing_bins: int = Field(
+        90, ge=10, le=9000, description="Of balance smoothed: bins of the scale in which scores are counted."
+    )
     least_rows: int = Field(
         3, ge=2, description="Rated faces that each split needs; with fewer there is no label table."
     )

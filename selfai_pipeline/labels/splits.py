@@ -9,12 +9,14 @@ picture, other shares, or another radius.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
-from selfai_pipeline.pictures.duplicates import connected, duplicate_groups
+from selfai_pipeline.labels.known_copies import groups_of_copies
+from selfai_pipeline.pictures.duplicates import connected
 
 
 class Split(StrEnum):
@@ -49,6 +51,8 @@ def clusters_of(
     days: Sequence[str],
     radius: int,
     least_correlation: float,
+    pruned_days: Collection[str] = (),
+    cache: Path | None = None,
 ) -> list[str]:
     """The earliest image_id of each picture's group: near-duplicates, one person, and what these link.
 
@@ -60,16 +64,21 @@ def clusters_of(
         days: the partition that each picture is first of; among pictures of one day the smallest id is the
             earliest.
         radius, least_correlation: what near-duplicates are, see `duplicate_groups`.
+        pruned_days: those of which pruning has kept no two near-duplicates; pairs of such a day are not
+            searched.
+        cache: folder that keeps which pictures are copies, so that the next search is for new ones alone.
     """
     links: list[tuple[int, int]] = []
     hashed = [(row, value) for row, value in enumerate(hashes) if value is not None]
     if hashed:
         rows = [row for row, _ in hashed]
-        nearest = duplicate_groups(
+        nearest = groups_of_copies(
             [value for _, value in hashed],
             [thumbnails[row] for row in rows],
             radius=radius,
             least_correlation=least_correlation,
+            days=[days[row] if days[row] in pruned_days else None for row in rows],
+            cache=cache,
         )
         links += [(row, rows[first]) for row, first in zip(rows, nearest.tolist(), strict=True)]
     first_of: dict[str, int] = {}

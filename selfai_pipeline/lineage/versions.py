@@ -277,12 +277,14 @@ def _inputs_of(record: Record) -> list[VersionKey]:
 
 
 def _makings(records: list[Record]) -> tuple[Making, ...]:
-    """In an order that does not depend on the names of files; the same making by two runs is two."""
-    makings = [
-        Making(one.code_version, one.settings, tuple(sorted(_inputs_of(one))), one.external, one.run_id)
-        for one in records
-    ]
-    return tuple(sorted(makings, key=lambda one: json.dumps([one.run_id, one.code_version, one.settings])))
+    """Each making once, in an order that does not depend on the names of files."""
+    makings: dict[str, Making] = {}
+    for one in records:
+        inputs = tuple(sorted(_inputs_of(one)))
+        told = [one.run_id, one.code_version, one.settings, one.external, list(map(str, inputs))]
+        making = Making(one.code_version, one.settings, inputs, one.external, one.run_id)
+        makings[json.dumps(told, sort_keys=True)] = making
+    return tuple(makings[told] for told in sorted(makings))
 
 
 @lru_cache

@@ -2,9 +2,9 @@
 1511.05641).
 
 `widen` copies channels and splits what leaves them; `deepen` inserts a layer that starts as the identity.
-Both are exact for the weights as they are stored, float32 included: see `split` and `deepen`. Both return a
-`Growth`, which also maps the state of an optimizer, so that the step after differs as little as the
-function does.
+Both are exact for the weights as they are stored, float32 included: see `split` and `deepen`; noise on the
+copies (`widen`'s `zeroed`) is the exception. Both return a `Growth`, which also maps the state of an
+optimizer, so that the step after differs as little as the function does.
 """
 
 import math
@@ -64,7 +64,13 @@ class Growth:
 
 
 def widen(
-    network: Network, layer: str, channels: int, *, imbalance: float, generator: torch.Generator
+    network: Network,
+    layer: str,
+    channels: int,
+    *,
+    imbalance: float,
+    generator: torch.Generator,
+    zeroed: float = 0.0,
 ) -> Growth:
     """`layer` with more `channels`, the network's function and its embedding distances kept.
 
@@ -76,6 +82,8 @@ def widen(
     Args:
         imbalance: 0 (equal shares) to below 1.
         generator: on the CPU.
+        zeroed: fraction of the incoming weights of new channels that are set to zero, which makes copies
+            differ as well. This moves the function.
 
     Raises:
         UnfitStages: no convolution has this name, or it already has as many channels.
@@ -99,7 +107,12 @@ def widen(
         maps["distance_weights"] = ParameterMap(0, sources, split=splitting(0))
         if network.head is not None:
             maps["head.weight"] = ParameterMap(1, sources, split=splitting(1))
-    return _grow(network, stages, maps=maps, added={})
+    growth = _grow(network, stages, maps=maps, added={})
+    if zeroed:
+        weight = growth.network.layer(layer).weight.detach()
+        kept = torch.rand(weight[before:].shape, generator=generator) >= zeroed
+        weight[before:] *= kept.to(weight)
+    return growth
 
 
 def deepen(network: Network, layer: str, *, kernel: int = 3) -> Growth:

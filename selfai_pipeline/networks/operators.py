@@ -31,9 +31,11 @@ class Wider:
     def rewrite(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         return widened_stages(stages, self.layer, self.channels(stages))
 
-    def apply(self, network: Network, *, imbalance: float, generator: torch.Generator) -> Growth:
+    def apply(
+        self, network: Network, *, imbalance: float, generator: torch.Generator, zeroed: float = 0.0
+    ) -> Growth:
         channels = self.channels(network.stages)
-        return widen(network, self.layer, channels, imbalance=imbalance, generator=generator)
+        return widen(network, self.layer, channels, imbalance=imbalance, generator=generator, zeroed=zeroed)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Deeper:
     def rewrite(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         return deepened_stages(stages, self.layer, self.kernel)
 
-    def apply(self, network: Network, *, imbalance: float, generator: torch.Generator) -> Growth:
+    def apply(
+        self, network: Network, *, imbalance: float, generator: torch.Generator, zeroed: float = 0.0
+    ) -> Growth:
         return deepen(network, self.layer, kernel=self.kernel)
 
 
@@ -90,10 +94,14 @@ def parse_plan(plan: Iterable[str], stages: tuple[Stage, ...]) -> list[Operator]
     return operators
 
 
-def widen_all(network: Network, factor: float, *, imbalance: float, generator: torch.Generator) -> Network:
-    """Every convolution `factor` times as wide, the embedding included; the same function."""
+def widen_all(
+    network: Network, factor: float, *, imbalance: float, generator: torch.Generator, zeroed: float = 0.0
+) -> Network:
+    """Every convolution `factor` times as wide, the embedding included; the same function but for `zeroed`
+    (see `widen`)."""
     for stage in convolutions(network.stages):
-        network = Wider(stage.name, factor).apply(network, imbalance=imbalance, generator=generator).network
+        operator = Wider(stage.name, factor)
+        network = operator.apply(network, imbalance=imbalance, generator=generator, zeroed=zeroed).network
     return network
 
 

@@ -8,11 +8,14 @@ Searched are, of each picture, 25 windows (the whole; 1.25 or 3.75 % cut from ea
 the top or the bottom, where captions are put) against the whole of every other as it is and mirrored; and its
 upper and its lower 85 % against the same part of every other, where a caption covers the rest.
 
-Cost: 52 n^2 comparisons of 256 bits for n pictures, about 1 ns each on one core (a minute for 30,000), and
-a third of a millisecond a candidate. Memory: 5 KB a picture, and some 100 MB that do not grow.
+Cost: 52 n^2 comparisons of 256 bits for n pictures, about 1 ns each on one core (a minute for 30,000) and by
+a thread a core, and a third of a millisecond a candidate. Memory: 5 KB a picture, and some 100 MB that do not
+grow.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.pictures.measures import THUMBNAIL_SIDE
 from selfai_pipeline.pictures.perceptual_hash import FREQUENCIES, HASH_BYTES, dct_rows
 
@@ -28,6 +32,9 @@ Reals = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
 Cut = tuple[float, float]
 """Shares of a side that are cut at its beginning and at its end."""
+
+COPIES = "1"
+"""Raise it with every change to what counts as a copy: groups of another version are not taken over."""
 
 CANDIDATE_RADIUS = 56
 """Bits, of 256, up to which a window is verified: the corner crops that lie furthest from any window are
@@ -65,11 +72,18 @@ _ODD = ((-1.0) ** np.arange(_VERIFIED_FREQUENCIES)).astype(np.float32)
 _EVEN = 1e-6
 _FINE = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _HITS_AT_ONCE = 4_000_000
+_ROWS_AT_ONCE = 64
+"""Of which all windows are searched in one call: with fewer, the others come from memory each time."""
+
 _PICTURES_AT_ONCE = 256
 
 
 def joining_pairs(
-    thumbnails: Thumbnails, groups: npt.NDArray[np.int64], *, least_correlation: float
+    thumbnails: Thumbnails,
+    groups: npt.NDArray[np.int64],
+    *,
+    least_correlation: float,
+    compared: npt.NDArray[np.int64] | None = None,
 ) -> Pairs:
     """Pairs of copies that join groups of pictures, as many as it takes to join all that copies connect.
 
@@ -81,6 +95,8 @@ def joining_pairs(
         thumbnails: uint8 [n, 64, 64], see `thumbnail_of`.
         groups: int64 [n]: equal where two pictures are known to be in one group.
         least_correlation: see `aligned_correlation`; above 1 there are none.
+        compared: int64 [n]: of pictures with one number, 0 or more, it is known which are copies of one
+            another, and `groups` has it; pairs of them are not searched. -1 of any other. Default: all -1.
 
     Returns:
         int64 [p, 2], rows of `thumbnails`.
@@ -95,8 +111,10 @@ def joining_pairs(
         return place
 
     pairs = []
-    if least_correlation <= 1:
-        for row, other, part, mirrored in _candidates(thumbnails, thumbnails):
+    if least_correlation <= 1 and len(thumbnails):
+        if compared is None:
+            compared = np.full(len(thumbnails), -1, dtype=np.int64)
+        for row, other, part, mirrored in _candidates_but(thumbnails, compared):
             ours, theirs = group_of(row), group_of(other)
             if ours == theirs:
                 continue
@@ -196,38 +214,89 @@ def _coarse_spectra(thumbnail: bytes) -> Reals:
     return _spectrum(_window_frequencies(np.frombuffer(thumbnail, np.uint8).reshape(1, side, side))[0])
 
 
-def _candidates(thumbnails: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int, int, bool]]:
-    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough.
+def _candidates_but(
+    thumbnails: Thumbnails, compared: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, int, int, bool]]:
+    """As `_candidates` of all pictures among each other, without the pairs of which each was compared."""
+    numbers = np.unique(compared)
+    if len(numbers) == 1 and numbers[0] >= 0:
+        return
+    windows = _window_hashes(thumbnails)
+    before = np.zeros(0, dtype=np.int64)
+    for number in numbers:
+        rows = np.flatnonzero(compared == number)
+        searches = [(rows, before), (before, rows)] if len(before) else []
+        searches += [(rows, rows)] if number < 0 else []
+        for ours, theirs in searches:
+            for row, other, part, mirrored in _near(windows[ours], windows[theirs], same=ours is theirs):
+                yield int(ours[row]), int(theirs[other]), part, mirrored
+        before = np.concatenate([before, rows])
 
-    Where both are one array, each picture's pair with itself is left out.
-    """
+
+def _candidates(thumbnails: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int, int, bool]]:
+    """(row, row of the other, part, mirrored): once for each part, of pictures with a window near enough."""
+    if len(thumbnails) and len(others):
+        yield from _near(_window_hashes(thumbnails), _window_hashes(others), same=False)
+
+
+def _near(
+    windows: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8], *, same: bool
+) -> Iterator[tuple[int, int, int, bool]]:
+    """`_candidates` by the hashes of their windows; of one set with itself, each row's own is left out."""
     import faiss
 
-    if not len(thumbnails) or not len(others):
-        return
-    same = thumbnails is others
-    windows = _window_hashes(thumbnails)
-    targets = windows if same else _window_hashes(others)
     wholes = faiss.IndexBinaryFlat(8 * HASH_BYTES)
-    wholes.add(np.ascontiguousarray(targets[:, WHOLE]))
-    wholes.add(targets[:, WHOLE] ^ _MIRROR)
+    wholes.add(np.ascontiguousarray(others[:, WHOLE]))
+    wholes.add(others[:, WHOLE] ^ _MIRROR)
     searches = [(wholes, WHOLE, _WHOLES)]
     for part in _PARTS:
         index = faiss.IndexBinaryFlat(8 * HASH_BYTES)
-        index.add(np.ascontiguousarray(targets[:, part]))
+        index.add(np.ascontiguousarray(others[:, part]))
         searches.append((index, part, (part,)))
-    step = max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
-    for start in range(0, len(thumbnails), step):
+
+    def found(start: int, stop: int) -> list[tuple[int, Pairs]]:
+        # One thread each: those of OpenMP wait for one another at full speed, which stalls on a busy machine.
+        faiss.omp_set_num_threads(1)
+        of_parts = []
         for search, part, members in searches:
-            queries = np.ascontiguousarray(windows[start : start + step, members]).reshape(-1, HASH_BYTES)
+            queries = np.ascontiguousarray(windows[start:stop, members]).reshape(-1, HASH_BYTES)
             # faiss leaves out what lies exactly at the radius.
             limits, _, hits = search.range_search(queries, CANDIDATE_RADIUS + 1)
             query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)).astype(np.int64))
-            pairs = np.unique(np.stack([start + query // len(members), hits], axis=1), axis=0)
+            pairs = np.stack([start + query // len(members), hits], axis=1)
+            of_parts.append((part, np.unique(pairs, axis=0)))
+        return of_parts
+
+    step = max(1, _HITS_AT_ONCE // (2 * len(others) * len(_WHOLES)))
+    for of_parts in _in_turn(found, len(windows), step=step):
+        for part, pairs in of_parts:
             for row, hit in pairs.tolist():
                 mirrored, other = divmod(hit, len(others))
                 if not (same and row == other):
                     yield row, other, part, bool(mirrored)
+
+
+def _in_turn(
+    work: Callable[[int, int], list[tuple[int, Pairs]]], rows: int, *, step: int
+) -> Iterator[list[tuple[int, Pairs]]]:
+    """What `work` finds from row to row, by a thread a core; in order.
+
+    Args:
+        step: rows at a time at first, as many as fit into memory at the worst; more where they have few hits.
+    """
+    cores, least, start = usable_cores(), step, 0
+    running: deque[Future[list[tuple[int, Pairs]]]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        while start < rows or running:
+            if start < rows:
+                running.append(pool.submit(work, start, min(start + step, rows)))
+                start += step
+            # More would be results that wait in memory.
+            if len(running) > cores or start >= rows:
+                found = running.popleft().result()
+                few = 8 * sum(len(pairs) for _, pairs in found) < _HITS_AT_ONCE
+                step = min(2 * step, max(least, _ROWS_AT_ONCE)) if few else least
+                yield found
 
 
 def _window_hashes(thumbnails: Thumbnails) -> npt.NDArray[np.uint8]:

@@ -5,53 +5,36 @@ an eighth, which costs no memory for the pixels that are left out, and its warni
 off. Everything else goes through Pillow, whose pixels are the same: it reports files that break off, where
 OpenCV returns their lower part grey, and it reads CMYK, palettes and animations as they are meant. It only
 ever tries the formats named here. A JPEG that breaks off and has an end marker all the same is told by
-`_lacks_data`.
+`truncation`.
 """
 
-import hashlib
 import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from selfai_pipeline.errors import SelfaiError
+from selfai_pipeline.pictures.limits import (
+    has_several_scans,
+    has_too_many_scans,
+    is_affordable,
+    jpeg_divisor,
+    jpeg_kept,
+    least_divisor,
+)
+from selfai_pipeline.pictures.rgb import Pixels, assembled
+from selfai_pipeline.pictures.truncation import digest, lacks_data, may_lack_data
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
-BACKDROP = 128
-"""The grey (of 255) that transparent pixels are laid over."""
-
-MOST_BYTES = 90_000_000
-"""Memory that decoding one picture may take by what its format costs a pixel; what would need more has too
-many pixels."""
-
-MOST_SCANS = 100
-"""Of a JPEG: each costs a pass over the whole picture for a few bytes of file. Encoders write about ten."""
-
-_JPEG_START, _SCAN_START = b"\xff\xd8\xff", b"\xff\xda"
-_SAMPLES = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
-"""Samples a pixel of JPEG's ways to store colour; 3 for all others."""
-
-_STRIP = 64
-"""Rows that are converted at a time: a multiple of every divisor."""
-
-# Compressed data of a JPEG that belong to no picture: all bytes but FF, in a different order in each of nine
-# parts, with restart markers in between so that they are read wherever a file with restarts breaks off. The
-# 00 at the beginning completes an FF at the end of what is before.
-_MORE_JPEG_DATA = b"\0" + b"".join(
-    bytes((31 * part + 37 * place) % 255 for place in range(255)) + bytes([0xFF, 0xD0 + part % 8])
-    for part in range(9)
-)
+_JPEG_START = b"\xff\xd8\xff"
 
 # The limit of `decode_rgb` is checked for every picture; Pillow's own, on top of it, would only print.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -79,9 +62,6 @@ class PictureError(SelfaiError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"this picture cannot be decoded: {reason}")
         self.reason = reason
-
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -140,7 +120,8 @@ def decode_shrunk(content: bytes, *, orientation: int = 1, max_pixels: int, side
         side: pixels that the longer side shall still have, where the picture and memory have them.
 
     Raises:
-        PictureError: as `decode_rgb` raises it for the same file.
+        PictureError: as `decode_rgb`. That a JPEG breaks off in its last block shows only at a size that has
+            as many of its details: where it is too large to be decoded whole, a smaller one may be had.
     """
     return _upright(_decode(content, max_pixels=max_pixels, side=side), orientation)
 
@@ -149,7 +130,7 @@ def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
     if not content:
         raise PictureError("empty_file")
     if content.startswith(_JPEG_START):
-        if _has_several_scans(content) and content.count(_SCAN_START) > MOST_SCANS:
+        if has_too_many_scans(content):
             raise PictureError("too_many_scans")
         shrunk = _whole_jpeg(content, max_pixels=max_pixels, side=side)
         if shrunk is not None:
@@ -161,13 +142,13 @@ def _decode(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk:
                 raise PictureError("too_many_pixels")
             divisor = _drafted(image, content, side=side)
             image.load()
-            in_doubt = isinstance(image, JpegImageFile) and _may_lack_data(image)
-            digest = _digest(image) if in_doubt else b""
+            in_doubt = isinstance(image, JpegImageFile) and may_lack_data(image, whole=(width, height))
+            known = digest(image) if in_doubt else b""
             size = image.size
-            pixels = _assembled(image, divisor=divisor)
+            pixels = assembled(image, divisor=divisor)
             divisor *= max(1, round(width / size[0]))
         # By now the memory of the first decoding is free for a second.
-        if in_doubt and _lacks_data(content, digest, size):
+        if in_doubt and lacks_data(content, known, size):
             raise PictureError("truncated")
         return Shrunk(pixels, height, width, divisor)
     except Image.DecompressionBombError:
@@ -190,11 +171,11 @@ def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk 
         return None
     if colours not in ("YCbCr", "Gray"):
         return None
-    # A file of several scans is held as coefficients of 2 bytes until the last.
-    kept = 2 * _SAMPLES.get(sampling, 3.0) if _has_several_scans(content) else 0.0
     if height * width > max_pixels:
         raise PictureError("too_many_pixels")
-    divisor = _jpeg_divisor(height, width, side=side, made=3, kept=kept)
+    divisor = jpeg_divisor(height, width, side=side, made=3, kept=jpeg_kept(content, sampling))
+    if divisor is None:
+        raise PictureError("too_many_pixels")
     try:
         pixels = simplejpeg.decode_jpeg(
             content, "RGB", min_height=-(-height // divisor), min_width=-(-width // divisor)
@@ -202,47 +183,6 @@ def _whole_jpeg(content: bytes, *, max_pixels: int, side: int | None) -> Shrunk 
     except ValueError:
         return None
     return Shrunk(np.asarray(pixels, dtype=np.uint8), height, width, divisor)
-
-
-def _has_several_scans(content: bytes) -> bool:
-    """Whether libjpeg reads more than one scan of a JPEG: it is progressive, or its first scan lacks a
-    component. What is no JPEG has one.
-
-    The markers before the first scan are followed one by one: their segments may hold any bytes.
-    """
-    place, components, progressive = 2, 0, False
-    while place + 9 < len(content) and content[place] == 0xFF:
-        kind, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
-        if kind == 0xDA:
-            return progressive or content[place + 4] < components
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            components, progressive = content[place + 9], kind in (0xC2, 0xC6, 0xCA, 0xCE)
-        # FF may be repeated before a marker.
-        place += 1 if kind == 0xFF else 2 + length
-    return False
-
-
-def _divisor(height: int, width: int, *, side: int | None) -> int:
-    """By how much a picture is shrunk while it is decoded: a power of two that leaves `side` pixels."""
-    longest = max(height, width)
-    return 1 if side is None else max(n for n in (1, 2, 4, 8) if n == 1 or longest >= n * side)
-
-
-def _jpeg_divisor(height: int, width: int, *, side: int | None, made: float, kept: float) -> int:
-    """By how much a JPEG is shrunk while it is decoded: as `_divisor`, or more where memory asks for it.
-
-    Args:
-        made: bytes that are made of each pixel of the shrunk picture.
-        kept: bytes that each pixel of the file takes beside them, whatever the size that comes out.
-
-    Raises:
-        PictureError: too_many_pixels; at no size does it take less than `MOST_BYTES`.
-    """
-    least = _divisor(height, width, side=side)
-    for divisor in (1,) if side is None else (1, 2, 4, 8):
-        if divisor >= least and height * width * (made / divisor**2 + kept) <= MOST_BYTES:
-            return divisor
-    raise PictureError("too_many_pixels")
 
 
 def _drafted(image: Image.Image, content: bytes, *, side: int | None) -> int:
@@ -261,87 +201,18 @@ def _drafted(image: Image.Image, content: bytes, *, side: int | None) -> int:
     height, width = image.height, image.width
     made = 3 + (1 if image.mode in ("1", "L", "P") else 4)
     held = 12 if image.format == "WEBP" else 0
-    if isinstance(image, JpegImageFile) and _has_several_scans(content):
+    if isinstance(image, JpegImageFile) and has_several_scans(content):
         held = 2 * (made - 3)
-    if height * width * (made + held) <= MOST_BYTES:
-        return _divisor(height, width, side=side)
+    if is_affordable(height * width, made + held):
+        return least_divisor(height, width, side=side)
     # Pillow keeps a side of fewer pixels than the divisor whole, and with it the other.
     if side is None or not isinstance(image, JpegImageFile) or min(height, width) < 8:
         raise PictureError("too_many_pixels")
-    divisor = _jpeg_divisor(height, width, side=side, made=made, kept=held)
-    image.draft(None, (width // divisor, height // divisor))
+    least = jpeg_divisor(height, width, side=side, made=made, kept=held)
+    if least is None:
+        raise PictureError("too_many_pixels")
+    image.draft(None, (width // least, height // least))
     return 1
-
-
-def _assembled(image: Image.Image, *, divisor: int) -> Pixels:
-    """A loaded image as RGB, averaged over squares of `divisor` pixels: never both whole at a time."""
-    height, width = -(-image.height // divisor), -(-image.width // divisor)
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
-    for top, strip in _strips(image, step=_STRIP):
-        rows = -(-strip.shape[0] // divisor)
-        if divisor > 1:
-            strip = _averaged(strip, (rows, width), divisor=divisor)
-        pixels[top // divisor : top // divisor + rows] = strip
-    return pixels
-
-
-def _averaged(strip: Pixels, size: tuple[int, int], *, divisor: int) -> Pixels:
-    """The means of squares of `divisor` pixels, [rows, columns]; the last ones are filled up with their edge,
-    as a JPEG's blocks are."""
-    missing = [divisor * wanted - there for wanted, there in zip(size, strip.shape[:2], strict=True)]
-    filled = cv2.copyMakeBorder(strip, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(filled, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _strips(image: Image.Image, *, step: int) -> Iterator[tuple[int, Pixels]]:
-    """An image as RGB, `step` rows at a time, each with the number of its first row."""
-    for top in range(0, image.height, step):
-        part = image.crop((0, top, image.width, min(top + step, image.height)))
-        yield top, _to_rgb(part, transparent="transparency" in image.info)
-
-
-def _to_rgb(image: Image.Image, *, transparent: bool) -> Pixels:
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.float64)
-        grey = np.rint(np.clip(deep, 0, 65535) / 257).astype(np.uint8)
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or transparent:
-        layer = image.convert("RGBA")
-        backdrop = Image.new("RGBA", layer.size, (BACKDROP, BACKDROP, BACKDROP, 255))
-        return np.asarray(Image.alpha_composite(backdrop, layer).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
-
-
-def _may_lack_data(image: JpegImageFile) -> bool:
-    """Whether a decoded JPEG has to be looked at by `_lacks_data`: libjpeg fills in without a word.
-
-    What a sequential file lacks is grey, so its last pixel tells; a progressive file shows its coarse form.
-    """
-    last = image.getpixel((image.width - 1, image.height - 1))
-    values = last if isinstance(last, tuple) else (last,)
-    # Inverted, as CMYK mostly is, 128 becomes 127.
-    return bool(image.info.get("progressive")) or all(value in (127, 128) for value in values)
-
-
-def _lacks_data(content: bytes, digest: bytes, size: tuple[int, int]) -> bool:
-    """Whether the compressed data of a JPEG, whose pixels have this digest when it is decoded at this size,
-    end before its last block.
-
-    Then more data before the end marker change the pixels; else the decoder passes over them. A progressive
-    file that breaks off at the very end of a scan cannot be told from one that was written with fewer scans.
-    """
-    end = content.rfind(b"\xff\xd9")
-    with Image.open(io.BytesIO(content[:end] + _MORE_JPEG_DATA + content[end:]), formats=("JPEG",)) as longer:
-        if longer.size != size:
-            longer.draft(None, (max(1, size[0] - 1), max(1, size[1] - 1)))
-        return _digest(longer) != digest
-
-
-def _digest(image: Image.Image) -> bytes:
-    digest = hashlib.sha256()
-    for _, strip in _strips(image, step=_STRIP):
-        digest.update(strip.tobytes())
-    return digest.digest()
 
 
 def _upright(shrunk: Shrunk, orientation: int) -> Shrunk:

@@ -1,6 +1,7 @@
 """Groups of near-duplicates: what hashes alike within a Hamming radius, and what is verified to be a copy."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,31 @@ _QUERIES = 4096
 Hashes = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What earlier searches have found among n pictures.
+
+    Attributes:
+        compared: int64 [n]: pictures with one number, 0 or more, were all compared with one another; -1 of
+            any other.
+        pairs: int64 [m, 2], copies among those, as many as it takes to join all that they connect.
+    """
+
+    compared: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int64]
+
+    @classmethod
+    def nothing(cls, n: int) -> "Known":
+        return cls(np.full(n, -1, dtype=np.int64), np.zeros((0, 2), dtype=np.int64))
+
+
 def duplicate_groups(
     hashes: Sequence[bytes],
     thumbnails: Sequence[bytes | None],
     *,
     radius: int,
     least_correlation: float,
+    known: Known | None = None,
 ) -> npt.NDArray[np.int64]:
     """The group of each picture, independent of their order: copies of one another, and copies of copies.
 
@@ -30,21 +50,28 @@ def duplicate_groups(
         thumbnails: n of `thumbnail_of` as bytes; a picture without one is judged by its hash alone.
         radius: bits of 256, 0 or more.
         least_correlation: of two thumbnails, up to 1; above 1 the hashes alone count.
+        known: what earlier searches by this rule, or one that finds more, have found.
 
     Returns:
         int64 [n]: the smallest index in the row's group.
     """
     groups = near_duplicate_clusters(_rows(hashes), radius=radius)
+    known = Known.nothing(len(hashes)) if known is None else known
     first_of: dict[bytes, int] = {}
     links = [(row, first) for row, first in enumerate(groups.tolist()) if row != first]
     for row, thumbnail in enumerate(thumbnails):
         if thumbnail is not None and row != (first := first_of.setdefault(thumbnail, row)):
             links.append((row, first))
-    known = np.array(links, dtype=np.int64).reshape(-1, 2)
-    groups = connected(len(hashes), known)
+    found = np.concatenate([np.array(links, dtype=np.int64).reshape(-1, 2), known.pairs])
+    groups = connected(len(hashes), found)
     rows = np.fromiter(first_of.values(), dtype=np.int64, count=len(first_of))
-    pairs = joining_pairs(_squares(list(first_of)), groups[rows], least_correlation=least_correlation)
-    return connected(len(hashes), np.concatenate([known, rows[pairs]]))
+    pairs = joining_pairs(
+        _squares(list(first_of)),
+        groups[rows],
+        least_correlation=least_correlation,
+        compared=known.compared[rows],
+    )
+    return connected(len(hashes), np.concatenate([found, rows[pairs]]))
 
 
 def have_copies(

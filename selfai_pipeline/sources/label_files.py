@@ -34,6 +34,9 @@ class RatingsFile(Settings):
     annotator_column: str = Field(
         "annotator", description="Column with the annotator; empty: each row is a mean over annotators."
     )
+    annotator_group_column: str = Field(
+        "", description="Column with the annotator's group (a country, say); empty: none."
+    )
     count_column: str = Field("", description="Column with the number of ratings behind a mean; empty: none.")
     rated_at_column: str = Field("", description="Column with the moment of the rating; empty: none.")
     minimum: float = Field(0.0, description="Lowest score of the scale, mapped to 0.")

@@ -2,41 +2,68 @@
 
 import os
 import platform
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from selfai_pipeline.environment import usable_cores
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, OutOfMemory
 from selfai_pipeline.networks.network import Network
-from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
+from selfai_pipeline.training.settings import ComputeSettings, Device, Precision, WhenMoved
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+MEMORY_MESSAGES = ("DefaultCPUAllocator", "MPS backend out of memory")
+"""Parts of the errors that torch has no class for."""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """What `ComputeSettings` come to on this machine. `autocast` is the number format of training steps."""
+    """What `ComputeSettings` come to on this machine.
+
+    `autocast` is the number format of training steps; `when_moved` decides about what was begun elsewhere.
+    """
 
     device: torch.device
     autocast: torch.dtype
     threads: int
     deterministic: bool
+    compile: bool = False
+    when_moved: WhenMoved = WhenMoved.REFUSE
 
     @classmethod
     def from_settings(cls, settings: ComputeSettings) -> "Compute":
         """Choose the device and the number format.
 
         Raises:
-            InputError: the device that is asked for is not there.
+            InputError: the device that is asked for is not there, or the compiler that `compile` needs.
         """
+        if settings.compile and not any(shutil.which(name) for name in _compilers()):
+            raise InputError(
+                "torch.compile needs a C++ compiler, and none was found",
+                where="compute.compile",
+                mend="Install g++, or leave compile off: at this size it gains nothing.",
+            )
         device = torch.device(_device_name(settings.device))
         native = settings.precision is Precision.BFLOAT16 or (
             settings.precision is Precision.AUTO and _multiplies_bfloat16(device)
         )
         threads = settings.threads or usable_cores()
-        return cls(device, torch.bfloat16 if native else torch.float32, threads, settings.deterministic)
+        autocast = torch.bfloat16 if native else torch.float32
+        return cls(
+            device,
+            autocast,
+            threads,
+            settings.deterministic,
+            compile=settings.compile,
+            when_moved=settings.when_moved,
+        )
 
     @classmethod
     def on_processor(cls, settings: ComputeSettings) -> "Compute":
@@ -48,11 +75,12 @@ class Compute:
     def environment(self) -> dict[str, str | int | bool]:
         """What decides about the last bit of a result."""
         return {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "device": self.device.type,
             "precision": str(self.autocast).removeprefix("torch."),
             "threads": self.threads,
             "deterministic": self.deterministic,
+            "compile": self.compile,
             "processor": torch.backends.cpu.get_cpu_capability(),
         }
 
@@ -88,6 +116,34 @@ class Compute:
     def reduced(self) -> torch.autocast:
         """The context in which a training step runs forward."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast is torch.bfloat16)
+
+    def compiled(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """`function` by torch.compile, or as it is.
+
+        A network among its arguments stays the plain module that it is: copies and checkpoints of it know
+        nothing of the compiler, and a grown one is compiled anew.
+        """
+        if not self.compile:
+            return function
+        # torch compiles a function a few times only, those of earlier runs in this process included
+        torch.compiler.reset()
+        return torch.compile(function, dynamic=False)
+
+
+@contextmanager
+def memory_for(what: str, *, mend: str) -> Iterator[None]:
+    """Raises OutOfMemory, naming `what` did not fit and how to `mend` it, where an allocation fails."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not known and not any(part in str(error) for part in MEMORY_MESSAGES):
+            raise
+        raise OutOfMemory(f"not enough memory for {what}. {mend}") from error
+
+
+def _compilers() -> list[str]:
+    return [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
 
 
 def _product_name(device: torch.device) -> str:

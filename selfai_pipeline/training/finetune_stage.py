@@ -118,7 +118,7 @@ def finetune_scorer(
         "settings": settings.model_dump(mode="json"),
     }
     made_by = {"code": FINETUNE_CODE, "environment": machine.environment}
-    recovery = RecoveryPoint.of({**run, **made_by}, store=store)
+    recovery = RecoveryPoint.of({**run, **made_by}, store=store, when_moved=machine.when_moved)
     stage = FinetuneStage(data, settings, machine)
 
     def start() -> Network:
@@ -147,6 +147,7 @@ def finetune_scorer(
             },
             "history": state.history,
             "growth": parent.record["growth"],
+            **({"moves": state.moves} if state.moves else {}),
         },
         rows=len(data.train),
         store=store,

@@ -1,7 +1,7 @@
 """When and how a network grows in training: a rule for stalls, and one operator of the plan a stall."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from selfai_pipeline.networks.net2net import Growth, map_optimizer
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.operators import parse_operator
 from selfai_pipeline.networks.sameness import deviation
+from selfai_pipeline.training.settings import Copies
 
 logger = logging.getLogger("selfai.training")
 
@@ -37,6 +38,25 @@ class StallRule:
         return bool(memory["waited"] >= self.patience)
 
 
+def plan_outcome(plan: Sequence[str], events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What came of each operator of a plan: whether it `happened`, and after which `epoch` (None: never).
+
+    An operator does not happen where training ended before it stalled often enough.
+    """
+    epochs = [*(event["epoch"] for event in events), *[None] * (len(plan) - len(events))]
+    outcome = [
+        {"operator": operator, "happened": epoch is not None, "epoch": epoch}
+        for operator, epoch in zip(plan, epochs, strict=True)
+    ]
+    missed = [f"`{entry['operator']}`" for entry in outcome if not entry["happened"]]
+    if missed:
+        logger.warning(
+            "the growth plan is not complete, training ended before it stalled again: %s did not happen",
+            ", ".join(missed),
+        )
+    return outcome
+
+
 @dataclass(frozen=True)
 class Grown:
     """A network after an operator, its optimizer with the state carried over, and what to record."""
@@ -46,10 +66,18 @@ class Grown:
     event: dict[str, Any]
 
 
-def apply(operator: str, network: Network, *, imbalance: float, seed: int) -> Growth:
+def copy_options(copies: Copies, *, imbalance: float, zeroed: float) -> dict[str, float]:
+    """How copied channels are made to differ, as arguments of `net2net.widen`."""
+    return {
+        "imbalance": imbalance if copies is Copies.UNEQUAL_SHARES else 0.0,
+        "zeroed": zeroed if copies is Copies.ZEROING_NOISE else 0.0,
+    }
+
+
+def apply(operator: str, network: Network, *, imbalance: float, seed: int, zeroed: float = 0.0) -> Growth:
     """The operator on one network; the same seed copies the same channels of another of its shape."""
     generator = torch.Generator().manual_seed(seed)
-    return parse_operator(operator).apply(network, imbalance=imbalance, generator=generator)
+    return parse_operator(operator).apply(network, imbalance=imbalance, generator=generator, zeroed=zeroed)
 
 
 def grow(
@@ -62,13 +90,14 @@ def grow(
     probe: Tensor,
     new_optimizer: Callable[[Network], torch.optim.Optimizer],
     place: Callable[[Network], Network],
+    zeroed: float = 0.0,
 ) -> Grown:
     """Apply `operator` and measure what it did to the function on `probe` [n, 3, h, w].
 
     The event has `operator`, `parameters_before` and `_after`, and the largest relative deviation (see
     `Deviation`) in float64, float32 and bfloat16.
     """
-    growth = apply(operator, network, imbalance=imbalance, seed=seed)
+    growth = apply(operator, network, imbalance=imbalance, seed=seed, zeroed=zeroed)
     place(growth.network)
     after = new_optimizer(growth.network)
     map_optimizer(optimizer, after, network=network, growth=growth)

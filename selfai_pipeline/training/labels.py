@@ -10,6 +10,7 @@ from torch import Tensor
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
+from selfai_pipeline.training.compute import memory_for
 from selfai_pipeline.training.pixels import Pixels, load_pixels
 
 TRAIN, VALIDATION = "train", "validation"
@@ -74,7 +75,13 @@ class PixelFeed:
     def __init__(self, pixels: Pixels, *, device: torch.device) -> None:
         self.pixels = pixels
         self.device = device
-        self.resident = None if device.type == "cpu" else torch.from_numpy(np.array(pixels)).to(device)
+        self.resident: Tensor | None = None
+        if device.type != "cpu":
+            with memory_for(
+                f"all {len(pixels)} pictures of {pixels.shape[1]} px on {device.type}",
+                mend="Lower input_size, or set compute.device to cpu.",
+            ):
+                self.resident = torch.from_numpy(np.array(pixels)).to(device)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Pixels [n, size, size, 3] uint8 of rows [n]."""

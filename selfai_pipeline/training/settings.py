@@ -38,6 +38,53 @@ class HeadStart(StrEnum):
     MEAN = "mean"
 
 
+class Pairing(StrEnum):
+    """What a batch of pre-training learns from: which pairs, and how far apart they should lie.
+
+    `far_classes` pulls pictures of one class together and pushes those `negative_from` classes apart or more
+    to a `margin`; near classes are left out. `same_class` is the plain form: pictures of one class, or not;
+    on ordered scores it tends to collapse. `growing_margin` pushes any two classes apart, near ones less: the
+    margin is in proportion to the classes between them. `rank_n_contrast` asks for distances in the order of
+    the scores, and uses no classes.
+    """
+
+    FAR_CLASSES = "far_classes"
+    SAME_CLASS = "same_class"
+    GROWING_MARGIN = "growing_margin"
+    RANK_N_CONTRAST = "rank_n_contrast"
+
+
+class RankDistance(StrEnum):
+    """What `rank_n_contrast` measures between embeddings: a mean of differences, or the root of a mean of
+    squares."""
+
+    L1 = "l1"
+    L2 = "l2"
+
+
+class Copies(StrEnum):
+    """How Net2Net makes copied channels differ, so that the new capacity is used.
+
+    `unequal_shares` splits what leaves a channel unevenly among its copies: exact. `equal_shares` is exact
+    too, but copies receive equal gradients and never part. `zeroing_noise` sets a fraction of the copies'
+    incoming weights to zero: not exact, and what it moves is measured and recorded.
+    """
+
+    UNEQUAL_SHARES = "unequal_shares"
+    EQUAL_SHARES = "equal_shares"
+    ZEROING_NOISE = "zeroing_noise"
+
+
+class WhenMoved(StrEnum):
+    """What a run does that was begun under other threads, on another device or with another torch, and would
+    end with other bits: `refuse` stops and says what differs, `resume` goes on all the same and notes it in
+    the record, `restart` trains from the beginning."""
+
+    REFUSE = "refuse"
+    RESUME = "resume"
+    RESTART = "restart"
+
+
 class ComputeSettings(Settings):
     """What training and scoring run on."""
 
@@ -49,10 +96,20 @@ class ComputeSettings(Settings):
         Precision.AUTO, description="Number format of training: auto, float32 or bfloat16."
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads on the processor; 0 takes all cores.")
+    compile: bool = Field(
+        False,
+        description="Compile training steps with torch.compile; needs a C++ compiler, and gains nothing on "
+        "networks of this size.",
+    )
     deterministic: bool = Field(
         True,
         description="Refuse operations without a reproducible result. A CPU repeats itself to the bit at the "
         "same number of threads.",
+    )
+    when_moved: WhenMoved = Field(
+        WhenMoved.REFUSE,
+        description="What an unfinished run does that was begun under other threads, device, precision or "
+        "torch: refuse, resume (the result is then not the same to the bit) or restart.",
     )
 
 
@@ -98,6 +155,11 @@ class SiameseSettings(AugmentationSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate (AdamW).")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    pairing: Pairing = Field(
+        Pairing.FAR_CLASSES,
+        description="What is learnt from pairs: far_classes, same_class (tends to collapse), growing_margin "
+        "or rank_n_contrast.",
+    )
     margin: float = Field(
         1.0, gt=0, description="Distance beyond which pictures of far classes cost nothing."
     )
@@ -105,8 +167,15 @@ class SiameseSettings(AugmentationSettings):
         3,
         ge=1,
         le=9,
-        description="Classes apart from which two pictures count as different; pairs in between are left "
-        "out. 1 is the plain form, which tends to collapse. Lowered where a split has no pairs so far apart.",
+        description="far_classes: classes apart from which two pictures count as different; pairs in between "
+        "are left out; lowered where a split has no pairs so far apart. growing_margin: classes apart at "
+        "which the margin is whole.",
+    )
+    temperature: float = Field(
+        0.2, gt=0, description="rank_n_contrast: difference of distances that counts as large."
+    )
+    rank_distance: RankDistance = Field(
+        RankDistance.L2, description="rank_n_contrast: distance of two embeddings, l1 or l2."
     )
     growth_plan: list[str] = Field(
         ["wider conv13 1.25", "deeper conv13"],
@@ -114,10 +183,21 @@ class SiameseSettings(AugmentationSettings):
     )
     stall_patience: int = Field(2, ge=1, description="Epochs without enough progress that count as a stall.")
     stall_tolerance: float = Field(
-        0.01, ge=0, lt=1, description="Progress that is enough: relative fall of the validation loss."
+        0.01,
+        ge=0,
+        lt=1,
+        description="Progress that is enough: relative fall of the validation loss (of exp(loss) for ranks).",
+    )
+    growth_copies: Copies = Field(
+        Copies.UNEQUAL_SHARES,
+        description="How copied channels are made to differ: unequal_shares, equal_shares (they never do) or "
+        "zeroing_noise (not exact).",
     )
     growth_imbalance: float = Field(
-        0.5, gt=0, lt=1, description="How unequal the shares of copied channels are; equal copies never part."
+        0.5, gt=0, lt=1, description="unequal_shares: how far shares are from equal before they add up to 1."
+    )
+    growth_zeroed: float = Field(
+        0.1, gt=0, lt=1, description="zeroing_noise: fraction of the copies' incoming weights set to zero."
     )
 
 
@@ -126,8 +206,16 @@ class WidenSettings(Settings):
 
     seed: int = Field(0, ge=0, description="Seed of the copies, their shares and the probe pictures.")
     factor: float = Field(2.0, gt=1, le=8, description="Channels of every layer, relative to before.")
+    copies: Copies = Field(
+        Copies.UNEQUAL_SHARES,
+        description="How copied channels are made to differ: unequal_shares, equal_shares (they never do) or "
+        "zeroing_noise (not exact: the network is kept although the function moves).",
+    )
     imbalance: float = Field(
-        0.5, gt=0, lt=1, description="How unequal the shares of copied channels are; equal copies never part."
+        0.5, gt=0, lt=1, description="unequal_shares: how far shares are from equal before they add up to 1."
+    )
+    zeroed: float = Field(
+        0.1, gt=0, lt=1, description="zeroing_noise: fraction of the copies' incoming weights set to zero."
     )
     probe_pictures: int = Field(8, ge=2, le=256, description="Pictures on which sameness is measured.")
     # Not a float: the Launchpad writes 1e-10, which YAML reads as text and Dagster then refuses.

@@ -7,7 +7,6 @@ import torch
 
 from selfai_pipeline.errors import SelfaiError, UndefinedMetric
 from selfai_pipeline.networks.sameness import deviation
-from selfai_pipeline.networks.siamese import pair_figures
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
@@ -16,9 +15,10 @@ from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import VALIDATION, LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import Vector, fit_probe, pearson
+from selfai_pipeline.training.pairing import pairs_of
 from selfai_pipeline.training.pixels import load_pixels
 from selfai_pipeline.training.scorer import Scorer
-from selfai_pipeline.training.settings import ComputeSettings
+from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings
 
 PROBE_PICTURES = 4
 PROBE_SEED = 20_26
@@ -64,7 +64,8 @@ class EmbeddingCondition:
     """Whether a pre-trained embedding has collapsed, measured on validation faces.
 
     Attributes:
-        spread: mean distance over the margin of the loss; 0 where all faces lie on one point.
+        spread: mean distance over the scale of the loss (its margin, or its temperature); 0 where all faces
+            lie on one point.
         effective_rank: exp of the entropy of the normalised singular values of the centred embeddings (Roy,
             Vetterli 2007, EUSIPCO), 1 where they lie on a line, 0 on a point.
         probe_pearson: correlation of a linear probe, fitted on training faces; None where it is not defined.
@@ -82,7 +83,8 @@ class EmbeddingCondition:
         """What is wrong, each with its figure; empty for an embedding to go on from."""
         found = []
         if self.spread < LEAST_SPREAD:
-            found.append(f"the mean distance is {self.spread:.1e} of the margin, {LEAST_SPREAD} is the least")
+            what = f"the mean distance is {self.spread:.1e} of the loss's margin or temperature"
+            found.append(f"{what}, {LEAST_SPREAD} is the least")
         if self.effective_rank < LEAST_RANK:
             found.append(f"the effective rank is {self.effective_rank:.2f}, {LEAST_RANK} is the least")
         if self.probe_pearson is None:
@@ -105,16 +107,17 @@ def embedding_condition(ref: CheckpointRef, *, store: Store, compute: ComputeSet
     checkpoint = load_checkpoint(ref, store=store)
     labels = store.tables.find("balanced_label_table", WHOLE, checkpoint.record["inputs"]["labels"])
     data = LabelledPixels.load(labels, store=store, size=checkpoint.input_size)
-    margin = float(checkpoint.record["settings"]["margin"])
+    pairs = pairs_of(SiameseSettings(**checkpoint.record["settings"]))
     feed = PixelFeed(data.pixels, device=machine.device)
     with machine.session():
         network = machine.place(checkpoint.network)
         train, validation = (embed_rows(network, rows, feed=feed) for rows in (data.train, data.validation))
         classes = torch.from_numpy(data.classes[data.validation]).to(validation.device)
-        pairs = pair_figures(validation, network.distance_weights, classes, margin=margin, negative_from=1)
+        scores = torch.from_numpy(data.scores[data.validation]).float().to(validation.device)
+        figures = pairs.figures(validation, network.distance_weights, classes=classes, scores=scores)
         weighted = as_vectors(validation * network.distance_weights)
     probe, chance = _probe(as_vectors(train), as_vectors(validation), data=data)
-    return EmbeddingCondition(pairs.mean_distance / margin, effective_rank(weighted), probe, chance)
+    return EmbeddingCondition(figures.mean_distance / pairs.scale, effective_rank(weighted), probe, chance)
 
 
 def effective_rank(embeddings: Vector) -> float:

@@ -11,17 +11,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from selfai_pipeline.errors import TrainingDiverged
+from selfai_pipeline.errors import TrainingDiverged, UndefinedMetric
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import stages_from_json, stages_to_json
 from selfai_pipeline.training.augmentation import augment
 from selfai_pipeline.training.checkpoints import finite, weights_copy
-from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.compute import Compute, memory_for
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import derived_seed, draw_epoch
@@ -60,8 +61,10 @@ class TrainingState:
     """All that the next epoch depends on.
 
     `average` is the running mean of the weights, `best` those of the best epoch where there is a criterion;
-    `growth` lists what Net2Net did, `memory` is the stage's own (plain JSON values). `seconds` of each epoch,
-    validation and growth among them, are kept through a resumption; they are no part of a checkpoint.
+    `growth` lists what Net2Net did, `moves` where the run went on in another environment, `memory` is the
+    stage's own (plain JSON values). `seconds` of each epoch, validation and growth among them, are kept
+    through a resumption; they are no part of a checkpoint. `speed` is that of the last epoch, pictures/s, and
+    not kept.
     """
 
     network: Network
@@ -71,10 +74,12 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     growth: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
     best_epoch: int = 0
     best_value: float = -math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
+    speed: float | None = None
 
     @property
     def judged(self) -> Network:
@@ -136,8 +141,25 @@ class Trainer:
             The final state; `judged` holds the weights that the stage keeps, in evaluation mode.
 
         Raises:
-            TrainingDiverged: the loss stopped being finite.
+            TrainingDiverged: the loss, a weight or a figure of validation is not finite any more, or not
+                defined.
+            OutOfMemory: a batch does not fit; finished epochs are kept.
+            InputError: an unfinished run stands there from another environment (see `RecoveryPoint.read`).
         """
+        rows, side = len(self.data.train), self.data.pixels.shape[1]
+        batch = self.settings.batch_size
+        if batch > rows:
+            logger.warning(
+                "batch_size %d is more than the %d pictures of training: %d are used", batch, rows, rows
+            )
+        with memory_for(
+            f"{self.stage.name} on {self.compute.device.type}: batch_size {batch}, pictures of {side} px",
+            mend="Lower batch_size, input_size or width. Finished epochs are kept: with the same settings "
+            "and more memory the run goes on behind them, with others it begins anew.",
+        ):
+            return self._fit(start)
+
+    def _fit(self, start: Callable[[], Network]) -> TrainingState:
         state = self._resume() or self._begin(start())
         for figures, seconds in zip(state.history, state.seconds, strict=True):
             known = {name: figures[name] for name in figures if name != "epoch"}
@@ -150,6 +172,10 @@ class Trainer:
         if state.best:
             state.judged.load_state_dict(state.best)
         return state
+
+    @cached_property
+    def _loss(self) -> Callable[[Network, Tensor, Tensor], Tensor]:
+        return self.compute.compiled(self.stage.loss)
 
     def _epoch(self, state: TrainingState) -> dict[str, float]:
         """One epoch; returns its figures, its speed among them, which is no part of the state."""
@@ -175,11 +201,10 @@ class Trainer:
                 group["lr"] = settings.learning_rate * rate * group["rate"]
             pictures = augment(self.stage.feed(batch), settings=self.augmentation, generator=generator)
             total += self._step(state, pictures, batch, step=step)
-        trained = time.perf_counter() - started
+        speed = batches.numel() / (time.perf_counter() - started)
         if not all(bool(parameter.isfinite().all()) for parameter in state.judged.parameters()):
             raise self._diverged("a weight is no longer finite", state, step=step)
-        with torch.no_grad():
-            figures = finite({"loss": total / len(batches), **self.stage.validate(state.judged)})
+        figures = self._validated(state, loss=total / len(batches), step=step)
         figures["learning_rate"] = settings.learning_rate * rate
         self._note_best(state, figures, epoch)
         state.epoch = epoch
@@ -187,17 +212,14 @@ class Trainer:
             self.stage.after_epoch(state, figures)
         state.history.append({"epoch": float(epoch), **figures})
         state.seconds.append(time.perf_counter() - started)
-        speed = batches.numel() / trained
-        summary = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        logger.info(
-            "%s epoch %d of %d: %s, %.0f pictures/s", self.stage.name, epoch, settings.epochs, summary, speed
-        )
+        self._tell(state, figures, speed=speed)
+        state.speed = speed
         return {**figures, "pictures_per_second": speed, "seconds": state.seconds[-1]}
 
     def _step(self, state: TrainingState, pictures: Tensor, rows: Tensor, *, step: int) -> float:
         """One batch, one step of the optimizer; returns the loss."""
         with self.compute.reduced():
-            loss = self.stage.loss(state.network, pictures, rows)
+            loss = self._loss(state.network, pictures, rows)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise self._diverged(f"the loss is {value}", state, step=step)
@@ -211,11 +233,41 @@ class Trainer:
                     mean.lerp_(now, 1.0 - decay)
         return value
 
+    def _validated(self, state: TrainingState, *, loss: float, step: int) -> dict[str, float]:
+        """The epoch's figures, all finite."""
+        try:
+            with torch.no_grad():
+                found = self.stage.validate(state.judged)
+        except UndefinedMetric as undefined:
+            raise self._diverged(str(undefined).rstrip("."), state, step=step) from undefined
+        try:
+            return finite({"loss": loss, **found})
+        except ValueError as error:
+            raise self._diverged(str(error), state, step=step) from error
+
+    def _tell(self, state: TrainingState, figures: Mapping[str, float], *, speed: float) -> None:
+        """A line about the epoch, and one about what growth after the epoch before did to the speed."""
+        epochs = self.settings.epochs
+        logger.info(
+            "%s epoch %d of %d: %s, %.0f pictures/s, about %.0f min left",
+            self.stage.name,
+            state.epoch,
+            epochs,
+            ", ".join(f"{key} {value:.4g}" for key, value in figures.items()),
+            speed,
+            (epochs - state.epoch) * state.seconds[-1] / 60.0,
+        )
+        grown = [event["operator"] for event in state.growth if event["epoch"] == state.epoch - 1]
+        if state.speed and grown:
+            logger.info("Net2Net `%s`: %.0f -> %.0f pictures/s", grown[0], state.speed, speed)
+
     def _diverged(self, what: str, state: TrainingState, *, step: int) -> TrainingDiverged:
-        best = f" (the best epoch so far was {state.best_epoch})" if state.best_epoch else ""
+        kept = f"The last good checkpoint is that of epoch {state.epoch}, {self.recovery.path}"
+        if not state.epoch:
+            kept = "No epoch was finished before"
         return TrainingDiverged(
-            f"{self.stage.name}: {what} at step {step}{best}. Lower learning_rate and materialize again: "
-            "with other settings training starts from the beginning."
+            f"{self.stage.name}: {what} at step {step}, in epoch {state.epoch + 1}. {kept}. Lower "
+            "learning_rate and materialize again: with other settings training starts from the beginning."
         )
 
     def _note_best(self, state: TrainingState, figures: Mapping[str, float], epoch: int) -> None:
@@ -236,6 +288,7 @@ class Trainer:
             "network": state.network.state_dict(),
             "average": state.average.state_dict() if state.average is not None else None,
             "optimizer": state.optimizer.state_dict(),
+            "finished": state.epoch == self.settings.epochs,
             **{name: getattr(state, name) for name in PLAIN},
         }
 
@@ -256,4 +309,4 @@ class Trainer:
         return state
 
 
-PLAIN = ("epoch", "history", "seconds", "growth", "memory", "best_epoch", "best_value", "best")
+PLAIN = ("epoch", "history", "seconds", "growth", "moves", "memory", "best_epoch", "best_value", "best")

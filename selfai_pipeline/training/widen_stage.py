@@ -11,9 +11,10 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.compute import Compute, memory_for
+from selfai_pipeline.training.growth import copy_options
 from selfai_pipeline.training.samplers import derived_seed
-from selfai_pipeline.training.settings import ComputeSettings, WidenSettings
+from selfai_pipeline.training.settings import ComputeSettings, Copies, WidenSettings
 
 logger = logging.getLogger("selfai.training")
 
@@ -33,24 +34,35 @@ def widen_checkpoint(
     of the three deviations of `Deviation`, on random pictures.
 
     Raises:
-        InexactWidening: the deviation in float64 is above 10 to the minus `digits`; nothing is stored.
+        InexactWidening: the deviation in float64 is above 10 to the minus `digits`, and the settings do not
+            ask for zeroing noise; nothing is stored.
     """
     parent = load_checkpoint(siamese, store=store)
     size = parent.input_size
     metrics: dict[str, float] = {}
-    with Compute.on_processor(compute).session():
+    what = (
+        f"{ASSET}: probe_pictures {settings.probe_pictures}, pictures of {size} px, factor {settings.factor}"
+    )
+    with (
+        Compute.on_processor(compute).session(),
+        memory_for(what, mend="Lower probe_pictures or factor."),
+    ):
         generator = torch.Generator().manual_seed(derived_seed(settings.seed, "widening"))
         shape = (settings.probe_pictures, size, size, 3)
         pictures = normalise(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
         with torch.no_grad():
             wide = widen_all(
-                parent.network, settings.factor, imbalance=settings.imbalance, generator=generator
+                parent.network,
+                settings.factor,
+                generator=generator,
+                **copy_options(settings.copies, imbalance=settings.imbalance, zeroed=settings.zeroed),
             )
         for dtype in (torch.float64, torch.float32, torch.bfloat16):
             moved = deviation(parent.network, wide, pictures, dtype=dtype)
             name = str(dtype).removeprefix("torch.")
             metrics[f"deviation_{name}"] = moved.largest
-            if dtype is torch.float64 and not moved.largest < 10.0**-settings.digits:
+            exact = settings.copies is not Copies.ZEROING_NOISE
+            if exact and dtype is torch.float64 and not moved.largest < 10.0**-settings.digits:
                 raise InexactWidening(
                     f"{ASSET}: widening moved the function by {moved.largest:.1e} in float64, "
                     f"{10.0**-settings.digits:.0e} is allowed. Nothing was stored."

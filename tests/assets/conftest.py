@@ -140,8 +140,8 @@ def errors_of(result: dg.ExecuteInProcessResult) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crawl that is tried again does not wait for it."""
-    monkeypatch.setattr(policies, "CRAWL_RETRIES", policies.CRAWL_RETRIES._replace(delay=0.01))
+    """What is tried again does not wait for it."""
+    monkeypatch.setattr(policies, "RETRIES", policies.RETRIES._replace(delay=0.01))
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from assets.common import judged
 from assets.graph import is_current
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import crawl_verdicts, raw_crawl
+from selfai_pipeline import workers
+from selfai_pipeline.faces import finding
 from selfai_pipeline.faces.alignment import fit, placed, rms, template
 from selfai_pipeline.sources.gallery.plan import Kind, plan_gallery
 from selfai_pipeline.sources.gallery.portraits import render_portrait
@@ -130,7 +132,7 @@ def test_the_crawl_shows_counts_hosts_bytes_and_thumbnails_and_no_address(
     work: Any, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The last try, after which the day is made without the source that does not answer.
-    monkeypatch.setattr(policies, "CRAWL_RETRIES", policies.CRAWL_RETRIES._replace(max_retries=0))
+    monkeypatch.setattr(policies, "RETRIES", policies.RETRIES._replace(max_retries=0))
     (work.folder / "good.png").write_bytes(picture())
     (work.folder / "text.png").write_bytes(b"no picture")
     rows = [f"http://127.0.0.1:1/secret-{number}.jpg,{work.day}" for number in range(3)]
@@ -296,6 +298,30 @@ def test_the_faces_say_what_they_were_found_on(pruned: Any, errors: Any) -> None
     assert pruned.store.tables.facts(ref)["found_by"] == ran_on["engine"]
 
 
+@pytest.mark.parametrize("kills", [1, 10])
+def test_a_worker_that_the_system_kills_is_worth_another_try(
+    pruned: Any, errors: Any, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    """As it does where memory runs out: with SIGKILL."""
+    start, to_come = workers._start, iter(range(kills))
+
+    def started() -> Any:
+        process = start()
+        if next(to_come, None) is not None:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(workers, "_start", started)
+    result = pruned.materialize(aligned_faces, days=[pruned.day], config={"workers": 2})
+    if kills == 1:
+        assert result.success, errors(result)
+        assert len(pruned.rows("aligned_faces", pruned.day)) == 3
+    else:
+        assert not result.success
+        assert "a worker process ended before its work was done: signal 9" in errors(result)
+        assert len(list(to_come)) == 10 - 1 - policies.RETRIES.max_retries
+
+
 @pytest.mark.parametrize(
     ("change", "failing"),
     [
@@ -340,8 +366,15 @@ def test_the_faces_show_counts_figures_and_histograms_and_no_picture_by_name(pru
 
 
 def test_each_face_of_a_picture_is_a_row_where_all_count(
-    work: Any, portraits: list[bytes], verdicts: Any, errors: Any, spoil: Any
+    work: Any,
+    portraits: list[bytes],
+    verdicts: Any,
+    errors: Any,
+    spoil: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(finding, "_FEW", 2)
+    monkeypatch.setattr(finding, "usable_cores", lambda: 2)
     pixels = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in portraits[:2]]
     side = min(min(one.shape[:2]) for one in pixels)
     beside = np.hstack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pixels])
@@ -351,6 +384,9 @@ def test_each_face_of_a_picture_is_a_row_where_all_count(
     assert result.success, errors(result)
     rows = work.rows("aligned_faces", work.day)
     assert [(row["face"], row["faces_found"], row["reason"]) for row in rows] == [(0, 2, None), (1, 2, None)]
+    (event,) = result.get_asset_materialization_events()
+    ran_on = event.materialization.metadata["ran_on"].value
+    assert ran_on["workers"] == 1, "one picture, however many faces it has"
     spoil(*ALIGNING, without_first)
     result = work.materialize(aligned_faces, days=[work.day], config={"which_face": "ALL"})
     assert not result.success

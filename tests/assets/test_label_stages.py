@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from assets.annotations import annotations
-from assets.balanced_label_table import balanced_label_table
+from assets.balanced_label_table import WARNINGS, balanced_label_table, crowd_warnings
 from assets.raw_crawl import raw_crawl
+from selfai_pipeline.labels.known_copies import days_without_copies
+from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.sources.settings import RatingsFile
 from selfai_pipeline.tables import WHOLE
 
@@ -139,17 +142,21 @@ def weight_on_a_test_face(rows: Rows) -> Rows:
     [
         (lambda rows: [row for row in rows if row["split"] != "test"], "completeness"),
         (altered(0, crop_sha256="0" * 64), "completeness"),
+        (altered(0, image_id="0" * 64), "completeness"),
         (across_splits, "sanity"),
         (weight_on_a_test_face, "sanity"),
         (lambda rows: [{**row, "weight": row["weight"] * 2} for row in rows], "sanity"),
+        (altered(0, score=9.5), "sanity"),
         (altered(0, annotators=1), "quality_floor"),
     ],
     ids=[
         "no test",
         "a crop lost",
+        "of no rating",
         "cluster in two splits",
         "weight outside",
         "weights of 2",
+        "a score beyond the scale",
         "one annotator",
     ],
 )
@@ -160,3 +167,88 @@ def test_a_wrong_label_table_fails_its_check(
     result = labelled.materialize(balanced_label_table)
     assert not result.success
     assert [name for name, passed in verdicts(result).items() if not passed] == [failing]
+
+
+FINE = {
+    "noise_ceiling": 0.9,
+    "noise_ceiling_reason": "from the standard errors",
+    "flagged": {"annotators": 1, "tested": 24, "share": 0.04, "left_out": False},
+    "rating_graph_components": 1,
+    "rating_graph_largest_share": 1.0,
+}
+
+
+def flagged(annotators: int, tested: int) -> dict[str, Any]:
+    return {"flagged": {"annotators": annotators, "tested": tested, "share": 0.5, "left_out": False}}
+
+
+@pytest.mark.parametrize(
+    ("found", "known_errors", "unknown_counts", "warned"),
+    [
+        ({}, 500, 0, set()),
+        ({"noise_ceiling": 0.6}, 500, 0, {"agreement"}),
+        ({"noise_ceiling": 0.6}, 19, 0, set()),
+        ({"noise_ceiling": None}, 0, 0, set()),
+        (flagged(4, 24), 500, 0, {"flagged_annotators"}),
+        (flagged(1, 2), 500, 0, set()),
+        (flagged(0, 0), 500, 0, set()),
+        ({"rating_graph_components": 2, "rating_graph_largest_share": 0.8}, 500, 0, {"rating_graph"}),
+        ({"rating_graph_components": 0, "rating_graph_largest_share": None}, 500, 0, set()),
+        ({}, 500, 7, {"counts"}),
+    ],
+)
+def test_what_about_the_crowd_is_worth_a_look_is_a_warning(
+    found: dict[str, Any], known_errors: int, unknown_counts: int, warned: set[str]
+) -> None:
+    results = list(
+        crowd_warnings({**FINE, **found}, known_errors=known_errors, unknown_counts=unknown_counts)
+    )
+    assert {one.check_name for one in results if not one.passed} == warned
+    assert {one.severity for one in results} == {dg.AssetCheckSeverity.WARN}
+    assert {one.check_name for one in results} < set(WARNINGS)
+
+
+def test_the_page_of_the_labels_shows_agreement_splits_and_a_plot_and_names_no_picture(
+    labelled: Any, errors: Any
+) -> None:
+    result = labelled.materialize(balanced_label_table)
+    assert result.success, errors(result)
+    (event,) = result.asset_materializations_for_node("balanced_label_table")
+    page = event.metadata
+    assert 0 < page["noise_ceiling"].value <= 1
+    figures = [record.data["figure"] for record in page["agreement"].records]
+    assert {"icc_2_1", "icc_2_k", "krippendorff_alpha", "split_half_reliability"} <= set(figures)
+    assert [record.data["split"] for record in page["splits"].records] == ["train", "validation", "test"]
+    assert "agreement_by_group" not in page
+    plot = labelled.home.previews / "balanced_label_table" / "all.png"
+    assert page["distributions"].value.endswith("/previews/balanced_label_table/all.png")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    shown = str(page) + str([one.description for one in result.get_asset_check_evaluations()])
+    for row in labelled.rows("balanced_label_table"):
+        assert row["image_id"] not in shown
+
+
+def test_faces_of_a_day_that_was_pruned_are_not_searched_for_copies_again(labelled: Any) -> None:
+    faces, rule = labelled.store.tables.snapshot("aligned_faces"), LabelSettings()
+    found = days_without_copies(
+        faces,
+        labelled.store,
+        radius=rule.duplicate_radius,
+        least_correlation=rule.duplicate_correlation,
+    )
+    assert found == {labelled.day}
+
+
+def test_labels_that_drifted_since_the_last_time_warn_and_stop_nothing(
+    labelled: Any, verdicts: Any, spoil: Any, errors: Any
+) -> None:
+    assert labelled.materialize(balanced_label_table).success
+    lower: Callable[[Rows], Rows] = lambda rows: [  # noqa: E731
+        {**row, "score": row["score"] / 4, "class": int(row["score"] / 4 + 0.5)} for row in rows
+    ]
+    spoil("selfai_pipeline.labels.label_table", "build_label_table", lower)
+    result = labelled.materialize(balanced_label_table)
+    assert result.success, errors(result)
+    assert [name for name, passed in verdicts(result).items() if not passed] == ["score_drift"]
+    drift = next(one for one in result.get_asset_check_evaluations() if one.check_name == "score_drift")
+    assert drift.description.startswith("scores moved by ")

@@ -4,39 +4,45 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from assets.aligned_faces import aligned_faces
 from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY
-from assets.policies import CRAWL_RETRIES, with_policies
+from assets.policies import RETRIES, with_policies
+from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import AlteredVersion, InputError
+from selfai_pipeline.faces import align
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources import crawl
 from selfai_pipeline.sources.crawl import CrawlInterrupted, CrawlKilled, SourceUnreachable
 from selfai_pipeline.sources.settings import PagesSource
+from selfai_pipeline.workers import WorkerKilled, WorkerLost
 
 UNREACHABLE = SourceUnreachable("it cannot be reached", where="source site", mend="Check that it is up.")
-TRIES = 1 + CRAWL_RETRIES.max_retries
+TRIES = 1 + RETRIES.max_retries
 
 
 @pytest.fixture
 def raises(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[BaseException]]:
-    """Makes the crawl of a day raise these errors, one a try, and work after them; returns those to come."""
+    """Makes a stage (the crawl of a day, by default) raise these errors, one a try, and work after them;
+    returns those to come."""
 
-    def arrange(*errors: BaseException) -> list[BaseException]:
-        crawl_day, to_come = crawl.crawl_day, list(errors)
+    def arrange(*errors: BaseException, of: tuple[ModuleType, str] = (crawl, "crawl_day")) -> list[Any]:
+        stage, to_come = getattr(*of), list(errors)
 
-        def crawled(*positional: Any, **named: Any) -> Any:
+        def made(*positional: Any, **named: Any) -> Any:
             if to_come:
                 raise to_come.pop(0)
-            return crawl_day(*positional, **named)
+            return stage(*positional, **named)
 
-        monkeypatch.setattr(crawl, "crawl_day", crawled)
+        monkeypatch.setattr(*of, made)
         return to_come
 
     return arrange
@@ -77,6 +83,27 @@ def test_what_does_not_pass_by_itself_is_not_tried_again(work: Any, raises: Any,
     result = work.materialize(raw_crawl, days=[work.day])
     assert not result.success
     assert retries_of(result) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (WorkerKilled("signal 9"), 1),
+        (WorkerLost("status 3"), 0),
+        (AlteredVersion("a picture's bytes hash to another name"), 0),
+        (InputError("no such file", where="detector.weights", mend="Leave it empty."), 0),
+        (ValueError("a defect"), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_faces_are_looked_for_again_where_a_worker_was_killed_and_nowhere_else(
+    work: Any, raises: Any, error: Exception, tries: int
+) -> None:
+    work.pretend([pruned_set], work.day)
+    raises(error, of=(align, "align_day"))
+    result = work.materialize(aligned_faces, days=[work.day])
+    assert retries_of(result) == tries
+    assert result.success is (tries > 0)
 
 
 class Page(BaseHTTPRequestHandler):
@@ -134,7 +161,7 @@ def test_a_site_that_is_down_beside_a_good_folder_is_tried_again_and_then_left(
     work.declare(work.source(), down)
     result = work.materialize(raw_crawl, days=[work.day])
     assert result.success
-    assert retries_of(result) == CRAWL_RETRIES.max_retries
+    assert retries_of(result) == RETRIES.max_retries
     facts = work.store.tables.facts(work.record("raw_crawl", work.day).ref)
     assert facts["counts"]["stored"] == 1
     assert list(facts["unavailable"]) == ["site"]
@@ -142,7 +169,7 @@ def test_a_site_that_is_down_beside_a_good_folder_is_tried_again_and_then_left(
 
 def test_the_tries_come_at_growing_and_random_distances() -> None:
     for number, longest in enumerate((10, 30, 70), start=1):
-        waits = [CRAWL_RETRIES.calculate_delay(number) for _ in range(200)]
+        waits = [RETRIES.calculate_delay(number) for _ in range(200)]
         assert 0 <= min(waits) < longest / 4
         assert longest * 3 / 4 < max(waits) <= longest
 

@@ -46,12 +46,13 @@ class Graph:
         self.store = Store.open(home)
         self.store.tables.point(Record(labels, code_version="1", settings={}, inputs={}))
 
-    def run(self, *assets: str) -> Any:
+    def run(self, *assets: str, **changes: Any) -> Any:
+        """Materialize; `changes` are to the configuration of each."""
         return dg.materialize(
             [*ALL_ASSETS, *CHECKS],
             selection=dg.AssetSelection.assets(*assets),
             resources=resources_for(Environment.SAMPLE, self.home),
-            run_config={"ops": {name: QUICK[name] for name in assets}},
+            run_config={"ops": {name: {"config": {**QUICK[name]["config"], **changes}} for name in assets}},
             raise_on_error=False,
         )
 
@@ -112,6 +113,36 @@ def trained(graph: Graph) -> Graph:
     return graph
 
 
+@pytest.mark.slow
+def test_dagster_and_mlflow_lead_to_each_other_and_say_what_a_run_did(graph: Graph) -> None:
+    from mlflow import MlflowClient
+
+    plan = {"growth_plan": ["wider conv15 1.5", "deeper conv13", "deeper conv14"], "stall_tolerance": 0.99}
+    result = graph.run("siamese_checkpoint", **plan, stall_patience=1)
+    assert result.success
+    (event,) = result.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    client = MlflowClient(f"sqlite:///{graph.home.mlflow / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("selfai").experiment_id])
+    assert run.info.run_id in metadata["mlflow_run"]
+    tags = run.data.tags
+    assert f"/runs/{result.run_id})" in tags["mlflow.note.content"]
+    assert tags["dagster.run_id"] == result.run_id
+    assert tags["input.balanced_label_table"] == graph.ref("balanced_label_table").sha256
+    assert tags["checkpoint_sha256"] == graph.ref("siamese_checkpoint").sha256 == metadata["sha256"]
+    assert run.data.params["pairing"] == "far_classes"
+    assert run.data.params["compute.device"] == metadata["ran_on"]["device"]
+    assert metadata["seconds"] > 0
+    assert metadata["pictures_per_second"] > 0
+    assert [entry["epoch"] for entry in metadata["growth_plan"]] == [2, 3, 4]
+    for grown in metadata["growth"]:
+        assert {"deviation_float64", "loss_before", "loss_after"} <= set(grown)
+        assert grown["pictures_per_second_before"] > 0
+        assert grown["pictures_per_second_after"] > 0
+    curve = client.get_metric_history(run.info.run_id, "pictures_per_second")
+    assert [point.step for point in curve] == [1, 2, 3, 4, 5]
+
+
 def shrink(network: Network) -> None:
     network.layer("conv15").weight.mul_(1e-6)
     network.layer("conv15").bias.zero_()
@@ -156,6 +187,16 @@ def test_a_widening_of_another_function_fails_its_floor(trained: Graph) -> None:
     found = trained.judge(widened_checkpoint_checks)
     assert failed(found) == {"quality_floor"}
     assert "moved by" in (found["quality_floor"].description or "")
+
+
+@pytest.mark.slow
+def test_a_widening_with_noise_that_was_asked_for_passes_and_says_how_far_it_moved(trained: Graph) -> None:
+    result = trained.run("widened_checkpoint", copies="ZEROING_NOISE")
+    assert result.success
+    (floor,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "quality_floor"]
+    assert floor.passed
+    assert "zeroing noise was asked for" in (floor.description or "")
+    assert floor.metadata["deviation_float64"].value > 1e-6
 
 
 @pytest.mark.slow

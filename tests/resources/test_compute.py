@@ -27,7 +27,7 @@ QUICK = {
     "evaluation_report": {"config": {"bootstrap_draws": 200, "occlusion_mean_faces": 2}},
 }
 SPLITS = ["train", "train", "validation", "train", "test", "train"] * 12
-NAMES = {"torch", "device", "device_name", "precision", "threads", "deterministic", "processor"}
+NAMES = {"torch", "device", "device_name", "precision", "threads", "compile", "deterministic", "processor"}
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 

@@ -36,12 +36,14 @@ def test_production_takes_its_addresses_from_the_environment(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
     monkeypatch.setenv("SELFAI_MLFLOW_ARTIFACTS", "s3://bucket/mlflow")
     monkeypatch.setenv("SELFAI_MLFLOW_URL", "https://mlflow.example")
+    monkeypatch.setenv("SELFAI_UI_URL", "https://dagster.example")
     with dg.build_resources(resources_for(Environment.PRODUCTION, home)) as resources:
         assert resources.store.files.url == "memory://selfai"
         assert resources.store.home == home
         assert resources.tracking.tracking_uri == "http://mlflow.example"
         assert resources.tracking.artifacts == "s3://bucket/mlflow"
         assert resources.tracking.ui_url == "https://mlflow.example"
+        assert resources.tracking.dagster_url == "https://dagster.example"
 
 
 def test_production_without_a_store_says_what_to_set(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

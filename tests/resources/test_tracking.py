@@ -3,6 +3,7 @@
 import fcntl
 import threading
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -51,6 +52,25 @@ def test_a_run_keeps_parameters_tags_and_a_curve_and_finishes(
     curve = client.get_metric_history(run.run_id, "validation_pearson")
     assert [(point.step, point.value) for point in curve] == [(1, 0.25), (2, 0.5)]
     assert run.url.endswith(f"/runs/{run.run_id}?workflowType=machine_learning")
+
+
+def test_parameters_and_an_epoch_are_a_call_each_however_many(
+    tracking: Tracking, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call for each would be forty times slower."""
+    calls = []
+    log_batch = MlflowClient.log_batch
+
+    def counted(self: MlflowClient, run_id: str, *arguments: Any, **values: Any) -> Any:
+        calls.append({name: len(given) for name, given in values.items()})
+        return log_batch(self, run_id, *arguments, **values)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    parameters = {f"setting_{number}": number for number in range(130)}
+    with tracking.run("train", parameters=parameters, tags=TAGS) as run:
+        run.report(1, {f"figure_{number}": 0.5 for number in range(8)})
+    assert calls == [{"params": 100}, {"params": 30}, {"metrics": 8}]
+    assert len(client.get_run(run.run_id).data.params) == 130
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("diverged"), KeyboardInterrupt()])

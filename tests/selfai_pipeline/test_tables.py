@@ -202,3 +202,25 @@ def test_fingerprints_are_equal_exactly_when_the_versions_are(
         return Snapshot(refs).fingerprint
 
     assert (fingerprint(first) == fingerprint(second)) == (first == second)
+
+
+def made(store: Store, predicted: float, *, passed: bool) -> TableRef:
+    """A version that was made and judged."""
+    ref = store.tables.write([prediction("a", predicted)], asset="evaluation_report")
+    store.tables.point(Record(ref=ref, code_version="1", settings={}, inputs={}))
+    store.tables.judge(ref, dict.fromkeys(("completeness", "sanity", "quality_floor"), passed))
+    return ref
+
+
+def test_the_version_before_is_the_latest_that_passed_its_checks(store: Store) -> None:
+    first = made(store, 1.0, passed=True)
+    assert store.tables.passed_before(first) is None
+    failed = made(store, 2.0, passed=False)
+    third = made(store, 3.0, passed=True)
+    assert store.tables.passed_before(third) == store.tables.passed_before(failed) == first
+    fourth = made(store, 4.0, passed=True)
+    assert store.tables.passed_before(fourth) == third
+    # Made once more, it comes after the same.
+    assert store.tables.passed_before(made(store, 4.0, passed=True)) == third
+    # An old version that comes again follows the one that it replaces.
+    assert store.tables.passed_before(made(store, 1.0, passed=True)) == fourth

@@ -28,27 +28,29 @@ POWERS = partial(partial, pow, 2)
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
-    assert map_in_processes(POWERS, range(40), workers=workers) == [2**job for job in range(40)]
+    results = list(map_in_processes(POWERS, range(400), workers=workers))
+    assert results == [2**job for job in range(400)]
 
 
 def test_no_jobs_start_no_process() -> None:
-    assert map_in_processes(partial(partial, os._exit), [], workers=2) == []
+    assert list(map_in_processes(partial(partial, os._exit), [], workers=2)) == []
 
 
 def test_each_process_works_on_one_thread_and_ends() -> None:
     asked = map_in_processes(partial(partial, os.getenv), ["OMP_NUM_THREADS"] * 4, workers=2)
-    assert asked == ["1"] * 4
+    assert list(asked) == ["1"] * 4
     assert not workers_of(os.getpid())
 
 
 def test_what_the_work_prints_does_not_disturb_it(capfd: pytest.CaptureFixture[str]) -> None:
-    assert map_in_processes(partial(partial, print), ["a line", "another"], workers=1) == [None, None]
+    printed = map_in_processes(partial(partial, print), ["a line", "another"], workers=1)
+    assert list(printed) == [None, None]
     assert "a line" in capfd.readouterr().err
 
 
 def test_an_error_comes_back_with_its_class_and_where_it_was_raised() -> None:
     with pytest.raises(ZeroDivisionError, match="division by zero") as raised:
-        map_in_processes(partial(partial, truediv, 1), [1, 2, 0, 3], workers=2)
+        list(map_in_processes(partial(partial, truediv, 1), [1, 2, 0, 3], workers=2))
     assert "in a worker process" in raised.value.__notes__[0]
     assert not workers_of(os.getpid())
 
@@ -56,32 +58,58 @@ def test_an_error_comes_back_with_its_class_and_where_it_was_raised() -> None:
 def test_an_error_of_ours_comes_back_too(tmp_path: Path) -> None:
     store: PictureStore = Store.open(Home.at(tmp_path)).pictures
     with pytest.raises(MissingVersion, match="not in the store"):
-        map_in_processes(partial(partial, PictureStore.get, store), ["0" * 64], workers=1)
+        list(map_in_processes(partial(partial, PictureStore.get, store), ["0" * 64], workers=1))
 
 
 def test_an_error_while_it_prepares_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        map_in_processes(partial(truediv, 1, 0), [1], workers=1)
+        list(map_in_processes(partial(truediv, 1, 0), [1], workers=1))
 
 
 def test_a_process_that_is_killed_is_told_as_trouble_that_may_pass() -> None:
     with pytest.raises(WorkerKilled, match=r"signal 9 \(Killed\).*run again") as raised:
-        map_in_processes(partial(partial, signal.raise_signal), [0, 0, signal.SIGKILL, 0], workers=2)
+        list(map_in_processes(partial(partial, signal.raise_signal), [0, 0, signal.SIGKILL, 0], workers=2))
     assert isinstance(raised.value, PassingTrouble)
     assert not workers_of(os.getpid())
 
 
 def test_a_process_that_ends_on_its_own_is_told() -> None:
     with pytest.raises(WorkerLost, match="status 3") as raised:
-        map_in_processes(partial(partial, os._exit), [3], workers=1)
+        list(map_in_processes(partial(partial, os._exit), [3], workers=1))
     assert not isinstance(raised.value, PassingTrouble)
+
+
+def test_results_come_while_the_rest_is_under_way() -> None:
+    """The second job takes longer than anybody waits."""
+    results = map_in_processes(partial(partial, time.sleep), [0, 3600], workers=2)
+    assert next(results) is None
+    assert len(workers_of(os.getpid())) == 2
+    results.close()
+    assert not workers_of(os.getpid())
+
+
+def test_no_more_is_done_than_is_taken(tmp_path: Path) -> None:
+    """What was done and nobody takes is held in memory: that is bounded."""
+    folders = [str(tmp_path / str(number)) for number in range(400)]
+    results = map_in_processes(partial(partial, os.mkdir), folders, workers=1)
+    next(results)
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) < 50
+    assert len(list(results)) == 399
+    assert len(list(tmp_path.iterdir())) == 400
+
+
+def test_an_error_does_not_wait_for_the_jobs_before_it() -> None:
+    with pytest.raises(ValueError, match="must be non-negative"):
+        list(map_in_processes(partial(partial, time.sleep), [3600, 0, -1], workers=2))
+    assert not workers_of(os.getpid())
 
 
 SLEEPS = """
 import time
 from functools import partial
 from selfai_pipeline.workers import map_in_processes
-map_in_processes(partial(partial, time.sleep), [1.0] * 600, workers=2)
+list(map_in_processes(partial(partial, time.sleep), [1.0] * 600, workers=2))
 """
 
 

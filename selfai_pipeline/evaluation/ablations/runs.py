@@ -1,12 +1,14 @@
 """Runs an arm with a seed. Every stage is one of the pipeline's own, with its recovery point: a run that was
-killed goes on from its last epoch, and what two arms share is trained once.
+killed goes on from its last epoch. Pre-training, which arms share, and what came of an arm are kept under
+`cache/ablations`.
 """
 
 import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,6 @@ class ArmRuns:
     settings: AblationSettings
     compute: ComputeSettings
     report: Callable[[str], EpochReport]
-    _pretrained: dict[tuple[str, bool, int], tuple[CheckpointRef, Epochs]] = field(default_factory=dict)
 
     def outcome(self, arm: Arm, seed: int) -> Outcome:
         """What came of `arm` with `seed`; a run that ended before is read, not repeated.
@@ -91,7 +92,10 @@ class ArmRuns:
         Raises:
             InputError, TrainingDiverged: a stage refuses the label table or the settings, or diverged.
         """
-        path = self.store.home.cache / "ablations" / f"{arm.name}-{self._fingerprint(arm, seed)}.json"
+        settings = self.settings.model_dump(mode="json")
+        del settings["seeds"]
+        made_from = {"arm": repr(arm), "seed": seed, "labels": self.labels.sha256, "settings": settings}
+        path = self._path(arm.name, made_from)
         if path.exists():
             return Outcome.from_mapping(json.loads(path.read_text()))
         logger.info("ablation %s, seed %d", arm.name, seed)
@@ -101,23 +105,18 @@ class ArmRuns:
             # Not kept: it may be there next time.
             logger.warning("ablation %s cannot run: %s", arm.name, missing)
             return Outcome(arm.name, seed, State.NOT_RUN, str(missing))
-        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, outcome.to_json())
         return outcome
 
-    def _fingerprint(self, arm: Arm, seed: int) -> str:
-        settings = self.settings.model_dump(mode="json")
-        del settings["seeds"]
-        return fingerprint(
-            {
-                "arm": repr(arm),
-                "seed": seed,
-                "labels": self.labels.sha256,
-                "settings": settings,
-                "code": [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
-                "environment": Compute.from_settings(self.compute).environment,
-            }
-        )
+    def _path(self, name: str, made_from: dict[str, Any]) -> Path:
+        """The file of what is kept: another one where the code or this machine would give other bits."""
+        folder = self.store.home.cache / "ablations"
+        folder.mkdir(parents=True, exist_ok=True)
+        conditions = {
+            "code": [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
+            "environment": Compute.from_settings(self.compute).environment,
+        }
+        return folder / f"{name}-{fingerprint({**made_from, **conditions})}.json"
 
     def _whole(self, arm: Arm, seed: int) -> Outcome:
         trained = self._train(arm, seed, self.labels)
@@ -205,21 +204,23 @@ class ArmRuns:
     def _pretrain(
         self, labels: TableRef, seed: int, *, grows: bool, name: str
     ) -> tuple[CheckpointRef, Epochs]:
-        key = (labels.sha256, grows, seed)
-        if key not in self._pretrained:
-            given = self.settings.siamese
-            settings = given.model_copy(
-                update={"seed": seed, "growth_plan": given.growth_plan if grows else []}
-            )
-            clock = Clock(self.report(f"{name}.siamese"))
-            ref = pretrain_siamese(
-                labels, store=self.store, settings=settings, compute=self.compute, report=clock
-            )
-            record = load_record(ref, store=self.store)
-            shapes = shapes_by_epoch(trunk_of_width(settings.width), record["growth"], epochs=settings.epochs)
-            steps, batch = self._steps(settings, labels)
-            self._pretrained[key] = ref, clock.epochs(record, shapes, steps=steps, batch=batch)
-        return self._pretrained[key]
+        given = self.settings.siamese
+        settings = given.model_copy(update={"seed": seed, "growth_plan": given.growth_plan if grows else []})
+        made_from = {"labels": labels.sha256, "settings": settings.model_dump(mode="json")}
+        path = self._path("siamese", made_from)
+        if path.exists():
+            known = json.loads(path.read_text())
+            return CheckpointRef(**known["checkpoint"]), Epochs(**known["epochs"])
+        clock = Clock(self.report(f"{name}.siamese"))
+        ref = pretrain_siamese(
+            labels, store=self.store, settings=settings, compute=self.compute, report=clock
+        )
+        record = load_record(ref, store=self.store)
+        shapes = shapes_by_epoch(trunk_of_width(settings.width), record["growth"], epochs=settings.epochs)
+        steps, batch = self._steps(settings, labels)
+        epochs = clock.epochs(record, shapes, steps=steps, batch=batch)
+        replace_file(path, json.dumps({"checkpoint": asdict(ref), "epochs": asdict(epochs)}).encode())
+        return ref, epochs
 
     def _keep(self, network: Network) -> CheckpointRef:
         """An untrained trunk as a checkpoint, as fine-tuning takes it."""

@@ -1,7 +1,8 @@
 """A day is aligned: every kept picture has one row, and a crop or a reason."""
 
 import io
-from collections.abc import Callable, Sequence
+import tracemalloc
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from selfai_pipeline.faces import align
 from selfai_pipeline.faces.align import align_day, outcomes_of
 from selfai_pipeline.faces.alignment import template
 from selfai_pipeline.faces.contact_sheet import write_contact_sheet
 from selfai_pipeline.faces.detector import Detector
 from selfai_pipeline.faces.settings import FaceSettings
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.pictures import limits
+from selfai_pipeline.schemas import ALIGNED_FACES, PRUNED_SET
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
@@ -24,9 +29,9 @@ DrawFace = Callable[..., Pixels]
 DAY = "2026-01-02"
 
 
-def encoded(pixels: Pixels) -> bytes:
+def encoded(pixels: Pixels, kind: str = "PNG", **options: object) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
+    Image.fromarray(pixels).save(sink, kind, **options)
     return sink.getvalue()
 
 
@@ -173,6 +178,21 @@ def test_what_cannot_be_decoded_has_a_reason_and_the_rest_goes_on(
     assert reasons == {"text": "not_a_picture", "face": None, "large": "too_many_pixels"}
 
 
+@pytest.mark.parametrize("is_face", [True, False])
+def test_what_a_closer_look_shows_to_be_broken_off_has_a_reason_and_the_rest_goes_on(
+    store: Store, detector: Detector, draw_face: DrawFace, monkeypatch: pytest.MonkeyPatch, is_face: bool
+) -> None:
+    """A JPEG too large to be decoded whole, whose last block lacks details that the first look leaves out."""
+    monkeypatch.setattr(limits, "MOST_BYTES", 5_000_000)
+    noise = np.clip(np.random.default_rng(0).normal(128, 12, (2100, 2100)), 0, 255).astype(np.uint8)
+    if is_face:
+        noise[400:1600, 400:1600] = draw_face(size=1200)[:, :, 1]
+    late = encoded(noise, "JPEG", quality=80)[:-10] + b"\xff\xd9"
+    rows = aligned(store, detector, [("late", late), ("face", encoded(draw_face()))], min_eye_distance=8)
+    assert (rows["late"]["reason"], rows["late"]["faces_found"]) == ("truncated" if is_face else "no_face", 0)
+    assert rows["face"]["reason"] is None
+
+
 @pytest.fixture
 def group(draw_face: DrawFace) -> bytes:
     """Three faces: a small one in the middle, the largest at the right, one at the left that is too small."""
@@ -217,6 +237,28 @@ def test_each_of_several_faces_has_a_row_where_all_count(
     assert facts["counts"] == {"aligned": 2, "no_face": 1, "too_small_face": 1}
     assert (facts["funnel"]["faces"], facts["funnel"]["no_crop"]) == (1, {"no_face": 1}), "pictures"
     assert write_contact_sheet(ref, store=store, path=tmp_path / "sheet.png") == 2
+
+
+def test_crops_of_a_crowd_are_stored_before_they_fill_the_memory(
+    store: Store, detector: Detector, group: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    put_all = PictureStore.put_all
+
+    def counted(self: PictureStore, contents: Mapping[str, bytes]) -> None:
+        written.append(len(contents))
+        put_all(self, contents)
+
+    pictures = [("a", group), ("b", group + b"another")]
+    settings = {"detection_side": 960, "which_face": "all", "min_eye_distance": 0}
+    ref = pruned(store, pictures)
+    monkeypatch.setattr(PictureStore, "put_all", counted)
+    for most, expected in ((2_000_000, [3]), (0, [1] * 6 + [0])):
+        monkeypatch.setattr(align, "_BYTES_AT_ONCE", most)
+        written.clear()
+        faces = align_day(ref, store=store, detector=detector, settings=FaceSettings(**settings))
+        assert written == expected, "the crops of both pictures are the same"
+        assert all(row in store.crops for row in store.tables.read(faces)["crop_sha256"].to_pylist())
 
 
 def test_a_picture_is_no_crop_for_the_reason_of_its_first_face() -> None:
@@ -271,6 +313,30 @@ def test_the_same_pictures_give_the_same_table_whatever_their_order_and_batches(
     assert one == other
     ids = store.tables.read(one)["image_id"].to_pylist()
     assert ids == sorted(ids)
+
+
+def test_memory_does_not_grow_by_what_only_the_table_has(
+    store: Store, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thumbnail alone has 4 kB, and a row of 20 columns more than that again."""
+    nothing = {**dict.fromkeys(PRUNED_SET.names), "url": "u", "source": "s", "kept": True, "orientation": 1}
+    rows = (nothing | {"image_id": f"{number:064x}", "thumbnail": bytes(4096)} for number in range(6000))
+    ref = store.tables.write(rows, asset="pruned_set", partition=DAY)
+    found = {name: None for name in ALIGNED_FACES.names if name not in PRUNED_SET.names}
+    face = found | {"face": 0, "faces_found": 1, "reason": "blurred_face", "landmarks": [1.0] * 10}
+
+    def over_pictures(
+        kept: Sequence[dict[str, Any]], *_: object, **__: object
+    ) -> Generator[list[Any], None, None]:
+        yield from ([dict(face)] for _ in kept)
+
+    monkeypatch.setattr(align, "over_pictures", over_pictures)
+    tracemalloc.start()
+    faces = align_day(ref, store=store, detector=detector, settings=FaceSettings())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert faces.rows == 6000
+    assert peak < 6000 * 1500
 
 
 def test_facts_and_log_count_outcomes(

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.faces.anchors import anchors
 from selfai_pipeline.faces.detector import Detector
+from selfai_pipeline.faces.engines import DetectorFailed, OnnxEngine, Raw
 from selfai_pipeline.faces.settings import DetectorSettings, EngineName
 
 Pixels = npt.NDArray[np.uint8]
@@ -108,6 +110,37 @@ def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"compute\.device: no cuda device was found"):
         Detector.load(device="cuda")
+
+
+class Sure(OnnxEngine):
+    """Sees a face in one anchor of every picture: all of its landmarks lie in the middle of the anchor."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    name, one_size = "an engine", False
+
+    def run(self, pictures: Pixels, *, batch_size: int) -> Raw:
+        n, count = len(pictures), len(anchors(*pictures.shape[1:3]))
+        scores = np.zeros((n, count), dtype=np.float32)
+        scores[:, 5] = 1
+        boxes, landmarks = np.zeros((n, count, 4)), np.full((n, count, 10), self.offset)
+        return Raw(boxes.astype(np.float32), scores, landmarks.astype(np.float32))
+
+
+def test_what_has_all_landmarks_in_one_point_is_no_face(draw_face: DrawFace) -> None:
+    """A picture may be made so; nothing can be aligned by it."""
+    assert Detector(Sure(), (TORCH, "cpu")).detect([draw_face(size=64)]) == [[]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_are_an_error_and_no_picture_without_a_face(
+    draw_face: DrawFace, value: float
+) -> None:
+    with pytest.raises(
+        DetectorFailed, match=r"an engine: .* not finite\. Set detector\.precision to float32"
+    ):
+        Detector(Sure(value), (TORCH, "cpu")).detect([draw_face(size=64)])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

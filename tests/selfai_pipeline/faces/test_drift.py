@@ -1,9 +1,9 @@
-"""A day is unusual where its faces differ from earlier days by more than chance, and by enough to matter."""
+"""A day is unusual where faces differ from earlier days, or eyes from the template, by more than chance."""
 
 import numpy as np
 import pytest
 
-from selfai_pipeline.faces.drift import residual_comparison, share_comparison
+from selfai_pipeline.faces.drift import eye_comparison, residual_comparison, share_comparison
 
 SAME = [(95, 100)] * 5
 
@@ -52,6 +52,29 @@ def test_of_few_pictures_nothing_is_said(day: tuple[int, int], earlier: list[tup
     assert not found.unusual
     assert found.figures == {}
     assert "too few to compare" in found.text
+
+
+@pytest.mark.parametrize(
+    ("beyond", "crops", "unusual"), [(20, 20, True), (14, 20, False), (550, 1000, True), (500, 1000, False)]
+)
+def test_eyes_are_off_where_more_than_half_of_the_crops_are_beyond_chance(
+    beyond: int, crops: int, unusual: bool
+) -> None:
+    errors = np.where(np.arange(crops) < beyond, 2.5, 1.5)
+    found = eye_comparison(errors, most=2.0)
+    assert found.unusual is unusual
+    assert f"the eyes of {beyond} of {crops} crops are off by more than 2.00 px" in found.text
+
+
+def test_a_small_day_of_faces_near_the_bound_is_rarely_unusual() -> None:
+    """The median of such a day lies beyond every third time."""
+    days = np.random.default_rng(0).lognormal(np.log(1.85), 0.4, (1000, 24))
+    assert (np.median(days, axis=1) > 2).sum() > 100
+    assert sum(eye_comparison(day, most=2.0).unusual for day in days) <= 2
+
+
+def test_of_few_crops_nothing_is_said() -> None:
+    assert not eye_comparison(np.full(19, 9.0), most=2.0).unusual
 
 
 def residuals(median: float, count: int, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

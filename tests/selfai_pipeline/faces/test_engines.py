@@ -1,17 +1,20 @@
 """Both engines give the published network's outputs; which one runs follows the device and the settings."""
 
+import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.numpy_helper
 import pytest
 import torch
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.faces.engines import Engine, OnnxEngine, TorchEngine, load_engine, network_input
 from selfai_pipeline.faces.settings import Backbone, DetectorSettings, EngineName, NumberFormat
-from selfai_pipeline.faces.weights import published_weights
+from selfai_pipeline.faces.weights import MissingDetector, published_weights
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -120,6 +123,34 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     path.write_text("no graph")
     with pytest.raises(InputError, match=r"text\.onnx: the weights .* cannot be used"):
         load_engine(DetectorSettings(weights=str(path)), device="cpu")
+
+
+@pytest.mark.parametrize("engine", [EngineName.ONNXRUNTIME, EngineName.TORCH])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, engine: EngineName) -> None:
+    model = onnx.load_from_string(published_weights())
+    weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    broken = onnx.numpy_helper.to_array(weights).copy()
+    broken[0, 0, 0, 0] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(broken, weights.name))
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"broken\.onnx: the weights .* not finite"):
+        load_engine(DetectorSettings(engine=engine, weights=str(path)), device="cpu")
+
+
+def test_without_onnxruntime_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDetector, match=r"run `pip install onnxruntime`, or set detector\.engine to t"):
+        load_engine(DetectorSettings(), device="cpu")
+    assert load_engine(DetectorSettings(engine=EngineName.TORCH), device="cpu").device == "cpu"
+
+
+def test_onnxruntime_may_be_installed_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("selfai_pipeline.faces.engines.version", version)
+    assert load_engine(DetectorSettings(), device="cpu").name.startswith("onnxruntime 1.")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

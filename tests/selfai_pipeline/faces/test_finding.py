@@ -1,7 +1,9 @@
 """Pictures and their faces are handed on in order, to the bit the same however many processes look."""
 
 import io
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from selfai_pipeline.faces.finding import Seen, over_pictures, workers_for
 from selfai_pipeline.faces.opened import Opened
 from selfai_pipeline.faces.settings import DetectorSettings, EngineName, FaceSettings
 from selfai_pipeline.store import Store
+from selfai_pipeline.workers import WorkerKilled
 
 Pixels = npt.NDArray[np.uint8]
 DrawFace = Callable[..., Pixels]
@@ -45,7 +48,8 @@ def seen(one: Seen) -> tuple[Opened, list[Detection]]:
 
 
 def look(store: Store, detector: Detector, rows: list[dict[str, Any]], **settings: Any) -> list[Any]:
-    return over_pictures(rows, seen, store=store, detector=detector, settings=FaceSettings(**settings))
+    settings_of_it = FaceSettings(**settings)
+    return list(over_pictures(rows, seen, store=store, detector=detector, settings=settings_of_it))
 
 
 def eyes(results: list[tuple[Opened, list[Detection]]]) -> list[list[float]]:
@@ -94,6 +98,54 @@ def test_processes_and_batches_change_nothing(store: Store, detector: Detector, 
     assert found(workers=2) == found(workers=3, batch_size=5) == alone
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_made_of_several_pictures_is_finished_together(
+    store: Store, detector: Detector, draw_face: DrawFace, processes: int
+) -> None:
+    flat = np.full((90, 90, 3), 99, dtype=np.uint8)
+    rows = rows_of(store, [draw_face(size=200), flat]) * 17
+    settings = FaceSettings(workers=processes)
+    finish = partial(map, len)
+    faces = over_pictures(
+        rows, attrgetter("faces"), finish, store=store, detector=detector, settings=settings
+    )
+    assert list(faces) == [1, 0] * 17
+    several = over_pictures(
+        rows, attrgetter("faces_found"), sorted, store=store, detector=detector, settings=settings
+    )
+    assert list(several) == [*[0] * 8, *[1] * 8] * 2 + [0, 1], "sixteen at a time"
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [one for one in children if "selfai_pipeline.workers" in " ".join(one.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_middle_is_told_and_leaves_none_behind(
+    store: Store, detector: Detector, draw_face: DrawFace
+) -> None:
+    rows = rows_of(store, [draw_face(size=200)]) * 2000
+    settings = FaceSettings(workers=2)
+    faces = over_pictures(rows, attrgetter("faces"), store=store, detector=detector, settings=settings)
+    assert len(next(faces)) == 1
+    workers()[0].kill()
+    with pytest.raises(WorkerKilled, match="signal 9"):
+        deque(faces, maxlen=0)
+    assert workers() == []
+
+
+@pytest.mark.slow
+def test_processes_end_where_the_rest_is_left(store: Store, detector: Detector, draw_face: DrawFace) -> None:
+    rows = rows_of(store, [draw_face(size=200)]) * 2000
+    settings = FaceSettings(workers=2)
+    faces = over_pictures(rows, attrgetter("faces"), store=store, detector=detector, settings=settings)
+    next(faces)
+    assert len(workers()) == 2
+    faces.close()
+    assert workers() == []
+
+
 def test_batches_of_any_size_give_the_same(store: Store, draw_face: DrawFace) -> None:
     pictures = [draw_face(size=200 + 30 * (index % 4), shade=1 - index / 20) for index in range(7)]
     rows = rows_of(store, pictures)
@@ -134,7 +186,7 @@ def test_memory_is_bounded_however_many_faces_need_the_whole(
 
     settings = FaceSettings(detection_side=640)
     before = process.memory_info().rss
-    found = over_pictures(rows, memory, store=store, detector=detector, settings=settings)
+    found = list(over_pictures(rows, memory, store=store, detector=detector, settings=settings))
     assert {width for width, _ in found} == {4000}
     assert max(rss for _, rss in found) - before < 5 * large.nbytes
 

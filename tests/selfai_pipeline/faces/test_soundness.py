@@ -112,3 +112,11 @@ def test_an_earlier_day_that_is_lost_is_left_out(store: Store) -> None:
     store.files.delete(store.tables.path(lost))
     found = beside_earlier_days(day_of(store, "2026-01-03", faces=48), store=store)
     assert "1 earlier days" in found["face_share"].text
+
+
+def test_an_earlier_day_with_a_damaged_pointer_is_left_out(store: Store) -> None:
+    day_of(store, "2026-01-01", faces=48)
+    damaged = day_of(store, "2026-01-02", faces=48)
+    store.files.write(f"{store.tables.folder(damaged.asset, damaged.partition)}/current.json", b"{")
+    found = beside_earlier_days(day_of(store, "2026-01-03", faces=48), store=store)
+    assert "1 earlier days" in found["face_share"].text

@@ -68,6 +68,20 @@ def test_every_rating_of_a_stored_picture_becomes_a_row(
     assert not list_path(home, "faces").exists()
 
 
+def test_the_group_of_an_annotator_goes_with_each_rating_and_is_no_attribute_of_the_picture(
+    home: Home, store: Store, crawled: Callable[..., TableRef]
+) -> None:
+    source = folder(home, ratings="image,annotator,country,score\n1.jpg,ann,peru,3\n1.jpg,bob,,4\n")
+    source = source.model_copy(
+        update={"ratings": [source.ratings[0].model_copy(update={"annotator_group_column": "country"})]}
+    )
+    ref = collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
+    rows = {row["annotator"]: row for row in store.tables.read(ref).to_pylist()}
+    assert rows["faces/ann"]["annotator_group"] == "peru"
+    assert rows["faces/bob"]["annotator_group"] is None
+    assert json.loads(rows["faces/ann"]["attributes"]) == {}
+
+
 def test_ratings_of_pictures_that_were_not_stored_are_counted_and_listed(
     home: Home, store: Store, crawled: Callable[..., TableRef]
 ) -> None:

@@ -64,6 +64,21 @@ def test_each_rated_face_is_a_row_with_a_side_and_a_weight(
     assert sum(facts["train_class_counts"].values()) == counts["train"]
 
 
+@pytest.mark.parametrize("balance", ["class_first", "smoothed", "none"])
+def test_how_training_draws_is_a_setting_and_is_counted_before_and_after(
+    build: Build, store: Store, crowd: Callable[..., list[Rating]], balance: str
+) -> None:
+    ref = build(crowd(pictures=120), options={"balance": balance})
+    rows, facts = store.tables.read(ref).to_pylist(), store.tables.facts(ref)
+    assert all((row["weight"] > 0) == (row["split"] == "train") for row in rows)
+    draws, faces = facts["train_class_draws"], facts["train_class_counts"]
+    assert sum(draws.values()) == pytest.approx(1)
+    of_faces = {name: count / facts["counts"]["train"] for name, count in faces.items()}
+    assert (draws == pytest.approx(of_faces)) == (balance == "none")
+    present = [share for name, share in draws.items() if faces[name]]
+    assert (np.ptp(present) == pytest.approx(0, abs=1e-12)) == (balance == "class_first")
+
+
 def test_the_noise_ceiling_is_what_the_true_scores_reach(
     build: Build, store: Store, crowd: Callable[..., list[Rating]], image_id: Callable[[str], str]
 ) -> None:

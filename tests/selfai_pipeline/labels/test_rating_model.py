@@ -47,6 +47,20 @@ def test_planted_scores_biases_and_inconsistencies_are_recovered() -> None:
     assert np.mean((model.score - score) ** 2) < 0.6 * np.mean((plain - score) ** 2)
 
 
+@pytest.mark.parametrize("a_picture", [2, 5])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_planted_biases_come_back_within_the_error_that_their_ratings_leave(
+    a_picture: int, seed: int
+) -> None:
+    """About v / sqrt(n (1 - 1 / k)) with n ratings of k a picture: one in k parts goes into the score."""
+    ratings, _, bias, inconsistency = planted(pictures=3000, annotators=60, a_picture=a_picture, seed=seed)
+    own = np.bincount(ratings[1])
+    expected = np.sqrt(np.mean(inconsistency**2 / (own * (1 - 1 / a_picture))))
+    error = fit_rating_model(*ratings).bias - bias
+    # Sixty errors give their root mean square to 9 %.
+    assert np.std(error) == pytest.approx(expected, rel=0.25)
+
+
 def figures(
     annotators: int, pictures: int, a_picture: int, *, bias: float, inconsistency: tuple[float, float]
 ) -> dict[str, float]:

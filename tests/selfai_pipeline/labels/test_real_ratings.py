@@ -7,7 +7,13 @@ import pytest
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.agreement import split_half_reliability, two_raters_correlation
+from selfai_pipeline.labels.annotators_agreement import (
+    krippendorff_alpha,
+    rater_against_rest,
+    two_way_components,
+)
 from selfai_pipeline.labels.bias_equations import Codes, Numbers
+from selfai_pipeline.labels.group_agreement import group_agreement
 from selfai_pipeline.labels.importing import import_folder
 from selfai_pipeline.labels.rating_model import fit_rating_model
 from selfai_pipeline.labels.ratings_file import Ratings, read_ratings
@@ -26,6 +32,12 @@ def test_london(shared_data: Path, home: Home) -> None:
     assert (len(ratings), picture.max() + 1, annotator.max() + 1) == (256_326, 102, 2513)
     assert split_half_reliability(picture, score) == pytest.approx(0.999, abs=0.001)
     assert two_raters_correlation(picture, score) == pytest.approx(0.22, abs=0.03)
+    parts = two_way_components(picture, annotator, score)
+    assert (parts.single, parts.average) == (pytest.approx(0.240, abs=0.001), pytest.approx(0.999, abs=0.001))
+    assert krippendorff_alpha(picture, score) == pytest.approx(0.238, abs=0.001)
+    rest = rater_against_rest(picture, annotator, score, least_ratings=10)
+    # Twelve of them give every face the same score.
+    assert (len(rest), np.median(rest)) == (2501, pytest.approx(0.62, abs=0.01))
     model = fit_rating_model(picture, annotator, score)
     assert model.converged
     assert model.components == 1
@@ -39,7 +51,23 @@ def test_the_cm_faces(shared_data: Path, home: Home) -> None:
     assert (len(ratings), picture.max() + 1, annotator.max() + 1) == (26_280, 438, 60)
     assert split_half_reliability(picture, score) == pytest.approx(0.98, abs=0.005)
     assert two_raters_correlation(picture, score) == pytest.approx(0.49, abs=0.02)
+    parts = two_way_components(picture, annotator, score)
+    assert (parts.single, parts.average) == (pytest.approx(0.481, abs=0.001), pytest.approx(0.982, abs=0.001))
+    assert krippendorff_alpha(picture, score) == pytest.approx(0.480, abs=0.001)
+    rest = rater_against_rest(picture, annotator, score, least_ratings=10)
+    assert (len(rest), np.median(rest)) == (60, pytest.approx(0.76, abs=0.01))
     assert fit_rating_model(picture, annotator, score).converged
+
+
+def test_two_halves_of_the_crowd_see_the_same_in_the_cm_faces(shared_data: Path, home: Home) -> None:
+    """Groups drawn at random differ by noise alone: what is left when it is taken out is one."""
+    path = shared_data / "scut-fbp5500-train" / "ratings.csv"
+    _, picture, annotator, score = read(path, home, maximum=5)
+    half = (np.random.default_rng(0).permutation(60) < 30).astype(np.int64)
+    found = group_agreement(picture, annotator, score, group=half[annotator], names=["one", "other"])
+    (pair,) = found["pairs"]
+    assert pair["correlation_of_true_scores"] == pytest.approx(1, abs=0.02)
+    assert pair["two_raters_correlation"] == pytest.approx(0.48, abs=0.02)
 
 
 def test_both_folders_can_be_imported(shared_data: Path, home: Home) -> None:

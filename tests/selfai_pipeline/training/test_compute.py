@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, OutOfMemory
 from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.labels import PixelFeed
 from selfai_pipeline.training.settings import ComputeSettings
 
 
@@ -14,6 +16,23 @@ def test_a_device_that_is_absent_is_named(monkeypatch, device, is_there):
     monkeypatch.setattr(is_there, lambda: False)
     with pytest.raises(InputError, match=f"no {device} device .* auto or cpu"):
         Compute.from_settings(ComputeSettings(device=device))
+
+
+def test_a_compiler_that_is_absent_is_named(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not Compute.from_settings(ComputeSettings(device="cpu")).compile
+    with pytest.raises(InputError, match=r"compute.compile: torch.compile needs a C\+\+ compiler"):
+        Compute.from_settings(ComputeSettings(device="cpu", compile=True))
+
+
+def test_a_gpu_that_is_too_small_for_the_pictures_is_named(monkeypatch):
+    def full(self, device):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    with pytest.raises(OutOfMemory, match=r"all 3 pictures of 8 px on cuda\. Lower input_size"):
+        PixelFeed(pixels, device=torch.device("cuda"))
 
 
 def test_precision_is_what_was_asked_for():

@@ -1,6 +1,6 @@
 import pytest
 
-from selfai_pipeline.training.growth import StallRule
+from selfai_pipeline.training.growth import StallRule, plan_outcome
 
 
 def stalls(losses, *, patience=2, tolerance=0.01):
@@ -34,3 +34,21 @@ def test_the_memory_is_plain_json():
 @pytest.mark.parametrize("patience", [1, 3])
 def test_patience_counts_epochs(patience):
     assert stalls([1.0] * 5, patience=patience).index(True) == patience
+
+
+def test_the_outcome_of_a_plan_names_what_did_not_happen(caplog):
+    plan = ["wider conv1 2", "deeper conv1", "wider conv2 2"]
+    with caplog.at_level("WARNING", logger="selfai.training"):
+        outcome = plan_outcome(plan, [{"operator": plan[0], "epoch": 4}])
+    assert outcome == [
+        {"operator": "wider conv1 2", "happened": True, "epoch": 4},
+        {"operator": "deeper conv1", "happened": False, "epoch": None},
+        {"operator": "wider conv2 2", "happened": False, "epoch": None},
+    ]
+    assert "`deeper conv1`, `wider conv2 2` did not happen" in caplog.text
+
+
+def test_a_plan_that_was_carried_out_warns_of_nothing(caplog):
+    assert [entry["epoch"] for entry in plan_outcome(["deeper conv1"], [{"epoch": 2}])] == [2]
+    assert plan_outcome([], []) == []
+    assert caplog.text == ""

@@ -1,7 +1,10 @@
 """The three stages one after the other, on discs whose score is how large and how red they are."""
 
+import functools
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
 from selfai_pipeline.networks.stages import Convolution, convolutions
@@ -23,6 +27,7 @@ from selfai_pipeline.training.settings import (
     ComputeSettings,
     FinetuneSettings,
     SiameseSettings,
+    WhenMoved,
     WidenSettings,
 )
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
@@ -52,12 +57,68 @@ def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels
         assert event["deviation_float64"] < 1e-10
         assert event["loss_after"] == pytest.approx(event["loss_before"], rel=1e-3)
         assert event["parameters_after"] > event["parameters_before"]
+    assert record["growth_plan"] == [
+        {"operator": "wider conv15 1.5", "happened": True, "epoch": 2},
+        {"operator": "deeper conv13", "happened": True, "epoch": 3},
+    ]
     network = load_checkpoint(siamese, store=store).network
     assert "conv13_deeper" in [stage.name for stage in convolutions(network.stages)]
     assert network.embedding_size == 23
     assert record["inputs"] == {"labels": labels.sha256}
     assert siamese.rows == 48
     assert {"probe_pearson", "validation_loss", "parameters"} <= set(record["metrics"])
+
+
+def test_an_operator_that_never_happened_stands_in_the_record(store, labels, siamese_settings, compute):
+    never = siamese_settings.model_copy(update={"stall_patience": 9})
+    ref = pretrain_siamese(labels, store=store, settings=never, compute=compute, report=quiet)
+    record = load_record(ref, store=store)
+    assert record["growth"] == []
+    assert [entry["happened"] for entry in record["growth_plan"]] == [False, False]
+
+
+def test_growth_says_what_it_did_to_the_speed(store, labels, siamese_settings, compute, caplog):
+    with caplog.at_level("INFO", logger="selfai.training"):
+        pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
+    assert len(re.findall(r"Net2Net `wider conv15 1.5`: \d+ -> \d+ pictures/s", caplog.text)) == 1
+    assert len(re.findall(r"Net2Net `deeper conv13`: \d+ -> \d+ pictures/s", caplog.text)) == 1
+
+
+def test_a_network_that_grew_is_traced_anew(store, labels, siamese, siamese_settings, compute, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    compiled = compute.model_copy(update={"compile": True})
+    again = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compiled, report=quiet)
+    assert again == siamese
+
+
+def test_a_run_that_went_on_elsewhere_says_so_in_the_record(store, labels, siamese_settings, compute):
+    def die(epoch, figures):
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=die)
+    there = compute.model_copy(update={"threads": 2, "when_moved": WhenMoved.RESUME})
+    ref = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=there, report=quiet)
+    assert load_record(ref, store=store)["moves"] == [
+        {"after_epoch": 2, "before": {"threads": 1}, "now": {"threads": 2}}
+    ]
+
+
+def test_a_class_with_one_picture_is_no_obstacle(store, labels, siamese_settings, compute, finetune_settings):
+    """It has no pair of its own, unless a batch draws it twice; its weight is that of any other class."""
+    rows = store.tables.read(labels).to_pylist()
+    lone = next(row["image_id"] for row in rows if row["split"] == "train" and row["class"] == 5)
+    kept = [row for row in rows if row["class"] != 5 or row["split"] != "train" or row["image_id"] == lone]
+    table = store.tables.write(
+        [{**row, "weight": 0.1} if row["image_id"] == lone else row for row in kept],
+        asset="balanced_label_table",
+    )
+    ref = pretrain_siamese(table, store=store, settings=siamese_settings, compute=compute, report=quiet)
+    scorer = finetune_scorer(
+        ref, table, store=store, settings=finetune_settings, compute=compute, report=quiet
+    )
+    assert load_record(scorer, store=store)["metrics"]["best_epoch"] >= 1
 
 
 def test_pretraining_again_gives_the_same_checkpoint(store, labels, siamese, siamese_settings, compute):
@@ -112,6 +173,16 @@ def test_a_widening_that_moves_the_function_is_not_stored(store, siamese, monkey
     with pytest.raises(InexactWidening, match="Nothing was stored"):
         widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
     assert not store.files.exists("checkpoints/widened_checkpoint")
+
+
+def test_zeroing_noise_is_kept_although_it_moves_the_function(store, siamese, compute):
+    noisy = WidenSettings(copies="zeroing_noise", zeroed=0.3)
+    wide = widen_checkpoint(siamese, store=store, settings=noisy, compute=compute)
+    assert load_record(wide, store=store)["metrics"]["deviation_float64"] > 1e-4
+    equal = widen_checkpoint(
+        siamese, store=store, settings=WidenSettings(copies="equal_shares"), compute=compute
+    )
+    assert load_record(equal, store=store)["metrics"]["deviation_float64"] < 1e-10
 
 
 def test_a_scorer_widens_with_its_scores_kept(store, labels, siamese, compute):
@@ -248,50 +319,68 @@ def test_a_run_stopped_around_a_growth_gives_the_same_checkpoint(
 CHILD = """
 import json, sys
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import TableRef
-from selfai_pipeline.training.settings import ComputeSettings, SiameseSettings
+from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.finetune_stage import finetune_scorer
+from selfai_pipeline.training.settings import ComputeSettings, FinetuneSettings, SiameseSettings
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
 def report(epoch, figures):
     if "pictures_per_second" in figures:
         print(epoch, flush=True)
 
-home, labels, settings = sys.argv[1:]
-ref = pretrain_siamese(
-    TableRef(**json.loads(labels)), store=Store.open(home), settings=SiameseSettings(**json.loads(settings)),
-    compute=ComputeSettings(device="cpu", threads=1), report=report,
-)
+home, labels, parent, settings = sys.argv[1:]
+labels, parent, settings = TableRef(**json.loads(labels)), json.loads(parent), json.loads(settings)
+others = {"store": Store.open(home), "compute": ComputeSettings(device="cpu", threads=1), "report": report}
+if parent:
+    parent = CheckpointRef(**parent)
+    ref = finetune_scorer(parent, labels, settings=FinetuneSettings(**settings), **others)
+else:
+    ref = pretrain_siamese(labels, settings=SiameseSettings(**settings), **others)
 print(ref.sha256, flush=True)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["siamese", "finetune"])
 def test_kill_minus_9_at_any_moment_and_the_next_process_ends_with_the_same_checkpoint(
-    store, labels, siamese_settings
+    store, labels, siamese_settings, finetune_settings, stage
 ):
-    """In processes of their own and in the precision that the machine chooses."""
+    """In processes of their own, in the precision that the machine chooses, at random moments of an epoch.
+
+    The settings make the Siamese stage grow behind epochs 2 and 3, and fine-tuning average its weights.
+    """
+    there = {"store": store, "compute": ComputeSettings(device="cpu", threads=1), "report": quiet}
+    parent, settings = None, siamese_settings
+    if stage == "finetune":
+        parent, settings = pretrain_siamese(labels, settings=siamese_settings, **there), finetune_settings
+    # long enough that none ends before it is killed
+    settings = settings.model_copy(update={"epochs": 8, "least_steps": 12})
     arguments = [
-        sys.executable,
-        *("-c", CHILD, str(store.home.root), json.dumps(vars(labels)), siamese_settings.model_dump_json()),
+        *(sys.executable, "-c", CHILD, str(store.home.root), json.dumps(vars(labels))),
+        *(json.dumps(vars(parent) if parent else None), settings.model_dump_json()),
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
 
     def launch():
         return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
-    for reports, delay in ((1, 0.0), (1, 0.05)):
+    moments = random.Random(stage)
+    seen = []
+    for _ in range(2):
         process = launch()
-        for _ in range(reports):
-            assert process.stdout.readline()
-        time.sleep(delay)
+        seen.append(int(process.stdout.readline()))
+        time.sleep(moments.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        rest = process.communicate()[0].split()
+        assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+        seen.extend(int(line) for line in rest)
     *epochs, resumed = launch().communicate()[0].split()
-    assert epochs == ["3", "4"][-len(epochs) :], "a finished epoch was trained again"
-    forget(store)
-    compute = ComputeSettings(device="cpu", threads=1)
-    undisturbed = pretrain_siamese(
-        labels, store=store, settings=siamese_settings, compute=compute, report=quiet
-    )
+    seen.extend(int(epoch) for epoch in epochs)
+    assert seen == sorted(set(seen)), "a finished epoch was trained again"
+    assert seen[-1] == settings.epochs
+    (store.home.cache / "recovery").rename(store.home.cache / "set_aside")
+    if stage == "finetune":
+        undisturbed = finetune_scorer(parent, labels, settings=settings, **there)
+    else:
+        undisturbed = pretrain_siamese(labels, settings=settings, **there)
     assert resumed == undisturbed.sha256

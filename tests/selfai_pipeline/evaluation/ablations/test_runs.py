@@ -112,7 +112,7 @@ def test_an_arm_without_its_weights_says_so_and_is_tried_again_later(
     assert refused.state is State.NOT_RUN
     assert "No such file" in refused.reason
     assert refused.predicted == []
-    assert not list((arm_runs.store.home.cache / "ablations").glob("*"))
+    assert not list((arm_runs.store.home.cache / "ablations").glob("imagenet-*"))
 
 
 def test_a_model_for_each_group_scores_the_faces_of_its_group(arm_runs: ArmRuns) -> None:
@@ -169,6 +169,18 @@ def test_a_run_that_ended_is_read_and_one_that_was_cut_short_goes_on(
     undisturbed = replace(arm_runs, store=arm_runs.store).outcome(ARMS["siamese"], 1)
     assert outcomes[1] == undisturbed
     assert all(one.seconds > 0 for one in outcomes)
+
+
+def test_pretraining_that_arms_share_is_done_once(arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = arm_runs.outcome(ARMS["siamese_net2net"], 0)
+    for point in (arm_runs.store.home.cache / "recovery").glob("siamese_checkpoint-*"):
+        point.unlink()
+    monkeypatch.setattr(runs, "pretrain_siamese", None)
+    continued = replace(arm_runs).outcome(ARMS["teacher_continued"], 0)
+    assert continued.steps == whole.steps
+    (kept,) = (arm_runs.store.home.cache / "ablations").glob("siamese-*.json")
+    pretrained = sum(json.loads(kept.read_text())["epochs"]["seconds"])
+    assert whole.course[0][0] > pretrained < continued.course[0][0], "its seconds count for both"
 
 
 def test_an_outcome_reads_back_as_it_was_written(arm_runs: ArmRuns) -> None:
