@@ -111,7 +111,7 @@ def derived_document(derived: Derived) -> Document:
 def picture_document(history: PictureHistory) -> Document:
     """What is known of a picture, then what came of it."""
     ids = history.image_ids
-    named = ids[0] if len(ids) == 1 else f"{len(ids)} pictures"
+    named = ids[0] if len(ids) == 1 else history.derived.selection.value
     sections = []
     for asset, title in IN_WORDS.items():
         statements = history.statements.get(asset, ())
@@ -123,7 +123,8 @@ def picture_document(history: PictureHistory) -> Document:
             sections.append(Section(title, note="No version of a table says anything."))
     learnt = [one for one in history.derived.models if one.has_learnt]
     names = sorted({str(version) for one in learnt for version in one.registered})
-    lead = f"Found {history.match}. {_count(len(learnt), 'checkpoint')} learnt from it or were chosen by it"
+    lead = f"Found {history.match}: {_count(len(ids), 'picture')}. "
+    lead += f"{_count(len(learnt), 'checkpoint')} learnt from it or were chosen by it"
     lead += f", registered as {', '.join(names)}." if names else ", none of them registered."
     return Document(f"Picture {named}", lead, [*sections, *_derived_sections(history.derived)])
 

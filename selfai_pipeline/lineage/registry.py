@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.home import Home
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 EXPERIMENT = "selfai"
 MODEL = "selfai-scorer"
@@ -159,7 +163,14 @@ def read_server(uri: str) -> Registry:
                     number = int(one.version)
                     versions.append(RegisteredVersion(one.name, number, found, sha256, run, one.source or ""))
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        tracked = client.search_runs([experiment.experiment_id], max_results=10_000) if experiment else []
+        tracked: list[Run] = []
+        page: str | None = None
+        while experiment:
+            some = client.search_runs([experiment.experiment_id], page_token=page)
+            tracked += some
+            page = some.token
+            if not page:
+                break
     except MlflowException as error:
         raise StorageError(f"{uri}: MLflow does not answer ({error}). Start it, then ask again.") from error
     ordered = sorted(tracked, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))

@@ -17,7 +17,7 @@ from selfai_pipeline.lineage.versions import Archive, Version
 from selfai_pipeline.picture_store import PictureStore
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
-from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of, load_record
+from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of
 
 COPIED_RATINGS = re.compile(r"[a-z]+-([0-9a-f]{12})\.[a-z.]+")
 """Name of a file under `imports/<source>/` that `selfai import` made: it holds the beginning of its hash."""
@@ -70,7 +70,9 @@ def _files_of(version: Version, store: Store) -> Iterator[Finding]:
     folder = folder_of(ref)
     record = _compared(f"{folder}/{RECORD}", ref.sha256, "record of a checkpoint", store)
     yield record
-    weights = load_record(ref, store=store)["weights_sha256"] if record.state is State.INTACT else None
+    weights = None
+    if record.state is State.INTACT:
+        weights = json.loads(store.files.read(f"{folder}/{RECORD}")).get("weights_sha256")
     if weights is None and store.files.size(f"{folder}/{WEIGHTS}"):
         # What proves the weights is gone, and that is named already.
         return

@@ -246,8 +246,11 @@ class Archive:
         except MissingVersion:
             problems += [] if records else ["the store has no such checkpoint"]
         makings = _makings(records)
-        if not makings and own:
-            makings = (Making("", own.get("settings") or {}, self._own_inputs(own), {}, ""),)
+        if own:
+            named = self._own_inputs(own)
+            if not {one for making in makings for one in making.inputs} <= set(named):
+                problems.append("the record of its run names inputs that its own record does not")
+            makings = makings or (Making("", own.get("settings") or {}, named, {}, ""),)
         rows = records[0].ref.rows if records else own.get("rows")
         files = tuple(f"{folder_of(ref)}/{name}" for name in (RECORD, WEIGHTS))
         is_current = folder.current == key.sha256

@@ -119,7 +119,7 @@ def test_each_day_of_a_range_carries_its_own_hash(finished: Finished) -> None:
 
 
 def test_every_version_names_the_versions_it_was_made_from(finished: Finished) -> None:
-    for asset in ALL_ASSETS:
+    for asset in (*DAILY, *WHOLE_SET):
         name = asset.key.to_user_string()
         partition = DAYS[0] if asset in DAILY else WHOLE
         inputs = finished.record(name, partition).inputs
@@ -199,10 +199,11 @@ def test_an_audit_of_the_model_leads_to_every_current_version_and_finds_every_by
     daily = [(asset.key.to_user_string(), day) for asset in DAILY for day in DAYS]
     assert set(behind) == {*((stage, WHOLE) for stage in stages), *daily}
     for (asset, partition), version in behind.items():
-        (making,) = version.makings
         assert version.is_current
         assert version.key.sha256 == finished.record(asset, partition).ref.sha256
-        assert making.run_id == (finished.data if (asset, partition) in daily else finished.rest).run_id
+        run_id = (finished.data if (asset, partition) in daily else finished.rest).run_id
+        # Another test may have made the same again.
+        (making,) = [one for one in version.makings if one.run_id == run_id]
         assert bool(audited.mlflow_run(version, making)) == version.is_checkpoint
     assert audited.problems == ()
     findings = list(verify(audited, archive=archive))

@@ -141,6 +141,13 @@ def test_a_checkpoint_without_a_record_of_its_run_still_says_what_it_was_made_fr
     assert keys_of(audited) == world.upstream(ref)
 
 
+def test_a_record_that_contradicts_the_checkpoint_itself_is_named(world):
+    ref = world.current("siamese_checkpoint")
+    world.point(ref, [world.current("annotations")])
+    audited = audit(ref.sha256, archive=world.archive, registry=world.registry)
+    assert [problem for problem in audited.problems if "names inputs that its own record does not" in problem]
+
+
 def test_a_registered_checkpoint_that_is_gone_is_named(world):
     ref = world.current("finetuned_scorer")
     for path in world.store.files.local_path(folder_of(ref)).iterdir():

@@ -53,7 +53,9 @@ def test_the_beginning_of_an_id_is_enough(world, content):
 
 def test_an_address_leads_to_every_picture_that_it_gave(world):
     world.crawl("2026-01-02", {8: "https://one.example/1.png"})
-    assert len(history(world, "https://one.example/1.png").image_ids) == 2
+    found = history(world, "https://one.example/1.png")
+    assert len(found.image_ids) == 2
+    assert as_text(picture_document(found)).startswith("Picture https://one.example/1.png\n")
 
 
 def test_a_file_is_found_by_its_bytes_whatever_metadata_it_has(world, content, tmp_path):
