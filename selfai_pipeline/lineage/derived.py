@@ -124,7 +124,6 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     tables: dict[VersionKey, Touched] = {}
     models: dict[VersionKey, dict[str, str]] = {}
     problems: list[str] = []
-    unknown: set[VersionKey] = set()
     for key in sorted(archive.keys, key=_from_the_first):
         version = archive.version(key)
         if version.is_checkpoint:
@@ -138,13 +137,9 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         else:
             upstream = _all(tables[one].image_ids for one in version.inputs if one in tables)
             try:
-                # A picture that is in none of its inputs is not in a table, as long as these can be told.
-                is_told = version.inputs and unknown.isdisjoint(version.inputs)
-                is_searched = selection.kind != "picture" or not is_told
-                touched = _touched(version, selection, upstream, archive, is_searched=is_searched)
+                touched = _touched(version, selection, upstream, archive)
             except (MissingVersion, AlteredVersion) as error:
                 problems.append(str(error))
-                unknown.add(key)
                 continue
             if touched is not None:
                 tables[key] = touched
@@ -182,16 +177,11 @@ def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
 
 
 def _touched(
-    version: Version,
-    selection: Selection,
-    upstream: frozenset[str],
-    archive: Archive,
-    *,
-    is_searched: bool,
+    version: Version, selection: Selection, upstream: frozenset[str], archive: Archive
 ) -> Touched | None:
-    """What of a table is of `upstream`, or where it is searched of the selection itself; None: nothing."""
+    """What of a table is of `upstream` or of the selection itself; None where that is nothing."""
     asset = version.key.asset
-    column = selection.column(asset) if is_searched else None
+    column = selection.column(asset)
     if not (upstream or column):
         return None
     columns = dict.fromkeys([*COLUMNS.get(asset, ("image_id",)), *([column] if column else [])])

@@ -211,11 +211,12 @@ class Archive:
                 continue
             if all(_is_name_of_version(key) for key in (record.ref, *keys)):
                 records.setdefault(record.ref.sha256, []).append(record)
+            else:
+                problems.append(f"{files.path(path)}: it names what can be no version")
         current = None
         try:
-            current = Record.from_json(files.read(f"{folder}/current.json")).ref.sha256
-        except MissingVersion:
-            current = None
+            if files.exists(f"{folder}/current.json"):
+                current = Record.from_json(files.read(f"{folder}/current.json")).ref.sha256
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{files.path(folder)}/current.json: the pointer is damaged")
         return _Folder(records, current, tuple(problems))

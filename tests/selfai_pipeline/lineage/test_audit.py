@@ -11,7 +11,7 @@ from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.documents import as_page, as_text, audit_document
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.values import audit_values
-from selfai_pipeline.lineage.versions import ASSETS, Archive
+from selfai_pipeline.lineage.versions import ASSETS
 from selfai_pipeline.tables import Record
 from selfai_pipeline.training.checkpoints import folder_of
 
@@ -157,11 +157,12 @@ def test_a_registered_checkpoint_that_is_gone_is_named(world):
     assert keys_of(audited) == world.upstream(ref)
 
 
-def test_a_record_that_names_a_file_outside_of_the_store_is_left_alone(world):
+def test_a_record_that_names_a_file_outside_of_the_store_is_not_followed(world):
     ref = world.current("annotations")
     world.store.tables.point(Record(ref, "1", {}, {"../../etc": {"passwd": "0" * 64}}))
-    keys = {key.asset for key in Archive(world.store).keys}
-    assert "../../etc" not in keys
+    audited = audit(ref.sha256, archive=world.archive, registry=world.registry)
+    assert "../../etc" not in {version.key.asset for version in audited.versions}
+    assert [problem for problem in audited.problems if "it names what can be no version" in problem]
 
 
 def test_the_values_are_json_and_hold_every_input(world):
