@@ -14,6 +14,9 @@ from selfai_pipeline.training.provenance import RANKS
 WITHOUT_PICTURES = ("ablation_run", "ablation_report")
 """Tables about whole label tables: none of their rows is about one picture."""
 
+ROW_BY_ROW = ("pruned_set", "aligned_faces")
+"""Made of the rows of their input one by one: a picture that is not in it need not be looked for in them."""
+
 COLUMNS = {
     "aligned_faces": ("image_id", "crop_sha256"),
     "balanced_label_table": ("image_id", "crop_sha256", "split"),
@@ -124,6 +127,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     tables: dict[VersionKey, Touched] = {}
     models: dict[VersionKey, dict[str, str]] = {}
     problems: list[str] = []
+    unread: set[VersionKey] = set()
     for key in sorted(archive.keys, key=_from_the_first):
         version = archive.version(key)
         if version.is_checkpoint:
@@ -137,9 +141,13 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         else:
             upstream = _all(tables[one].image_ids for one in version.inputs if one in tables)
             try:
+                is_told = key.asset in ROW_BY_ROW and version.inputs and unread.isdisjoint(version.inputs)
+                if is_told and not upstream:
+                    continue
                 touched = _touched(version, selection, upstream, archive)
             except (MissingVersion, AlteredVersion) as error:
                 problems.append(str(error))
+                unread.add(key)
                 continue
             if touched is not None:
                 tables[key] = touched
