@@ -89,11 +89,30 @@ def materialized(
             "dagster/row_count": ref.rows,
             "sha256": ref.sha256,
             "made_from": dg.MetadataValue.json(made_from),
+            **lineage_links(ref, inputs),
         }
         context.add_asset_metadata(values, partition_key=None if partition == WHOLE else partition)
     if list(refs) == [WHOLE] or len(refs) == 1:
         context.set_data_version(context.asset_key, dg.DataVersion(next(iter(refs.values())).sha256))
     return Snapshot(dict(refs), records)
+
+
+def lineage_links(ref: Ref, inputs: Sequence[Snapshot]) -> dict[str, dg.MetadataValue[Any]]:
+    """The audit page of a version; of a checkpoint those of the versions that it was made from, too."""
+    links: dict[str, dg.MetadataValue[Any]] = {"audit": dg.MetadataValue.url(audit_url(ref))}
+    if isinstance(ref, CheckpointRef):
+        lines = [
+            f"- [{one.asset} {one.sha256[:12]}]({audit_url(one)})"
+            for snapshot in inputs
+            for one in snapshot.refs.values()
+        ]
+        links["inputs"] = dg.MetadataValue.md("\n".join(lines))
+    return links
+
+
+def audit_url(ref: Ref) -> str:
+    """The page that `selfai up` serves about where a version came from."""
+    return f"{FILES_URL}/audit/{ref.asset}/{ref.partition}/{ref.sha256}"
 
 
 AnyRef = TypeVar("AnyRef", TableRef, CheckpointRef)

@@ -9,8 +9,9 @@ import dagster as dg
 
 from assets.common import number, picture, verdict
 from resources.instance import is_alive
-from resources.tracking import NOTE_TAG, RUN_TAG, TrackedRun, Tracking
+from resources.tracking import NOTE_TAG, TrackedRun, Tracking
 from selfai_pipeline.environment import Settings
+from selfai_pipeline.lineage.registry import ASSET_TAG, RUN_TAG
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, Snapshot
 
@@ -26,14 +27,14 @@ def tracked(
     """An MLflow run of the asset, with its settings and what it runs on (`machine`) as parameters.
 
     Its tags lead to the Dagster run, the asset, its code and the versions it read (hashes of tables and
-    checkpoints), and its description has a link to the Dagster run. Runs that a killed process left open are
-    closed first.
+    checkpoints), the tables among these are its datasets, and its description has a link to the Dagster run.
+    Runs that a killed process left open are closed first.
     """
     asset, run_id = context.asset_key.to_user_string(), context.run.run_id
     versions = {f"input.{snapshot.asset}": ", ".join(snapshot.hashes.values()) for snapshot in inputs}
     tags = {
         RUN_TAG: run_id,
-        "dagster.asset": asset,
+        ASSET_TAG: asset,
         "code_version": context.assets_def.specs_by_key[context.asset_key].code_version or "",
         NOTE_TAG: f"Trained by [Dagster run {run_id[:8]}]({tracking.dagster_url}/runs/{run_id}).",
         **versions,
@@ -44,6 +45,7 @@ def tracked(
         **{f"compute.{name}": machine[name] for name in machine},
     }
     with tracking.run(asset, parameters=parameters, tags=tags) as run:
+        run.log_tables(table for snapshot in inputs for table in snapshot.tables.values())
         yield run
 
 

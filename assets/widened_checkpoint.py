@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
-from assets.training_stage import checkpoint_verdicts, figures_of, ran_on
+from assets.training_stage import checkpoint_verdicts, figures_of, ran_on, tracked
 from resources.compute import Compute
+from resources.tracking import Tracking
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
@@ -22,7 +23,7 @@ class WidenConfig(defaults_of(WidenSettings, section="widened_checkpoint"), dg.C
 
 @dg.asset(
     group_name="training",
-    kinds={"pytorch"},
+    kinds={"pytorch", "mlflow"},
     owners=OWNERS,
     code_version=WIDEN_CODE,
     pool="gpu",
@@ -34,6 +35,7 @@ def widened_checkpoint(
     siamese_checkpoint: Snapshot,
     store: dg.ResourceParam[Store],
     compute: Compute,
+    tracking: Tracking,
 ) -> Snapshot:
     """The same function at twice the width, by Net2Net; the sameness is measured in float64 first.
 
@@ -42,9 +44,13 @@ def widened_checkpoint(
     from selfai_pipeline.training.checkpoints import load_record
     from selfai_pipeline.training.widen_stage import widen_checkpoint
 
-    parent = siamese_checkpoint.checkpoint
-    ref = widen_checkpoint(parent, store=store, settings=config, compute=compute)
-    facts = {WHOLE: {**figures_of(load_record(ref, store=store)), **ran_on(compute.describe_processor())}}
+    parent, machine = siamese_checkpoint.checkpoint, compute.describe_processor()
+    with tracked(context, tracking, config, siamese_checkpoint, machine=machine) as run:
+        ref = widen_checkpoint(parent, store=store, settings=config, compute=compute)
+        run.made(ref.sha256)
+        figures = figures_of(load_record(ref, store=store))
+        run.report(0, figures)
+    facts = {WHOLE: {**figures, "mlflow_run": dg.MetadataValue.url(run.url), **ran_on(machine)}}
     return materialized(context, {WHOLE: ref}, inputs=[siamese_checkpoint], settings=config, metadata=facts)
 
 

@@ -29,7 +29,7 @@ def resources_for(environment: Environment, home: Home) -> Resources:
 
 def _own_tracking(home: Home) -> Tracking:
     return Tracking(
-        tracking_uri=f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        tracking_uri=f"sqlite:///{home.mlflow_database}",
         artifacts=Path(home.mlflow / "artifacts").as_uri(),
         ui_url=f"http://127.0.0.1:{port_of('SELFAI_MLFLOW_PORT', 5000)}",
         dagster_url=f"http://127.0.0.1:{port_of('SELFAI_UI_PORT', 3000)}",

@@ -1,7 +1,7 @@
 """MLflow: one run a training asset, explicit ids, one call an epoch."""
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from selfai_pipeline.lineage.registry import CHECKPOINT_TAG, EXPERIMENT, MODEL, RUN_TAG
+from selfai_pipeline.tables import TableRef
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "selfai"
-MODEL = "selfai-scorer"
 LONGEST_PARAMETER = 6000
+LONGEST_DIGEST = 36
+DATASET_SOURCE = "selfai-table"
 MOST_PARAMETERS = 100
 """In one call."""
-CHECKPOINT_TAG = "checkpoint_sha256"
-RUN_TAG = "dagster.run_id"
 NOTE_TAG = "mlflow.note.content"
 """The description of a run, Markdown."""
 KIND_TAG = "mlflow.experimentKind"
@@ -60,6 +61,34 @@ class TrackedRun:
             self.report(epoch, {f"{name}.{key}": value for key, value in metrics.items()})
 
         return report
+
+    def log_tables(self, tables: Iterable[TableRef]) -> None:
+        """Record what the run learns from as MLflow's datasets, each named by its asset.
+
+        The digest is the beginning of the version's SHA-256, as long as MLflow allows; `source` has it all.
+        """
+        import json
+        from dataclasses import asdict
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+        context = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+        datasets = [
+            DatasetInput(
+                Dataset(
+                    name=table.asset,
+                    digest=table.sha256[:LONGEST_DIGEST],
+                    source_type=DATASET_SOURCE,
+                    source=json.dumps(asdict(table)),
+                    profile=json.dumps({"num_rows": table.rows}),
+                ),
+                context,
+            )
+            for table in tables
+        ]
+        if datasets:
+            self.client.log_inputs(self.run_id, datasets)
 
     def made(self, sha256: str) -> None:
         """Note which checkpoint the run made."""

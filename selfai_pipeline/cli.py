@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfai_pipeline.annotate import COMMANDS
+from selfai_pipeline.audit import audit
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT, Home, install_instance_file
@@ -62,7 +63,7 @@ def commands() -> None:
     """Score pictures of faces as a crowd does, with the whole path open to audit."""
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, audit):
     commands.add_command(command)
 
 

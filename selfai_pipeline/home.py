@@ -85,6 +85,11 @@ class Home:
         return self.root / "mlflow"
 
     @property
+    def mlflow_database(self) -> Path:
+        """MLflow's runs and registered models, where no shared server keeps them."""
+        return self.mlflow / "mlflow.db"
+
+    @property
     def previews(self) -> Path:
         """Contact sheets and thumbnails: files, so that removal can reach them."""
         return self.root / "previews"

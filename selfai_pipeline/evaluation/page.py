@@ -31,11 +31,15 @@ def render_page(content: Mapping[str, Any]) -> str:
     )
 
 
-def fill(template: str, /, **values: Any) -> str:
-    """A template of this folder with its values; each is escaped, as names of groups come from outside."""
+def fill(template: str, /, *, folder: Path = FOLDER, **values: Any) -> str:
+    """A template with its values; each is escaped, as names of groups come from outside.
+
+    Args:
+        folder: where the template lies; what it includes may lie here.
+    """
     # Autoescape by file name would leave a renamed template open: it is on for every one.
     environment = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
     )

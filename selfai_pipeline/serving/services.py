@@ -58,7 +58,7 @@ def services(home: Home, *, project: Path) -> list[Service]:
             "MLflow",
             [
                 *(str(scripts / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(mlflow)),
-                *("--backend-store-uri", f"sqlite:///{home.mlflow / 'mlflow.db'}"),
+                *("--backend-store-uri", f"sqlite:///{home.mlflow_database}"),
                 *("--artifacts-destination", (home.mlflow / "artifacts").as_uri(), "--workers", "1"),
             ],
             mlflow,

@@ -22,13 +22,30 @@ from safetensors import SafetensorError
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.networks.network import Network, tensor_shapes
 from selfai_pipeline.networks.stages import UnfitStages, stages_from_json, stages_to_json
-from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import PARTITION_NAME, WHOLE, CheckpointRef
+from selfai_pipeline.tables import WHOLE, CheckpointRef
+from selfai_pipeline.training.checkpoint_records import (
+    RECORD,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    again,
+    folder_of,
+    load_record,
+)
 
-SCHEMA_VERSION = 1
-WEIGHTS = "weights.safetensors"
-RECORD = "record.json"
+__all__ = [
+    "RECORD",
+    "SCHEMA_VERSION",
+    "WEIGHTS",
+    "Checkpoint",
+    "checkpoint_files",
+    "finite",
+    "folder_of",
+    "load_checkpoint",
+    "load_record",
+    "save_checkpoint",
+    "weights_copy",
+]
 
 
 @dataclass(frozen=True)
@@ -42,12 +59,6 @@ class Checkpoint:
     def input_size(self) -> int:
         """Side of the pictures that the network was trained on, pixels."""
         return int(self.record["input_size"])
-
-
-def folder_of(ref: CheckpointRef) -> str:
-    if not PARTITION_NAME.fullmatch(ref.asset) or not SHA256_HEX.fullmatch(ref.sha256):
-        raise ValueError(f"not a reference to a checkpoint: {ref!r}")
-    return f"checkpoints/{ref.asset}/{ref.sha256}"
 
 
 def save_checkpoint(
@@ -78,30 +89,6 @@ def save_checkpoint(
     return ref
 
 
-def _again(ref: CheckpointRef) -> str:
-    return f"Materialize {ref.asset} again, or put the file back from a copy."
-
-
-def load_record(ref: CheckpointRef, *, store: Store) -> dict[str, Any]:
-    """The record of a checkpoint, without its weights.
-
-    Raises:
-        MissingVersion: there is no such checkpoint.
-        AlteredVersion: the record does not hash to its name.
-        InputError: it was written under another schema version.
-    """
-    path = f"{folder_of(ref)}/{RECORD}"
-    record = json.loads(store.files.read_verified(path, ref.sha256, mend=_again(ref)))
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        version = record.get("schema_version") if isinstance(record, dict) else None
-        raise InputError(
-            f"the checkpoint has schema version {version!r}, this code reads {SCHEMA_VERSION}",
-            where=store.files.path(path),
-            mend=f"Materialize {ref.asset} again, or use the version of Selfai that wrote it.",
-        )
-    return record
-
-
 def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
     """The network of a checkpoint, every byte checked against the reference before it is used.
 
@@ -111,28 +98,28 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
         InputError: another schema version, or weights that do not fit the architecture.
     """
     record = load_record(ref, store=store)
-    path, again = f"{folder_of(ref)}/{WEIGHTS}", _again(ref)
-    content = store.files.read_verified(path, record.get("weights_sha256"), mend=again)
+    path, mend = f"{folder_of(ref)}/{WEIGHTS}", again(ref)
+    content = store.files.read_verified(path, record.get("weights_sha256"), mend=mend)
     where = store.files.path(path)
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
-        raise AlteredVersion(f"{where}: not a safetensors file ({error}). {again}") from error
+        raise AlteredVersion(f"{where}: not a safetensors file ({error}). {mend}") from error
     try:
         stages = stages_from_json(record.get("architecture"))
     except UnfitStages as error:
-        raise InputError(f"no network can be built ({error})", where=where, mend=again) from error
+        raise InputError(f"no network can be built ({error})", where=where, mend=mend) from error
     # before the network is built: a record could name more memory than there is
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     unlike = sorted(dict(shapes.items() ^ tensor_shapes(stages).items()))
     if unlike:
         what = f"the weights do not fit the architecture in the record ({', '.join(unlike[:3])})"
-        raise InputError(what, where=where, mend=again)
+        raise InputError(what, where=where, mend=mend)
     network = Network(stages)
     network.load_state_dict(tensors)
     size = record.get("input_size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=again)
+        raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=mend)
     return Checkpoint(network.eval(), record)
 
 

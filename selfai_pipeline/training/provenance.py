@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfai_pipeline.errors import InputError, MissingVersion
-from selfai_pipeline.pictures.duplicates import have_copies
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
-from selfai_pipeline.training.checkpoints import load_record
+from selfai_pipeline.training.checkpoint_records import load_record
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,9 @@ def _seen(
     least_correlation: float,
 ) -> int:
     """How many of the held-out faces were nearer to training in the earlier table."""
+    # Loads OpenCV, which a look at the chain alone does not need.
+    from selfai_pipeline.pictures.duplicates import have_copies
+
     nearest: dict[str, int] = {}
     for row in earlier:
         for key in (row["image_id"], row["crop_sha256"]):

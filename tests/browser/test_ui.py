@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from resources.tracking import EXPERIMENT
+from selfai_pipeline.lineage.registry import EXPERIMENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -1,5 +1,6 @@
 """The whole graph over a tiny gallery, through Dagster's own machinery and a real SQLite instance."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,16 +9,23 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from fastapi.testclient import TestClient
 
 from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY, WHOLE_SET, is_current, stale_days
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.home import Home
+from selfai_pipeline.lineage.audit import audit
+from selfai_pipeline.lineage.picture_history import picture_history
+from selfai_pipeline.lineage.registry import read_registry
+from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.lineage.versions import Archive
+from selfai_pipeline.serving.files import files_app
 from selfai_pipeline.sources.gallery.sample import prepare_sample
 from selfai_pipeline.sources.gallery.server import GalleryServer
 from selfai_pipeline.sources.gallery.settings import GallerySettings
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Record
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Record
 from selfai_pipeline.training.checkpoints import load_record
 
 DAYS = ["2026-01-01", "2026-01-02"]
@@ -111,7 +119,7 @@ def test_each_day_of_a_range_carries_its_own_hash(finished: Finished) -> None:
 
 
 def test_every_version_names_the_versions_it_was_made_from(finished: Finished) -> None:
-    for asset in ALL_ASSETS:
+    for asset in (*DAILY, *WHOLE_SET):
         name = asset.key.to_user_string()
         partition = DAYS[0] if asset in DAILY else WHOLE
         inputs = finished.record(name, partition).inputs
@@ -169,11 +177,69 @@ def test_the_model_is_registered_with_its_run_and_inputs(finished: Finished) -> 
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["dagster.run_id"] == finished.rest.run_id
+    assert run.data.tags["dagster.asset"] == "finetuned_scorer"
+    for upstream in ("widened_checkpoint", "balanced_label_table"):
+        assert run.data.tags[f"input.{upstream}"] == finished.record(upstream).ref.sha256
+    (learnt_from,) = run.inputs.dataset_inputs
+    assert finished.record("balanced_label_table").ref.sha256 in learnt_from.dataset.source
     assert len(client.get_metric_history(version.run_id, "validation_pearson")) == 3
     assert {item.path for item in client.list_artifacts(version.run_id, "scorer")} == {
         "scorer/record.json",
         "scorer/weights.safetensors",
     }
+
+
+def test_an_audit_of_the_model_leads_to_every_current_version_and_finds_every_byte(
+    finished: Finished,
+) -> None:
+    archive, registry = Archive(finished.store), read_registry(finished.home)
+    audited = audit("selfai-scorer@1", archive=archive, registry=registry)
+    behind = {(version.key.asset, version.key.partition): version for version in audited.versions}
+    stages = [asset.key.to_user_string() for asset in WHOLE_SET if asset.key.path != ["evaluation_report"]]
+    daily = [(asset.key.to_user_string(), day) for asset in DAILY for day in DAYS]
+    assert set(behind) == {*((stage, WHOLE) for stage in stages), *daily}
+    for (asset, partition), version in behind.items():
+        assert version.is_current
+        assert version.key.sha256 == finished.record(asset, partition).ref.sha256
+        run_id = (finished.data if (asset, partition) in daily else finished.rest).run_id
+        # Another test may have made the same again.
+        (making,) = [one for one in version.makings if one.run_id == run_id]
+        assert bool(audited.mlflow_run(version, making)) == version.is_checkpoint
+    assert audited.problems == ()
+    findings = list(verify(audited, archive=archive))
+    assert [one for one in findings if one.state is not State.INTACT] == []
+    assert len({one.kind for one in findings}) > 8
+
+
+def test_a_picture_is_followed_from_its_address_to_the_model(finished: Finished) -> None:
+    labels = finished.store.tables.read(finished.record("balanced_label_table").ref).to_pylist()  # type: ignore[arg-type]
+    trained = next(row for row in labels if row["split"] == "train")
+    found = picture_history(
+        trained["image_id"], archive=Archive(finished.store), registry=read_registry(finished.home)
+    )
+    (label,) = found.statements["balanced_label_table"]
+    assert label.values["score"] == trained["score"]
+    assert found.statements["raw_crawl"]
+    assert len(found.statements["annotations"]) >= trained["annotators"]
+    assert [str(one) for one in found.derived.models[-1].registered] == ["selfai-scorer@1"]
+
+
+def test_the_materialization_of_a_model_links_to_its_inputs_its_run_and_its_audit(
+    finished: Finished,
+) -> None:
+    pages = TestClient(files_app(finished.home))
+    for event in finished.rest.get_asset_materialization_events():
+        metadata = event.materialization.metadata
+        asset = event.asset_key.to_user_string()
+        page = pages.get(str(metadata["audit"].value))
+        assert page.status_code == 200
+        assert finished.record(asset).ref.sha256 in page.text
+        if isinstance(finished.record(asset).ref, CheckpointRef):
+            assert "/runs/" in str(metadata["mlflow_run"].value)
+            links = re.findall(r"\((http[^)]+)\)", str(metadata["inputs"].value))
+            hashes = [sha256 for of in finished.record(asset).inputs.values() for sha256 in of.values()]
+            assert sorted(link.rsplit("/", 1)[1] for link in links) == sorted(hashes)
+            assert all(pages.get(link).status_code == 200 for link in links)
 
 
 def test_the_report_and_the_previews_are_there(finished: Finished) -> None:

@@ -12,7 +12,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from resources.instance import is_alive
-from resources.tracking import MODEL, Tracking
+from resources.tracking import Tracking
+from selfai_pipeline.lineage.registry import MODEL
+from selfai_pipeline.tables import TableRef
 
 FILES = {"record.json": b"{}", "weights.safetensors": b"weights"}
 TAGS = {"dagster.run_id": "d-1", "dagster.asset": "finetuned_scorer"}
@@ -89,6 +91,19 @@ def test_a_parameter_that_mlflow_refuses_does_not_leave_the_run_running(
     ):
         pytest.fail("the body must not run")
     assert newest(client).info.status == "FAILED"
+
+
+def test_what_a_run_learns_from_is_its_dataset(tracking: Tracking, client: MlflowClient) -> None:
+    table = TableRef("balanced_label_table", "all", "0123456789abcdef" * 4, rows=12)
+    with tracking.run("train", parameters={}, tags=TAGS) as run:
+        run.log_tables([table])
+        run.log_tables([])
+    (logged,) = client.get_run(run.run_id).inputs.dataset_inputs
+    assert logged.dataset.name == "balanced_label_table"
+    assert table.sha256.startswith(logged.dataset.digest)
+    assert table.sha256 in logged.dataset.source
+    assert logged.dataset.profile == '{"num_rows": 12}'
+    assert {tag.key: tag.value for tag in logged.tags} == {"mlflow.data.context": "training"}
 
 
 def test_a_checkpoint_is_registered_once_with_its_files(tracking: Tracking, client: MlflowClient) -> None:

@@ -1,0 +1,202 @@
+"""How long `selfai audit` takes on a model that was trained on 30,000 rows: a fresh process each time.
+
+A home is written through the real stores: 30 days of 1,000 pictures (crawled, pruned, aligned), 150,000
+ratings, two versions of the labels, a chain of three checkpoints registered in MLflow's SQLite database, and
+a report. Ids, hashes and thumbnails are random, so that nothing compresses; pictures and crops themselves are
+not there, as only `--verify` reads them. Then the command is run in turns with each of the questions, and the
+median of the seconds from the start of its process to its end is taken.
+
+    python benchmarks/lineage.py [--quick] [--rows 30000] [--rounds 7]
+
+Prints a table and, as its last line, one JSON object: `audit_s` (the whole chain) and `picture_s` (one
+picture by its id), beside `picture_by_url_s`, `host_s`, `annotator_s` and `import_s` (the same command's
+`--help`).
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SEED = 20261129
+DAY_ROWS = 1000
+RATINGS = 5
+COMMAND = [sys.executable, "-c", "from selfai_pipeline.cli import main; main()"]
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+EMPTY = {"string": "", "int64": 0, "double": 0.0, "bool": True, "timestamp[us, tz=UTC]": MOMENT}
+
+
+class Builder:
+    """Writes tables whose columns are arrays; a column that is not given is null or empty."""
+
+    def __init__(self, home: Path) -> None:
+        from selfai_pipeline.store import Store
+
+        self.store = Store.open(home)
+        self.generator = np.random.default_rng(SEED)
+
+    def hashes(self, number: int) -> list[str]:
+        return [self.generator.bytes(32).hex() for _ in range(number)]
+
+    def pixels(self, number: int) -> dict[str, list[bytes]]:
+        return {
+            "perceptual_hash": [self.generator.bytes(32) for _ in range(number)],
+            "thumbnail": [self.generator.bytes(4096) for _ in range(number)],
+        }
+
+    def write(self, asset: str, partition: str, inputs: list[Any], columns: dict[str, list[Any]]) -> Any:
+        import pyarrow as pa
+
+        from selfai_pipeline.schemas import TABLES
+
+        number = len(next(iter(columns.values())))
+        arrays = []
+        for field in TABLES[asset]:
+            value = None if field.nullable else EMPTY[str(field.type)]
+            arrays.append(pa.array(columns.get(field.name, [value] * number), type=field.type))
+        table = pa.table(arrays, schema=TABLES[asset])
+        ref = self.store.tables.write(table, asset=asset, partition=partition)
+        self.point(ref, inputs)
+        return ref
+
+    def point(self, ref: Any, inputs: list[Any]) -> None:
+        from selfai_pipeline.tables import Record
+
+        hashes: dict[str, dict[str, str]] = {}
+        for one in inputs:
+            hashes.setdefault(one.asset, {})[one.partition] = one.sha256
+        self.store.tables.point(Record(ref, "1", {"setting": 1}, hashes, run_id=f"run {ref.asset}"))
+
+    def checkpoint(self, asset: str, labels: Any, parent: Any = None) -> Any:
+        from selfai_pipeline.networks.network import Network
+        from selfai_pipeline.networks.stages import tiny_darknet
+        from selfai_pipeline.training.checkpoints import save_checkpoint
+
+        inputs = {"labels": labels.sha256} | ({"parent": parent.sha256} if parent else {})
+        record = {"input_size": 112, "settings": {}, "metrics": {}, "history": [], "growth": []}
+        ref = save_checkpoint(
+            Network(tiny_darknet(1.0)),
+            asset=asset,
+            record={**record, "inputs": inputs},
+            rows=labels.rows,
+            store=self.store,
+        )
+        self.point(ref, [labels, parent] if parent else [labels])
+        return ref
+
+
+def build(home: Path, rows: int) -> dict[str, str]:
+    """The home; returns a picture's id and address, a host and an annotator to ask for."""
+    builder = Builder(home)
+    crawls, faces, ids, crops = [], [], [], []
+    address = ""
+    for index in range(rows // DAY_ROWS):
+        day = f"2026-01-{index + 1:02d}"
+        own, own_crops = sorted(builder.hashes(DAY_ROWS)), builder.hashes(DAY_ROWS)
+        urls = [f"https://host{k % 20}.example/{day}/{k}.jpg" for k in range(DAY_ROWS)]
+        named = {"image_id": own, "url": urls, "source": [f"source{k % 3}" for k in range(DAY_ROWS)]}
+        crawls.append(builder.write("raw_crawl", day, [], {**named, "status": ["stored"] * DAY_ROWS}))
+        seen = builder.pixels(DAY_ROWS)
+        pruned = builder.write("pruned_set", day, [crawls[-1]], {**named, **seen})
+        columns = {**named, **seen, "crop_sha256": own_crops}
+        faces.append(builder.write("aligned_faces", day, [pruned], columns))
+        ids += own
+        crops += own_crops
+        address = urls[500]
+    picture = own[500]
+    ratings = {
+        "image_id": [one for one in ids for _ in range(RATINGS)],
+        "annotator": [f"site/person{k % 60}" for k in range(rows * RATINGS)],
+        "score": builder.generator.integers(0, 10, rows * RATINGS).astype(float).tolist(),
+        "origin": ["site"] * (rows * RATINGS),
+    }
+    rated = builder.write("annotations", "all", crawls, ratings)
+    split = [("train", "train", "train", "validation", "test")[k % 5] for k in range(rows)]
+    for version in (1, 2):
+        columns = {"image_id": ids, "crop_sha256": crops, "split": split, **builder.pixels(rows)}
+        columns["class"] = [version] * rows
+        labels = builder.write("balanced_label_table", "all", [rated, *faces], columns)
+    scorer = None
+    for asset in ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"):
+        scorer = builder.checkpoint(asset, labels, scorer)
+    tested = [one for one, side in zip(ids, split, strict=True) if side == "test"]
+    builder.write("evaluation_report", "all", [scorer, labels], {"image_id": tested})
+    register(builder.store.home, scorer)
+    return {"picture": picture, "url": address, "host": "host7.example", "annotator": "person7"}
+
+
+def register(home: Any, scorer: Any) -> None:
+    from resources.environments import resources_for
+    from resources.tracking import Tracking
+    from selfai_pipeline.environment import Environment
+
+    tracking = resources_for(Environment.SAMPLE, home)["tracking"]
+    assert isinstance(tracking, Tracking)
+    tags = {"dagster.run_id": "run finetuned_scorer", "dagster.asset": "finetuned_scorer"}
+    with tracking.run("finetuned_scorer", parameters={}, tags=tags) as run:
+        run.register({"record.json": b"{}"}, sha256=scorer.sha256)
+
+
+def seconds_of(arguments: list[str], home: Path) -> tuple[float, float]:
+    """Seconds of the clock and of the processor, start of the process included."""
+    environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "sample"}
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*COMMAND, *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, used
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="3,000 rows, three rounds")
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    rows, rounds = (3000, 3) if options.quick else (options.rows, options.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        asked = build(home, rows)
+        questions = {
+            "audit_s": ["audit"],
+            "picture_s": ["audit", "--picture", asked["picture"]],
+            "picture_by_url_s": ["audit", "--picture", asked["url"]],
+            "host_s": ["audit", "--host", asked["host"]],
+            "annotator_s": ["audit", "--annotator", asked["annotator"]],
+            "import_s": ["audit", "--help"],
+        }
+        measured: dict[str, list[float]] = {name: [] for name in questions}
+        used: dict[str, list[float]] = {name: [] for name in questions}
+        for _ in range(rounds):
+            for name, arguments in questions.items():
+                seconds, processor = seconds_of(arguments, home)
+                measured[name].append(seconds)
+                used[name].append(processor)
+    figures = {name: round(statistics.median(times), 3) for name, times in measured.items()}
+    print(f"{rows} rows, {rows // DAY_ROWS} days, {rows * RATINGS} ratings; {rounds} rounds, seed {SEED}")
+    for name, times in measured.items():
+        processor = statistics.median(used[name])
+        span = f"{min(times):.2f} to {max(times):.2f}"
+        print(f"{name:18} median {figures[name]:.2f} s, {span}; of the processor {processor:.2f} s")
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("pyarrow", "mlflow", "dagster")
+    )
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {versions}")
+    print(json.dumps({**figures, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The other direction: from a picture, address, host, annotator or source to all that came of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
+from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
+from selfai_pipeline.training.provenance import RANKS
+
+WITHOUT_PICTURES = ("ablation_run", "ablation_report")
+"""Tables about whole label tables: none of their rows is about one picture."""
+
+ROW_BY_ROW = ("pruned_set", "aligned_faces")
+"""Made of the rows of their input one by one: a picture that is not in it need not be looked for in them."""
+
+COLUMNS = {
+    "aligned_faces": ("image_id", "crop_sha256"),
+    "balanced_label_table": ("image_id", "crop_sha256", "split"),
+}
+"""What is read of a table beside the column that a selection is about."""
+
+ASKED_ABOUT = {
+    "picture": {},
+    "url": {"raw_crawl": "url"},
+    "host": {"raw_crawl": "url"},
+    "source": {"raw_crawl": "source", "annotations": "origin"},
+    "annotator": {"annotations": "annotator"},
+}
+"""Kind of a selection -> asset -> the column that tells its rows; a picture is told by its id everywhere."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked about: pictures by id, or the rows of one address, host, source or annotator."""
+
+    kind: str
+    value: str
+    image_ids: frozenset[str] = frozenset()
+
+    def column(self, asset: str) -> str | None:
+        """The column that tells which rows of the asset are of the selection by themselves, if one does."""
+        return "image_id" if self.kind == "picture" else ASKED_ABOUT[self.kind].get(asset)
+
+    def chooses(self, value: str | None) -> bool:
+        """Whether a row with this value in that column is of the selection."""
+        if value is None:
+            return False
+        if self.kind == "picture":
+            return value in self.image_ids
+        if self.kind == "host":
+            return _host_of(value) == self.value.lower()
+        if self.kind == "annotator":
+            # A name is qualified by its source (`site/ann`); asked for, it may stand alone.
+            return self.value in (value, value.partition("/")[2])
+        # An origin is a source and a file.
+        return value == self.value or (self.kind == "source" and value.partition(":")[0] == self.value)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What of one table version came of the selection; `splits` are those of its pictures."""
+
+    version: Version
+    rows: tuple[int, ...]
+    image_ids: frozenset[str]
+    crops: frozenset[str] = frozenset()
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TouchedModel:
+    """A checkpoint that stands on label tables with pictures of the selection.
+
+    `pictures` counts these by how near to training they came, in any stage of the chain behind it: `train`
+    (it learnt from them), `validation` (it was chosen by them) or `test` (it was only measured on them).
+    """
+
+    version: Version
+    pictures: Mapping[str, int]
+    registered: tuple[RegisteredVersion, ...] = ()
+
+    @property
+    def has_learnt(self) -> bool:
+        return any(self.pictures.get(split) for split in ("train", "validation"))
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Everything that came of a selection, from the crawl to registered models and reports."""
+
+    selection: Selection
+    tables: tuple[Touched, ...]
+    models: tuple[TouchedModel, ...]
+    reports: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def image_ids(self) -> frozenset[str]:
+        return _all(one.image_ids for one in self.tables)
+
+    @property
+    def crops(self) -> frozenset[str]:
+        return _all(one.crops for one in self.tables)
+
+
+def derived_from(selection: Selection, *, archive: Archive, registry: Registry) -> Derived:
+    """All versions, past ones too, that hold or stand on rows of the selection.
+
+    A row counts where it is of the selection itself, or where its picture came of the selection in one of the
+    versions that its table was made from. So an annotator's rating counts in exactly the label tables that
+    were made with it.
+
+    Raises:
+        InputError: no version has a row of the selection.
+    """
+    tables: dict[VersionKey, Touched] = {}
+    models: dict[VersionKey, dict[str, str]] = {}
+    problems: list[str] = []
+    unread: set[VersionKey] = set()
+    for key in sorted(archive.keys, key=_from_the_first):
+        version = archive.version(key)
+        if version.is_checkpoint:
+            splits = _nearest([models.get(one, {}) for one in version.inputs if one in models])
+            splits = _nearest([splits, *(tables[one].splits for one in version.inputs if one in tables)])
+            if splits:
+                models[key] = splits
+        elif key.asset in WITHOUT_PICTURES:
+            if any(one in tables for one in version.inputs):
+                tables[key] = Touched(version, (), frozenset())
+        else:
+            upstream = _all(tables[one].image_ids for one in version.inputs if one in tables)
+            try:
+                is_told = key.asset in ROW_BY_ROW and version.inputs and unread.isdisjoint(version.inputs)
+                if is_told and not upstream:
+                    continue
+                touched = _touched(version, selection, upstream, archive)
+            except (MissingVersion, AlteredVersion) as error:
+                problems.append(str(error))
+                unread.add(key)
+                continue
+            if touched is not None:
+                tables[key] = touched
+    if not tables:
+        raise InputError(
+            "no version of any table has a row of it",
+            where=f"{selection.kind} {selection.value}",
+            mend='Names are compared whole, letter by letter; `selfai sql "select distinct source from '
+            'raw_crawl"` shows the sources.',
+        )
+    return Derived(
+        selection,
+        tables=tuple(tables.values()),
+        models=tuple(
+            TouchedModel(
+                archive.version(key),
+                dict(Counter(splits.values())),
+                tuple(registry.of_checkpoint(key.sha256)),
+            )
+            for key, splits in models.items()
+        ),
+        reports=tuple(_reports(tables, archive)),
+        problems=tuple(sorted({*problems, *archive.problems})),
+    )
+
+
+def _all(several: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset(name for names in several for name in names)
+
+
+def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
+    """The order in which every version comes after what it was made from."""
+    place = ASSETS.index(key.asset) if key.asset in ASSETS else -1
+    return -place, key
+
+
+def _touched(
+    version: Version, selection: Selection, upstream: frozenset[str], archive: Archive
+) -> Touched | None:
+    """What of a table is of `upstream` or of the selection itself; None where that is nothing."""
+    asset = version.key.asset
+    column = selection.column(asset)
+    if not (upstream or column):
+        return None
+    columns = dict.fromkeys([*COLUMNS.get(asset, ("image_id",)), *([column] if column else [])])
+    table = read_columns(archive.table_ref(version.key), columns, store=archive.store)
+    # Plain lists: the kernels of Arrow, and pandas which they look for, load for longer than this takes.
+    values = {name: table[name].to_pylist() for name in table.column_names}
+    chosen = {one for one in set(values[column]) if selection.chooses(one)} if column else set()
+    rows = [
+        number
+        for number, image_id in enumerate(values["image_id"])
+        if image_id in upstream or (column and values[column][number] in chosen)
+    ]
+    if not rows:
+        return None
+    some = {name: [column[number] for number in rows] for name, column in values.items()}
+    splits = dict(zip(some["image_id"], some["split"], strict=True)) if "split" in some else {}
+    ids, crops = frozenset(some["image_id"]), frozenset(some.get("crop_sha256", ()))
+    return Touched(version, tuple(rows), ids - {None}, crops - {None}, splits)
+
+
+def _nearest(several: list[Mapping[str, str]]) -> dict[str, str]:
+    """Of each picture the split that is nearest to training."""
+    nearest: dict[str, str] = {}
+    for splits in several:
+        for image_id, split in splits.items():
+            known = nearest.get(image_id, split)
+            nearest[image_id] = min(known, split, key=lambda one: RANKS[one])
+    return nearest
+
+
+def _reports(tables: Mapping[VersionKey, Touched], archive: Archive) -> list[str]:
+    """The pages about evaluations and ablations that stand on a row; relative to the home."""
+    home = archive.store.home
+    pages = [page for key in tables for page in sorted((home.reports / key.sha256).glob("*.html"))]
+    return [page.relative_to(home.root).as_posix() for page in pages]

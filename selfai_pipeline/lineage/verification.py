@@ -1,0 +1,183 @@
+"""Every hash of a chain computed again from the bytes, and each file named that does not match."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.lineage.audit import Audit
+from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.registry import RegisteredVersion
+from selfai_pipeline.lineage.versions import Archive, Version
+from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CheckpointRef
+from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of
+
+COPIED_RATINGS = re.compile(r"[a-z]+-([0-9a-f]{12})\.[a-z.]+")
+"""Name of a file under `imports/<source>/` that `selfai import` made: it holds the beginning of its hash."""
+
+
+class State(StrEnum):
+    """What was found of a file."""
+
+    INTACT = "intact"
+    ALTERED = "altered"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file and its state; `kind` says what the file is."""
+
+    state: State
+    kind: str
+    path: str
+
+
+def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
+    """Look at every file that a chain stands on: tables, records, pointers, checkpoints and their weights,
+    stored pictures, crops, files of ratings, and the copies that registered models hold.
+
+    Each file is read once, whole; pictures and crops are those of the chain's rows.
+    """
+    store = archive.store
+    for version in audited.versions:
+        yield from _files_of(version, store)
+    for asset, partition in sorted({(one.key.asset, one.key.partition) for one in audited.versions}):
+        yield from _records_of(asset, partition, store)
+    crawled = _named_in(audited, "raw_crawl", "image_id", archive)
+    yield from _contents(crawled, "picture", store.pictures)
+    crops = _named_in(audited, "aligned_faces", "crop_sha256", archive)
+    crops |= _named_in(audited, "balanced_label_table", "crop_sha256", archive)
+    yield from _contents(crops, "crop", store.crops)
+    yield from _ratings(audited, store)
+    for one in audited.registered:
+        yield from _registered_copy(one, audited, store)
+
+
+def _files_of(version: Version, store: Store) -> Iterator[Finding]:
+    if not version.is_checkpoint:
+        for path in version.files:
+            yield _compared(path, version.key.sha256, f"table {version.key.asset}", store)
+        return
+    ref = CheckpointRef(version.key.asset, version.key.partition, version.key.sha256, rows=0)
+    folder = folder_of(ref)
+    record = _compared(f"{folder}/{RECORD}", ref.sha256, "record of a checkpoint", store)
+    yield record
+    weights = None
+    if record.state is State.INTACT:
+        weights = json.loads(store.files.read(f"{folder}/{RECORD}")).get("weights_sha256")
+    if weights is None and store.files.size(f"{folder}/{WEIGHTS}"):
+        # What proves the weights is gone, and that is named already.
+        return
+    yield _compared(f"{folder}/{WEIGHTS}", weights or "", "weights of a checkpoint", store)
+
+
+def _compared(path: str, sha256: str, kind: str, store: Store) -> Finding:
+    try:
+        state = State.INTACT if _hash(store.files.read(path)) == sha256 else State.ALTERED
+    except MissingVersion:
+        state = State.MISSING
+    return Finding(state, kind, store.files.path(path))
+
+
+def _records_of(asset: str, partition: str, store: Store) -> Iterator[Finding]:
+    """The records of a partition, which are named by their hash, and its pointer, which has to be one."""
+    folder = store.tables.folder(asset, partition)
+    names = [name.removesuffix(".json") for name in store.files.list(f"{folder}/records")]
+    for name in names:
+        yield _compared(f"{folder}/records/{name}.json", name, "record of a version", store)
+    pointer = f"{folder}/current.json"
+    if store.files.exists(pointer):
+        state = State.INTACT if _hash(store.files.read(pointer)) in names else State.ALTERED
+        yield Finding(state, "pointer to the current version", store.files.path(pointer))
+
+
+def _named_in(audited: Audit, asset: str, column: str, archive: Archive) -> set[str]:
+    """The hashes in a column over the versions of an asset; a table that cannot be read is named already."""
+    named: set[str] = set()
+    for version in audited.versions:
+        if version.key.asset == asset:
+            try:
+                table = read_columns(archive.table_ref(version.key), [column], store=archive.store)
+            except (MissingVersion, AlteredVersion):
+                continue
+            named.update(name for name in table[column].to_pylist() if name)
+    return named
+
+
+def _contents(hashes: Iterable[str], kind: str, contents: PictureStore) -> Iterator[Finding]:
+    for sha256 in sorted(hashes):
+        try:
+            path = contents.relative_path(sha256)
+        except ValueError:
+            # Only an altered table holds such a name.
+            yield Finding(State.ALTERED, kind, sha256)
+            continue
+        try:
+            state = State.INTACT if _hash(contents.storage.read(path)) == sha256 else State.ALTERED
+        except MissingVersion:
+            state = State.MISSING
+        yield Finding(state, kind, contents.storage.path(path))
+
+
+def _ratings(audited: Audit, store: Store) -> Iterator[Finding]:
+    """The files that ratings came from.
+
+    A copy that `selfai import` made is named by its hash. Any other is in a fingerprint over all files, which
+    tells only of the current version whether one of them was altered, or replaced without a new run.
+    """
+    for use in audited.sources:
+        folder = store.home.imports / use.source
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if match := COPIED_RATINGS.fullmatch(path.name):
+                intact = _hash(path.read_bytes()).startswith(match[1])
+                yield Finding(State.INTACT if intact else State.ALTERED, "file of ratings", str(path))
+    for version in audited.versions:
+        if version.key.asset == "annotations" and version.is_current:
+            recorded = {making.external.get("ratings") for making in version.makings} - {None}
+            if recorded and store.home.sources_file.exists():
+                yield _declared_ratings(recorded, store)
+
+
+def _declared_ratings(recorded: set[str | None], store: Store) -> Finding:
+    from selfai_pipeline.labels.annotations import ratings_fingerprint
+    from selfai_pipeline.sources.settings import load_sources
+
+    kind = "files of ratings together, as sources.yaml declares them"
+    try:
+        found = ratings_fingerprint(load_sources(store.home.sources_file), store.home)
+    except InputError as error:
+        return Finding(State.MISSING, kind, error.where)
+    state = State.INTACT if found in recorded else State.ALTERED
+    return Finding(state, kind, str(store.home.sources_file))
+
+
+def _registered_copy(one: RegisteredVersion, audited: Audit, store: Store) -> Iterator[Finding]:
+    """The files of a registered version, where they lie on this machine."""
+    address = urlsplit(one.source)
+    if address.scheme not in ("", "file"):
+        return
+    folder = Path(unquote(address.path))
+    kind = f"file of {one.model}@{one.version}"
+    expected: dict[str, str] = {RECORD: audited.key.sha256}
+    content = folder / RECORD
+    if content.is_file() and _hash(content.read_bytes()) == audited.key.sha256:
+        expected[WEIGHTS] = json.loads(content.read_bytes())["weights_sha256"]
+    for name, sha256 in expected.items():
+        path = folder / name
+        if not path.is_file():
+            yield Finding(State.MISSING, kind, str(path))
+        else:
+            state = State.INTACT if _hash(path.read_bytes()) == sha256 else State.ALTERED
+            yield Finding(state, kind, str(path))
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

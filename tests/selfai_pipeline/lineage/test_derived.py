@@ -1,0 +1,116 @@
+"""From a host, an address, an annotator or a source to every version and model that came of it."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.lineage.derived import Selection, derived_from
+from selfai_pipeline.lineage.documents import as_text, derived_document
+from selfai_pipeline.lineage.values import derived_values
+
+
+def derived(world, kind, value):
+    return derived_from(Selection(kind, value), archive=world.archive, registry=world.registry)
+
+
+def rows_of(found):
+    counts = Counter()
+    for touched in found.tables:
+        counts[touched.version.key.asset] += len(touched.rows)
+    return dict(counts)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("host", "TWO.example"), ("source", "two")])
+def test_a_host_and_a_source_lead_to_rows_crops_and_models(world, kind, value):
+    found = derived(world, kind, value)
+    assert rows_of(found) == {
+        "raw_crawl": 3,
+        "pruned_set": 3,
+        "aligned_faces": 3,
+        "annotations": 6,
+        "balanced_label_table": 3,
+        "evaluation_report": 1,
+    }
+    assert len(found.crops) == 3
+    assert [one.version.key.asset for one in found.models] == [
+        "siamese_checkpoint",
+        "widened_checkpoint",
+        "finetuned_scorer",
+    ]
+    scorer = found.models[-1]
+    assert scorer.pictures == {"train": 2, "test": 1}
+    assert [str(one) for one in scorer.registered] == ["selfai-scorer@1 (champion)"]
+
+
+def test_a_host_is_no_part_of_another_name(world):
+    with pytest.raises(InputError, match="no version of any table has a row of it"):
+        derived(world, "host", "wo.example")
+
+
+def test_a_picture_that_was_held_out_trained_no_model(world):
+    found = derived(world, "url", "https://one.example/3.png")
+    assert [one.has_learnt for one in found.models] == [False] * 3
+    assert {tuple(one.pictures) for one in found.models} == {("test",)}
+
+
+def test_a_picture_a_model_was_chosen_by_counts(world):
+    found = derived(world, "url", "https://one.example/2.png")
+    assert [one.has_learnt for one in found.models] == [True] * 3
+
+
+def test_a_stage_before_counts_where_the_last_one_held_a_picture_out(world):
+    world.label({1: "test", 2: "validation"})
+    scorer = world.train("finetuned_scorer", "widened_checkpoint")
+    found = derived(world, "url", "https://one.example/1.png")
+    (model,) = [one for one in found.models if one.version.key.sha256 == scorer.sha256]
+    assert model.pictures == {"train": 1}
+
+
+@pytest.mark.parametrize("name", ["site/bob", "bob"])
+def test_an_annotator_counts_in_the_labels_that_were_made_with_the_ratings(world, name):
+    with_bob = world.current("balanced_label_table").sha256
+    world.rate([(number, "site/ann", 9.0 - number) for number in range(1, 7)])
+    world.label({3: "test"})
+    without_bob = world.current("balanced_label_table").sha256
+    found = derived(world, "annotator", name)
+    labels = {
+        touched.version.key.sha256
+        for touched in found.tables
+        if touched.version.key.asset == "balanced_label_table"
+    }
+    assert labels == {with_bob}
+    assert without_bob != with_bob
+    assert rows_of(found)["annotations"] == 6
+
+
+def test_an_annotator_of_a_past_version_is_found(world):
+    world.rate([(number, "site/ann", 2.0) for number in range(1, 7)])
+    (touched, *_) = derived(world, "annotator", "bob").tables
+    assert not touched.version.is_current
+
+
+def test_pages_about_it_are_listed(world):
+    report = world.store.home.reports / world.current("evaluation_report").sha256 / "report.html"
+    report.parent.mkdir()
+    report.write_text("<p>")
+    path = report.relative_to(world.store.home.root).as_posix()
+    assert derived(world, "host", "two.example").reports == (path,)
+    # Number 1 is no test face, and no row of that report.
+    assert derived(world, "url", "https://one.example/1.png").reports == ()
+
+
+def test_text_and_values_name_every_version(world):
+    found = derived(world, "host", "two.example")
+    text, values = as_text(derived_document(found)), json.dumps(derived_values(found))
+    for one in (*found.tables, *found.models):
+        assert one.version.key.sha256 in text
+        assert one.version.key.sha256 in values
+
+
+def test_a_table_that_cannot_be_read_is_named(world):
+    path = world.store.files.local_path(world.store.tables.path(world.current("raw_crawl", "2026-01-01")))
+    path.write_bytes(b"PAR1 no more")
+    found = derived(world, "host", "two.example")
+    assert [problem for problem in found.problems if str(path) in problem]

@@ -1,0 +1,128 @@
+"""One byte altered in any file that a model stands on is found and named."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from selfai_pipeline.labels.annotations import ratings_fingerprint
+from selfai_pipeline.lineage.audit import audit
+from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.sources.settings import FolderSource, RatingsFile, save_sources
+from selfai_pipeline.training.checkpoints import checkpoint_files, folder_of
+
+
+@pytest.fixture
+def whole(world, tmp_path):
+    """The world with a registered copy of the scorer, and a file of ratings of each kind."""
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    for name, content in checkpoint_files(world.current("finetuned_scorer"), store=world.store).items():
+        (folder / name).write_bytes(content)
+    world.registered = [replace(one, source=folder.as_uri()) for one in world.registered]
+    ratings = b"image,annotator,score\n1.png,ann,1\n"
+    imports = world.store.home.imports / "one"
+    imports.mkdir(parents=True)
+    (imports / f"ratings-{hashlib.sha256(ratings).hexdigest()[:12]}.csv").write_bytes(ratings)
+    declared = tmp_path / "declared.csv"
+    declared.write_bytes(ratings)
+    sources = [FolderSource(name="one", path=str(tmp_path), ratings=[RatingsFile(path=str(declared))])]
+    save_sources(world.store.home.sources_file, sources)
+    external = {"ratings": ratings_fingerprint(sources, world.store.home)}
+    world.point(world.current("annotations"), [world.current("raw_crawl", "2026-01-01")], external=external)
+    return world
+
+
+def amiss(world):
+    audited = audit(None, archive=world.archive, registry=world.registry)
+    found = list(verify(audited, archive=world.archive))
+    return [one for one in found if one.state is not State.INTACT], found
+
+
+def files_of(world) -> dict[str, Path]:
+    """One file of each kind, by what it is."""
+    local, tables = world.store.files.local_path, world.store.tables
+    found = {
+        f"table {asset}": local(tables.path(world.current(asset, partition)))
+        for asset, partition in [
+            *((asset, "2026-01-01") for asset in ("raw_crawl", "pruned_set", "aligned_faces")),
+            *((asset, "all") for asset in ("annotations", "balanced_label_table")),
+        ]
+    }
+    for asset in ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"):
+        folder = local(folder_of(world.current(asset)))
+        found[f"weights {asset}"] = folder / "weights.safetensors"
+        found[f"record {asset}"] = folder / "record.json"
+        found[f"record of the version {asset}"] = next(local(f"tables/{asset}/all/records").iterdir())
+    found["pointer"] = local("tables/balanced_label_table/all/current.json")
+    (row, *_) = world.rows(world.current("balanced_label_table"))
+    found["picture"] = local(world.store.pictures.relative_path(row["image_id"]))
+    found["crop"] = local(world.store.crops.relative_path(row["crop_sha256"]))
+    found["file of ratings"] = next((world.store.home.imports / "one").iterdir())
+    folder = Path(world.registered[0].source.removeprefix("file://"))
+    found["registered weights"] = folder / "weights.safetensors"
+    found["registered record"] = folder / "record.json"
+    return found
+
+
+KINDS = [
+    *(f"table {asset}" for asset in ("raw_crawl", "pruned_set", "aligned_faces")),
+    *("table annotations", "table balanced_label_table"),
+    *(
+        f"{kind} {asset}"
+        for asset in ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer")
+        for kind in ("weights", "record", "record of the version")
+    ),
+    *("pointer", "picture", "crop", "file of ratings", "registered weights", "registered record"),
+]
+
+
+def test_nothing_is_amiss_with_what_was_written(whole):
+    wrong, found = amiss(whole)
+    assert wrong == []
+    paths = {one.path for one in found}
+    assert {str(path) for path in files_of(whole).values()} <= paths
+    assert sorted(files_of(whole)) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_altered_byte_is_named(whole, kind):
+    path = files_of(whole)[kind]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    wrong, _ = amiss(whole)
+    assert (State.ALTERED, str(path)) in {(one.state, one.path) for one in wrong}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in KINDS if not kind.startswith(("record of", "pointer", "file of"))],
+)
+def test_a_missing_file_is_named(whole, kind):
+    path = files_of(whole)[kind]
+    path.unlink()
+    wrong, _ = amiss(whole)
+    assert (State.MISSING, str(path)) in {(one.state, one.path) for one in wrong}
+
+
+def test_a_declared_file_of_ratings_that_changed_is_named_for_the_current_version(whole, tmp_path):
+    declared = tmp_path / "declared.csv"
+    declared.write_bytes(declared.read_bytes() + b"2.png,ann,2\n")
+    wrong, _ = amiss(whole)
+    assert [(one.state, one.path) for one in wrong] == [(State.ALTERED, str(whole.store.home.sources_file))]
+    # Of a version before it nothing is known: the file was replaced by the one of today.
+    scorer = whole.registered[0]
+    whole.rate([(1, "site/ann", 7.0)])
+    assert scorer.checkpoint_sha256 == whole.current("finetuned_scorer").sha256
+    assert amiss(whole)[0] == []
+
+
+def test_a_pointer_written_by_hand_is_named(whole):
+    path = whole.store.files.local_path("tables/annotations/all/current.json")
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**record, "code_version": "9"}))
+    wrong, _ = amiss(whole)
+    assert [one.path for one in wrong] == [str(path)]
