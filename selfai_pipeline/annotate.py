@@ -14,7 +14,9 @@ PORT = 8660
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=int, default=None, help=f"Port; default: {PORT_SETTING}, or {PORT}.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=None, help=f"Port; default: {PORT_SETTING}, or {PORT}."
+)
 def annotate(host: str, port: int | None) -> None:
     """Serve the annotation site until Ctrl-C; people come in by links of `selfai invite`."""
     import uvicorn

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from click import BadParameter
 from click.testing import CliRunner
 
 from selfai_pipeline.cli import commands
@@ -85,6 +86,20 @@ def test_a_port_that_is_taken_is_said_before_anything_is_served(run: Callable[..
         port = str(taken.getsockname()[1])
         with pytest.raises(InputError, match=rf"port {port} is in use.*--port or SELFAI_ANNOTATE_PORT"):
             run("annotate", "--port", port)
+
+
+def test_a_port_that_is_none_is_said(run: Callable[..., str]) -> None:
+    with pytest.raises(BadParameter, match="99999"):
+        run("annotate", "--port", "99999")
+
+
+def test_gold_before_anything_was_crawled_says_what_comes_first(
+    run: Callable[..., str], tmp_path: Any
+) -> None:
+    file = tmp_path / "gold.csv"
+    file.write_text("image,score\n1.jpg,5\n")
+    with pytest.raises(InputError, match=r"no picture is stored yet.*Materialize the data stages"):
+        run("gold", str(file))
 
 
 @pytest.fixture

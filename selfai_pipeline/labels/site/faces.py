@@ -70,7 +70,10 @@ def take_in_faces(database: SiteDatabase, versions: Snapshot, *, store: Store, s
             .where(faces.c.gold_score.is_(None), other_number | too_low)
             .values(target=settings.wanted_annotators)
         )
-    logger.info("%d faces to score, %d of them new", len(crops), len(added))
+    if crops:
+        logger.info("%d faces to score, %d of them new", len(crops), len(added))
+    else:
+        logger.warning("there is no face to score: no day of aligned_faces with one has passed its checks")
     return len(crops)
 
 
