@@ -110,6 +110,9 @@ def _groups(database: SiteDatabase, crowd: Crowd) -> "list[Line]":
     found = group_agreement(
         crowd.picture, crowd.annotator, crowd.rating, group=code[crowd.annotator], names=names
     )
+    large = {one["group"] for one in found["groups"] if one["annotators"] > 1}
+    # Every annotator may be a group of their own: the pairs of those would be many, and say nothing.
+    found["pairs"] = [one for one in found["pairs"] if large.issuperset(one["groups"])]
     return group_lines({"agreement_by_group": found})
 
 

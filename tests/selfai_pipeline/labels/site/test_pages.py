@@ -360,10 +360,11 @@ def test_a_face_whose_crop_is_lost_is_not_scored_unseen(
 
 
 def test_the_administrator_sees_how_far_groups_of_annotators_agree(site: Callable[..., Any]) -> None:
-    place = site(24, wanted_annotators=4)
+    place = site(24, wanted_annotators=5)
     crowd = place.crowd
     truth = {row.id: row.place % 10 for row in crowd.rows(sa.select(faces.c.id, faces.c.place))}
     groups = {"ann": ("north", 0), "ben": ("north", 0), "cleo": ("south", 2), "dora": ("south", 2)}
+    groups["emil"] = ("east", 0)
     for name, (group, shift) in groups.items():
         person = crowd.person(name, group=group)
         while (shown := crowd.show(person)) is not None:
@@ -377,6 +378,9 @@ def test_the_administrator_sees_how_far_groups_of_annotators_agree(site: Callabl
     )
     assert "<td>2</td> <td>24</td> <td>1.00</td>" in north
     assert "<td>24</td> <td>1.00</td> <td>1.00</td> <td>2.00</td>" in both
+    # A group of one shows nothing: it would be about a person.
+    assert "<td>it has one annotator</td>" in page.split('<th scope="row">east</th>')[1].split("</tr>")[0]
+    assert "east and north" not in page
 
 
 def test_without_groups_the_administrator_sees_no_table_of_them(site: Callable[..., Any]) -> None:
