@@ -1,5 +1,6 @@
 """Ratings are joined with what was stored; what finds no picture is counted."""
 
+import csv
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -92,6 +93,15 @@ def test_ratings_of_pictures_that_were_not_stored_are_counted_and_listed(
     ]
     # Names of pictures may be those of people: the facts go into Dagster's metadata.
     assert "jpg" not in json.dumps(facts)
+
+
+def test_a_name_in_the_list_is_no_formula_of_a_spreadsheet(
+    home: Home, store: Store, crawled: Callable[..., TableRef]
+) -> None:
+    source = folder(home, ratings="image,annotator,score\n=1+1.jpg,ann,3\n-1.jpg,ann,4\n1.jpg,ann,4\n")
+    collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
+    listed = csv.DictReader(list_path(home, "faces").read_text().splitlines())
+    assert [row["picture"] for row in listed] == ["'=1+1.jpg", "'-1.jpg"]
 
 
 def test_a_name_that_means_two_pictures_is_counted_and_not_guessed(
