@@ -14,7 +14,9 @@ PORT = 8660
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=int, default=None, help=f"Port; default: {PORT_SETTING}, or {PORT}.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=None, help=f"Port; default: {PORT_SETTING}, or {PORT}."
+)
 def annotate(host: str, port: int | None) -> None:
     """Serve the annotation site until Ctrl-C; people come in by links of `selfai invite`."""
     import uvicorn
@@ -89,15 +91,22 @@ def revoke(name: str) -> None:
 @click.option("--maximum", type=float, default=9.0, show_default=True, help="Highest score of the scale.")
 def gold(file: Path, **columns: str | float) -> None:
     """Show the pictures of a table, whose scores are known, to every annotator; they replace earlier ones."""
+    from selfai_pipeline.knobs import defaults_of
     from selfai_pipeline.labels.site.database import SiteDatabase
-    from selfai_pipeline.labels.site.faces import set_gold
+    from selfai_pipeline.labels.site.faces import current_faces, set_gold, take_in_faces
     from selfai_pipeline.labels.site.gold import gold_scores
+    from selfai_pipeline.labels.site.settings import SiteSettings
     from selfai_pipeline.store import open_store
 
     store = open_store(Home.from_environment().create())
+    settings = defaults_of(SiteSettings, section="annotation_site")()
     scores = gold_scores(file, store=store, **columns)  # type: ignore[arg-type]
     with SiteDatabase(store.home.annotations_url) as database:
-        click.echo(f"{set_gold(database, scores)} of {len(scores)} pictures are gold ones of the site now.")
+        # A site that has not been started yet has no faces of its own.
+        take_in_faces(database, current_faces(store), store=store, settings=settings)
+        known = set_gold(database, scores, settings=settings)
+    others = "" if known == len(scores) else "; the others have no aligned face, or several"
+    click.echo(f"{known} of {len(scores)} pictures are gold ones of the site now{others}.")
 
 
 COMMANDS = (annotate, invite, revoke, gold)

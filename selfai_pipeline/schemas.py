@@ -133,7 +133,7 @@ ANNOTATIONS = pa.schema(
         _column("score", REAL, "0..9; a mean where `ratings` is above one"),
         _column("ratings", WHOLE_NUMBER, "how many ratings the score stands for, 1 for a single one"),
         _column("rated_at", MOMENT, "when, where it is known", nullable=True),
-        _column("origin", TEXT, "source and file that it came from"),
+        _column("origin", TEXT, "source and file that it came from, or the annotation site"),
         _column("original_score", REAL, "as it was given, on the scale of the file"),
         _column("attributes", TEXT, "further columns (group, split, person ...), a JSON object"),
         _column("annotator_group", TEXT, "group of the annotator, where it is known", nullable=True),

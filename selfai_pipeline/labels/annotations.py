@@ -23,7 +23,7 @@ from selfai_pipeline.labels.overlaps import without_overlaps
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
 from selfai_pipeline.labels.reasons import NO_RATINGS
-from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating
+from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating, site_origin
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -60,12 +60,12 @@ def collect_annotations(
     lost: list[LeftOut] = []
     no_ratings: list[LeftOut] = []
     lost_descriptions: list[LeftOut] = []
-    described: dict[str, dict[str, str]] = {}
+    described: dict[str, dict[str, dict[str, str]]] = {}
     for source in sorted(sources, key=lambda one: one.name):
         known = PictureNames(names.get(source.name, []))
         attributes, undescribed = _attributes_of(source, known=known, home=store.home)
         for image_id, values in attributes.items():
-            described.setdefault(image_id, {}).update(values)
+            described.setdefault(image_id, {})[source.name] = values
         unused: list[LeftOut] = []
         read: list[tuple[Ratings, list[str | None]]] = []
         for file in source.ratings:
@@ -241,18 +241,22 @@ def _site_table(
     ratings: list[SiteRating],
     *,
     names: dict[str, list[tuple[str, str]]],
-    attributes: dict[str, dict[str, str]],
+    attributes: dict[str, dict[str, dict[str, str]]],
 ) -> "pa.Table":
-    """The ratings of the annotation site as rows; those of pictures that are stored no more are left out."""
+    """The ratings of the annotation site as rows; those of pictures that are stored no more are left out.
+
+    `attributes` are by image_id and source. The origin names the sources: a person is one of a source.
+    """
     import pyarrow as pa
 
     from selfai_pipeline.schemas import ANNOTATIONS
 
     stored = {image_id for pictures in names.values() for _, image_id in pictures}
-    texts = {
-        image_id: json.dumps(attributes.get(image_id, {}), sort_keys=True, ensure_ascii=False)
-        for image_id in {one.image_id for one in ratings}
-    }
+    about = {}
+    for image_id in {one.image_id for one in ratings}:
+        said = attributes.get(image_id, {})
+        merged = {name: value for values in said.values() for name, value in values.items()}
+        about[image_id] = site_origin(said), json.dumps(merged, sort_keys=True, ensure_ascii=False)
     rows = [
         {
             "image_id": one.image_id,
@@ -260,9 +264,9 @@ def _site_table(
             "score": float(one.score),
             "ratings": 1,
             "rated_at": one.rated_at,
-            "origin": ORIGIN,
+            "origin": about[one.image_id][0],
             "original_score": float(one.score),
-            "attributes": texts[one.image_id],
+            "attributes": about[one.image_id][1],
             "annotator_group": one.group or None,
         }
         for one in ratings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.labels.site.ratings import describing_sources
 from selfai_pipeline.labels.splits import Split, parse_split
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def describe_pictures(ratings: "pa.Table", settings: LabelSettings) -> dict[str,
         for name, value in cells[text].items():
             seen.setdefault(name, set()).add(value)
             if name == settings.person_column:
-                source = origin.partition(":")[0]
-                persons.setdefault(image_id, set()).add(f"{source}/{value}")
+                found = {f"{source}/{value}" for source in describing_sources(origin)}
+                persons.setdefault(image_id, set()).update(found)
     described = {}
     for image_id, seen in values.items():
         given = _given(seen.get(settings.split_column, set()), origins[image_id], settings)

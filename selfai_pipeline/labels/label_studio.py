@@ -24,20 +24,23 @@ SCORE_TYPES = ("rating", "number", "choices")
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of a file that was uploaded to it."""
 
+MOST_ANNOTATIONS = 2_000_000
+"""Which are held until it is clear what the export is about."""
+
 LONGEST_NAME = 200
 """Characters of numbers, tags and annotators."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Said:
-    """An annotation: its number, who made it when, the values of each tag, and the data of its task."""
+    """An annotation: its number, who made it when, the values of each tag, and the data of its task; text."""
 
     item: int
     number: str
     who: str
-    when: Any
-    values: Mapping[str, list[Any]]
-    data: Mapping[str, Any]
+    when: str
+    values: Mapping[str, list[str]]
+    data: Mapping[str, str]
 
 
 def is_export(item: Mapping[str, Any]) -> bool:
@@ -76,6 +79,12 @@ def read_export(
             said += _of_small(item, values, file)
         else:
             misfits.append(Misfit(item, Reason.NO_RESULT, "it is no task of an export"))
+        if len(said) + len(misfits) > MOST_ANNOTATIONS:
+            raise InputError(
+                f"it has more than {MOST_ANNOTATIONS} annotations",
+                where=f"{path}, item {item}",
+                mend="Export parts of the project, and import them as several files.",
+            )
     keys = sorted({key for one in said for key in one.data})
     if said and file.picture_column not in keys:
         raise InputError(
@@ -91,7 +100,7 @@ def read_export(
 
 def _of_task(item: int, task: Mapping[str, Any], file: RatingsFile, misfits: list[Misfit]) -> Iterator[_Said]:
     """The annotations of a task that were not cancelled; the others, and predictions, become misfits."""
-    name = picture_name(task["data"].get(file.picture_column))
+    name, data = picture_name(task["data"].get(file.picture_column)), _texts(task["data"], file)
     for prediction in _objects(task.get("predictions")):
         what = f"prediction {_plain(prediction.get('id'))} was made by a model"
         misfits.append(Misfit(item, Reason.PREDICTION, what, name))
@@ -104,20 +113,20 @@ def _of_task(item: int, task: Mapping[str, Any], file: RatingsFile, misfits: lis
             what = f"annotation {number} was cancelled"
             misfits.append(Misfit(item, Reason.CANCELLED, what, name))
             continue
-        values: defaultdict[str, list[Any]] = defaultdict(list)
+        values: dict[str, list[str]] = {}
         for result in _objects(annotation.get("result")):
             kind, value = result.get("type"), result.get("value")
             if kind in SCORE_TYPES and isinstance(value, dict) and kind in value:
-                values[_plain(result.get("from_name"))].append(_single(value[kind]))
-        when = annotation.get("updated_at") or annotation.get("created_at")
-        yield _Said(item, number, annotator_of(annotation.get("completed_by")), when, values, task["data"])
+                values.setdefault(_plain(result.get("from_name")), []).append(_single(value[kind]))
+        when = _plain(annotation.get("updated_at") or annotation.get("created_at"))
+        yield _Said(item, number, annotator_of(annotation.get("completed_by")), when, values, data)
 
 
 def _of_small(item: int, record: Mapping[str, Any], file: RatingsFile) -> Iterator[_Said]:
     """The annotation of a record of JSON-MIN; none where its task has none."""
     if record.get("annotation_id") is None:
         return
-    values: dict[str, list[Any]] = {}
+    values: dict[str, list[str]] = {}
     data = {}
     for key, value in record.items():
         found = _wrapped(value)
@@ -127,25 +136,25 @@ def _of_small(item: int, record: Mapping[str, Any], file: RatingsFile) -> Iterat
             values[key] = [] if value is None else [_single(value)]
         elif key not in OF_SMALL_EXPORT:
             data[key] = value
-    when = record.get("updated_at") or record.get("created_at")
+    when = _plain(record.get("updated_at") or record.get("created_at"))
     number = _plain(record["annotation_id"])
-    yield _Said(item, number, annotator_of(record.get("annotator")), when, values, data)
+    yield _Said(item, number, annotator_of(record.get("annotator")), when, values, _texts(data, file))
 
 
-def _wrapped(value: Any) -> list[Any]:
+def _wrapped(value: Any) -> list[str]:
     """The scores in `[{"rating": 4}]`, as JSON-MIN writes them; none where it is something else."""
     if not isinstance(value, list):
         return []
     kinds = SCORE_TYPES[:2]
-    return [one[kind] for one in _objects(value) for kind in kinds if kind in one]
+    return [text_of(one[kind])[0] for one in _objects(value) for kind in kinds if kind in one]
 
 
 def _tag(said: list[_Said], file: RatingsFile, path: Path) -> str:
     """The tag that holds the score: the one that is named, else the only one that can."""
-    found: defaultdict[str, list[Any]] = defaultdict(list)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for one in said:
         for tag, values in one.values.items():
-            found[tag] += values
+            found[tag].update(values)
     if file.score_column in found or not said:
         return file.score_column
     numbers = sorted(tag for tag, values in found.items() if all(map(_is_number, values)))
@@ -167,14 +176,13 @@ def _ratings(
     said: list[_Said], tag: str, file: RatingsFile, misfits: list[Misfit]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     for one in said:
-        name = picture_name(one.data.get(file.picture_column))
+        name = one.data.get(file.picture_column, "")
         values = one.values.get(tag, [])
-        if len({text_of(value) for value in values}) != 1:
+        if len(set(values)) != 1:
             what = f"annotation {one.number} has {len(values) or 'no'} results of {tag!r}"
             misfits.append(Misfit(one.item, Reason.NO_RESULT, what, name))
             continue
-        rating = {file.picture_column: name, WHO: one.who, SCORE: values[0], WHEN: one.when}
-        yield one.item, {**one.data, **rating}
+        yield one.item, {**one.data, WHO: one.who, SCORE: values[0], WHEN: one.when}
 
 
 def picture_name(value: Any) -> str:
@@ -212,14 +220,22 @@ def _objects(values: Any) -> list[dict[str, Any]]:
     return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
-def _single(value: Any) -> Any:
-    """The one choice in a list of one."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+def _texts(data: Mapping[str, Any], file: RatingsFile) -> dict[str, str]:
+    """What a task says of its picture, as text: parsed lists and objects take many times the memory."""
+    texts = {name: text_of(value)[0] for name, value in data.items()}
+    if file.picture_column in data:
+        texts[file.picture_column] = picture_name(data[file.picture_column])
+    return texts
 
 
-def _is_number(value: Any) -> bool:
+def _single(value: Any) -> str:
+    """The text of a value, or of the one choice in a list of one."""
+    return text_of(value[0] if isinstance(value, list) and len(value) == 1 else value)[0]
+
+
+def _is_number(value: str) -> bool:
     try:
-        float(text_of(value)[0])
+        float(value)
     except ValueError:
         return False
     return True

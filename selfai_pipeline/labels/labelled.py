@@ -66,7 +66,8 @@ def _check(classes: Codes, splits: Texts, *, left_out: Counter[str], settings: L
                 f"only {count} of {len(classes)} fall to {side}, where {settings.least_rows} are needed "
                 f"(pictures left out: {in_words(left_out)})",
                 where="splits of the rated faces",
-                mend="Add rated pictures, or change the shares of the splits.",
+                mend="Add rated pictures, change the shares of the splits, or, where the files give a split, "
+                f"give {settings.least_rows} of {side} there too (or set split_column empty).",
             )
     trained = set(classes[splits == Split.TRAIN].tolist())
     if len(trained) == 1:

@@ -18,6 +18,9 @@ from selfai_pipeline.labels.text_table import Misfit, TextTable
 from selfai_pipeline.sources.tabular.reading import unit_of
 from selfai_pipeline.storage import replace_file
 
+FORMULAS = "=+-@\t\r"
+"""What a cell begins with that spreadsheets compute, or that hides such a letter behind it."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -144,6 +147,8 @@ def list_path(home: Home, source: str) -> Path:
 def write_list(rows: Iterable[LeftOut], path: Path) -> None:
     """Write the list as a CSV in the order of files and lines; without rows there is none.
 
+    A name that a spreadsheet would take for a formula has an apostrophe before it.
+
     Raises:
         StorageError: it cannot be written.
     """
@@ -151,8 +156,12 @@ def write_list(rows: Iterable[LeftOut], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "line", "picture", "reason", "detail"])
     ordered = sorted(rows, key=lambda row: (row.file, row.line))
-    writer.writerows([row.file, row.line, row.name, row.reason, row.detail] for row in ordered)
+    writer.writerows([row.file, row.line, _harmless(row.name), row.reason, row.detail] for row in ordered)
     if ordered:
         replace_file(path, text.getvalue().encode())
     else:
         path.unlink(missing_ok=True)
+
+
+def _harmless(name: str) -> str:
+    return f"'{name}" if name.startswith(tuple(FORMULAS)) else name

@@ -203,7 +203,8 @@ def _annotator_groups(table: TextTable, file: RatingsFile, bad: BadRows) -> list
 def _number(cell: str) -> float:
     """The number that a cell holds; NaN where it holds none."""
     try:
-        return float(cell)
+        # Python would read 1_5 as 15.
+        return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
 

@@ -20,6 +20,9 @@ MOST_MISFITS = 1_000_000
 MOST_CHARACTERS = 2_000_000_000
 """Of all cells together: a file of some kilobytes can claim far more than memory has."""
 
+MOST_SHARED = 100_000
+"""Different cells that are held once however often they come, as annotators and scores do."""
+
 ENDING = "The ending of its name has to be that of its format."
 PANDAS_INDEX = "__index_level_"
 
@@ -105,6 +108,7 @@ def collect_table(path: Path, rows: Iterable[tuple[int, dict[str, Any]]], misfit
     """
     table = TextTable(path, misfits=misfits)
     names: dict[str, str] = {}
+    shared: dict[str, str] = {}
     characters = 0
     for line, values in rows:
         try:
@@ -120,7 +124,9 @@ def collect_table(path: Path, rows: Iterable[tuple[int, dict[str, Any]]], misfit
             characters += len(cell)
             if name not in table.columns:
                 table.columns[name] = [""] * row
-            table.columns[name].append(cell)
+            if len(shared) < MOST_SHARED:
+                shared.setdefault(cell, cell)
+            table.columns[name].append(shared.get(cell, cell))
         if len(cells) < len(table.columns):
             for name in table.columns.keys() - cells.keys():
                 table.columns[name].append("")

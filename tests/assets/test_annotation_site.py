@@ -66,12 +66,12 @@ def test_scores_of_the_site_are_one_more_origin(rated: Any, errors: Any, verdict
     result = rated.materialize(annotations)
     assert result.success, errors(result)
     assert set(verdicts(result).values()) == {True}
-    rows = [row for row in rated.rows("annotations") if row["origin"] == "annotation_site"]
+    rows = [row for row in rated.rows("annotations") if row["origin"] == "annotation_site:mine"]
     # The third was of a picture that the crawl does not have.
     assert sorted(row["score"] for row in rows) == [2.0, 8.0]
     assert {(row["annotator"], row["annotator_group"]) for row in rows} == {("annotation_site/ann", "north")}
     assert all(row["rated_at"] is not None and "person" in row["attributes"] for row in rows)
-    from_file = [row for row in rated.rows("annotations") if row["origin"] != "annotation_site"]
+    from_file = [row for row in rated.rows("annotations") if not row["origin"].startswith("annotation_site")]
     assert {row["annotator_group"] for row in from_file} == {None}
     record = rated.record("annotations")
     assert rated.store.tables.facts(record.ref)["site"] == {"ratings": 2, "not_stored": 1}

@@ -284,6 +284,35 @@ def test_keys_can_be_switched_off_for_those_whom_they_hinder(place: Place, brows
     assert place.troubles == []
 
 
+def test_a_key_that_is_held_down_scores_one_face(place: Place, browser: Any) -> None:
+    page = place.come(browser.new_context(), place.link("fay"))
+    shown_on(page)
+    with page.expect_navigation():
+        page.keyboard.down("7")
+    token = shown_on(page)
+    for _ in range(5):
+        page.keyboard.down("7")
+    page.reload()
+    assert shown_on(page) == token
+    page.get_by_text("1 answered by fay").wait_for()
+    page.keyboard.up("7")
+    press(page, "7")
+    page.get_by_text("2 answered by fay").wait_for()
+
+
+def test_a_face_that_cannot_be_shown_is_said_and_not_scored(place: Place, browser: Any) -> None:
+    store = Store.open(place.home)
+    for row in store.tables.read_all(store.tables.snapshot("aligned_faces"), ["crop_sha256"]).to_pylist():
+        if row["crop_sha256"] is not None:
+            store.crops.delete(row["crop_sha256"])
+    page = place.come(browser.new_context(), place.link("gus"))
+    page.get_by_role("status").filter(has_text="The face cannot be shown").wait_for()
+    page.keyboard.press("7")
+    page.get_by_role("button", name="7", exact=True).click()
+    page.get_by_text("That answer came too late").wait_for()
+    assert not site_ratings(place.home)
+
+
 def test_a_report_reaches_the_administrator_at_once(place: Place, browser: Any) -> None:
     page = place.come(browser.new_context(), place.link("emil"))
     boss = place.come(browser.new_context(), place.link("chief", "--admin"))

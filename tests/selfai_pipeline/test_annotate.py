@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from click import BadParameter
 from click.testing import CliRunner
 
 from selfai_pipeline.cli import commands
@@ -15,6 +16,7 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.labels.site.database import SiteDatabase, faces, people
 from selfai_pipeline.labels.site.people import person_of_link
 from selfai_pipeline.labels.site.tokens import load_key
+from selfai_pipeline.schemas import ALIGNED_FACES, RAW_CRAWL
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record
 
@@ -86,46 +88,67 @@ def test_a_port_that_is_taken_is_said_before_anything_is_served(run: Callable[..
             run("annotate", "--port", port)
 
 
+def test_a_port_that_is_none_is_said(run: Callable[..., str]) -> None:
+    with pytest.raises(BadParameter, match="99999"):
+        run("annotate", "--port", "99999")
+
+
+def test_gold_before_anything_was_crawled_says_what_comes_first(
+    run: Callable[..., str], tmp_path: Any
+) -> None:
+    file = tmp_path / "gold.csv"
+    file.write_text("image,score\n1.jpg,5\n")
+    with pytest.raises(InputError, match=r"no picture is stored yet.*Materialize the data stages"):
+        run("gold", str(file))
+
+
 @pytest.fixture
-def two_faces(store: Store) -> list[str]:
-    """Two pictures that were crawled, and are faces of the site; their image_ids."""
-    image_ids = ["a" * 64, "b" * 64]
-    nothing = dict.fromkeys(
-        ["reason", "unchanged_since", "licence", "format", "bytes", "width", "height", "orientation"]
-    )
-    rows = [
+def faces_of(store: Store) -> list[str]:
+    """The image_ids of two pictures with an aligned face; 2.jpg, the third that was crawled, has none."""
+    image_ids = ["a" * 64, "b" * 64, "c" * 64]
+    crawled = [
         {
-            **nothing,
+            **dict.fromkeys(RAW_CRAWL.names),
             "image_id": image_id,
             "url": f"file:{number}.jpg",
             "source": "mine",
             "fetched_at": datetime(2026, 1, 1, tzinfo=UTC),
             "status": "stored",
-            "fetched_sha256": None,
             "attributes": json.dumps({"name": f"{number}.jpg"}),
         }
         for number, image_id in enumerate(image_ids)
     ]
-    ref = store.tables.write(rows, asset="raw_crawl", partition="2026-01-01")
-    store.tables.point(Record(ref=ref, code_version="1", settings={}, inputs={}))
-    with SiteDatabase(store.home.annotations_url) as database, database.writing() as connection:
-        values = [
-            {"image_id": image_id, "crop_sha256": "c" * 64, "place": number, "target": 2}
-            for number, image_id in enumerate(image_ids)
-        ]
-        connection.execute(faces.insert(), values)
-    return image_ids
+    aligned = [
+        {
+            **dict.fromkeys(ALIGNED_FACES.names),
+            "image_id": image_id,
+            "face": 0,
+            "source": "mine",
+            "url": f"file:{number}.jpg",
+            "faces_found": 1,
+            "crop_sha256": image_id,
+        }
+        for number, image_id in enumerate(image_ids[:2])
+    ]
+    for asset, rows in (("raw_crawl", crawled), ("aligned_faces", aligned)):
+        ref = store.tables.write(rows, asset=asset, partition="2026-01-01")
+        store.tables.point(Record(ref=ref, code_version="1", settings={}, inputs={}))
+        store.tables.judge(ref, {"completeness": True, "sanity": True, "quality_floor": True})
+    return image_ids[:2]
 
 
 def test_gold_pictures_come_by_their_names_on_their_own_scale(
-    run: Callable[..., str], home: Home, two_faces: list[str], tmp_path: Any
+    run: Callable[..., str], home: Home, faces_of: list[str], tmp_path: Any
 ) -> None:
     file = tmp_path / "gold.csv"
     file.write_text("image,score\n1.jpg,5\n")
-    assert run("gold", str(file), "--minimum", "1", "--maximum", "5").startswith("1 of 1 pictures are gold")
+    said = run("gold", str(file), "--minimum", "1", "--maximum", "5")
+    assert said == "1 of 1 pictures are gold ones of the site now."
     with SiteDatabase(home.annotations_url) as database, database.reading() as connection:
         known = {row.image_id: row.gold_score for row in connection.execute(faces.select())}
-    assert known == {two_faces[0]: None, two_faces[1]: 9.0}
+    assert known == {faces_of[0]: None, faces_of[1]: 9.0}
+    file.write_text("image,score\n1.jpg,5\n2.jpg,4\n")
+    assert run("gold", str(file)).endswith("site now; the others have no aligned face, or several.")
     file.write_text("image,score\n1.jpg,5\nghost.jpg,3\n")
     with pytest.raises(InputError, match=r"gold\.csv, line 3: 'ghost\.jpg' names no picture"):
         run("gold", str(file))

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from selfai_pipeline.labels.site.door import SentForm, not_found
+from selfai_pipeline.labels.site.door import SentForm, Token, not_found
 from selfai_pipeline.labels.site.figures import site_figures
 from selfai_pipeline.labels.site.people import Role
 from selfai_pipeline.labels.site.ratings import as_csv, as_json_lines, everything_said
@@ -30,6 +30,7 @@ def admin_pages(site: Site) -> APIRouter:
             "admin.html",
             progress=figures.progress,
             agreement=figures.agreement,
+            groups=figures.groups,
             annotators=figures.annotators,
             reports=reports,
             wanted=site.settings.wanted_annotators,
@@ -37,7 +38,7 @@ def admin_pages(site: Site) -> APIRouter:
         )
 
     @routes.get("/admin/crop/{token}")
-    def show_reported_crop(request: Request, token: str) -> Response:
+    def show_reported_crop(request: Request, token: Token) -> Response:
         site.door.enter(request, role=Role.ADMIN)
         with site.database.reading() as connection:
             sha256 = undecided_crop(connection, token)

@@ -19,7 +19,7 @@ from selfai_pipeline.labels.site.answering import (
 )
 from selfai_pipeline.labels.site.assigning import next_assignment
 from selfai_pipeline.labels.site.database import SiteDatabase, assignments
-from selfai_pipeline.labels.site.door import COOKIE, Refused, SentForm, is_from_own_page, not_found
+from selfai_pipeline.labels.site.door import COOKIE, Refused, SentForm, Token, is_from_own_page, not_found
 from selfai_pipeline.labels.site.people import Role, begin_session, end_session, person_of_link
 from selfai_pipeline.labels.site.site import Site
 
@@ -30,7 +30,7 @@ def annotator_pages(site: Site) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/join/{token}")
-    def show_invitation(request: Request, token: str) -> Response:
+    def show_invitation(request: Request, token: Token) -> Response:
         site.door.admit_stranger(request)
         with site.database.reading() as connection:
             person = person_of_link(connection, token, key=site.key)
@@ -39,7 +39,7 @@ def annotator_pages(site: Site) -> APIRouter:
         return site.page("join.html", person=person, question=site.settings.question)
 
     @routes.post("/join/{token}")
-    def accept_invitation(request: Request, token: str) -> Response:
+    def accept_invitation(request: Request, token: Token) -> Response:
         site.door.admit_stranger(request)
         if not is_from_own_page(request):
             raise not_found()
@@ -81,7 +81,7 @@ def annotator_pages(site: Site) -> APIRouter:
         )
 
     @routes.get("/crop/{token}")
-    def show_crop(request: Request, token: str) -> Response:
+    def show_crop(request: Request, token: Token) -> Response:
         visitor = site.door.enter(request, role=Role.ANNOTATOR)
         with site.database.reading() as connection:
             sha256 = shown_crop(connection, visitor.person.number, token)

@@ -133,14 +133,17 @@ def undo(database: SiteDatabase, person: int, *, settings: SiteSettings) -> Take
         both = {last.face, last.face if shown is None else shown.face}
         held = sa.select(faces.c.id).where(faces.c.id.in_(both)).order_by(faces.c.id).with_for_update()
         connection.execute(held).all()
-        if last.state == "skipped" and _skippers(connection, last.face) <= settings.skips_to_set_aside:
-            _set_state(connection, last.face, FaceState.OPEN, only_from=FaceState.SET_ASIDE)
-        if not _circulates(connection, last.face):
-            return None
-        if last.kind in COUNTED:
-            if last.state == "rated":
-                add_to_face(connection, last.face, rated=-1)
-            elif not take_place(connection, last.face):
+        with connection.begin_nested() as so_far:
+            if last.state == "skipped" and _skippers(connection, last.face) <= settings.skips_to_set_aside:
+                _set_state(connection, last.face, FaceState.OPEN, only_from=FaceState.SET_ASIDE)
+            is_possible = _circulates(connection, last.face)
+            if is_possible and last.kind in COUNTED:
+                if last.state == "rated":
+                    add_to_face(connection, last.face, rated=-1)
+                else:
+                    is_possible = take_place(connection, last.face)
+            if not is_possible:
+                so_far.rollback()
                 return None
         if shown is not None:
             release(connection, shown, state="expired")
@@ -211,7 +214,10 @@ def _keep(
     score: int | None = None,
     reason: Skip | None = None,
 ) -> None:
-    values = {"state": state, "score": score, "reason": reason, "answered_at": now()}
+    # Later than their answer before, even where the clock was set back: the last one is what is taken back.
+    before = sa.select(sa.func.max(assignments.c.answered_at)).where(assignments.c.person == row.person)
+    answered_at = max(now(), (connection.scalar(before) or 0) + 1)
+    values = {"state": state, "score": score, "reason": reason, "answered_at": answered_at}
     connection.execute(sa.update(assignments).where(assignments.c.id == row.id).values(values))
     _say(connection, row.id, said, score=score, reason=reason)
 

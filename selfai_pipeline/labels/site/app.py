@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import Request
 from starlette.responses import Response
@@ -83,7 +84,7 @@ def site_app(
 
     @app.exception_handler(404)
     @app.exception_handler(405)
-    @app.exception_handler(422)
+    @app.exception_handler(RequestValidationError)
     async def no_such_page(_: Request, __: Exception) -> Response:
         return await refused(_, not_found())
 

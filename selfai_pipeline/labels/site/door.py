@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import Depends
+from fastapi import Depends, Path
 from starlette.requests import Request
 
 from selfai_pipeline.labels.site.database import SiteDatabase
@@ -13,6 +13,7 @@ from selfai_pipeline.labels.site.limits import RateLimit
 from selfai_pipeline.labels.site.people import Person, Role, person_of_session
 from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.labels.site.tokens import form_token
+from selfai_pipeline.sources.tabular.rows import is_text
 
 COOKIE = "selfai_annotations"
 MOST_FORM_BYTES = 4096
@@ -110,9 +111,15 @@ async def read_form(request: Request) -> Form:
         if len(content) > MOST_FORM_BYTES:
             raise Refused(413, "This is too much", "No form of this site is so long.")
     try:
-        return dict(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=20))
+        fields = dict(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=20))
+        if not all(map(is_text, fields.values())):
+            raise ValueError("a value holds what no text of a database can")
+        return fields
     except ValueError:
         raise Refused(400, "This cannot be read", "Send the form from the site's own page.") from None
 
+
+Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]+$")]
+"""In an address: what is of other characters is no token, and no text of a database perhaps."""
 
 SentForm = Annotated[Form, Depends(read_form)]

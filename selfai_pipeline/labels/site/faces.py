@@ -27,11 +27,7 @@ def take_in_faces(database: SiteDatabase, versions: Snapshot, *, store: Store, s
 
     A face of several days counts once. Faces that are gone are shown to nobody; what was said of them stays.
     """
-    crops: dict[str, str] = {}
-    for ref in versions.tables.values():
-        for row in store.tables.read(ref, ["image_id", "crop_sha256"]).to_pylist():
-            if row["crop_sha256"] is not None:
-                crops.setdefault(row["image_id"], row["crop_sha256"])
+    crops = _crops(versions, store)
     with database.reading() as connection:
         known = {
             row.image_id: row
@@ -74,8 +70,35 @@ def take_in_faces(database: SiteDatabase, versions: Snapshot, *, store: Store, s
             .where(faces.c.gold_score.is_(None), other_number | too_low)
             .values(target=settings.wanted_annotators)
         )
-    logger.info("%d faces to score, %d of them new", len(crops), len(added))
+    if crops:
+        logger.info("%d faces to score, %d of them new", len(crops), len(added))
+    else:
+        logger.warning("there is no face to score: no day of aligned_faces with one has passed its checks")
     return len(crops)
+
+
+def _crops(versions: Snapshot, store: Store) -> dict[str, str]:
+    """image_id -> crop of each picture with one face, of the first day that has a crop of the picture.
+
+    The label table leaves a picture with several faces out: nobody would know which of them was scored.
+    """
+    found: dict[str, list[str]] = {}
+    for ref in versions.tables.values():
+        of_day: dict[str, list[str]] = {}
+        for row in store.tables.read(ref, ["image_id", "crop_sha256"]).to_pylist():
+            if row["crop_sha256"] is not None:
+                of_day.setdefault(row["image_id"], []).append(row["crop_sha256"])
+        found = {**of_day, **found}
+    several = sum(len(crops) > 1 for crops in found.values())
+    if several:
+        logger.info("%d pictures with several faces are not shown", several)
+    return {image_id: crops[0] for image_id, crops in found.items() if len(crops) == 1}
+
+
+def lose_crop(database: SiteDatabase, sha256: str) -> None:
+    """Show the face of a crop that cannot be read to nobody, until faces are taken in again."""
+    with database.writing() as connection:
+        connection.execute(sa.update(faces).where(faces.c.crop_sha256 == sha256).values(present=0))
 
 
 def place_of(image_id: str) -> int:
@@ -83,10 +106,11 @@ def place_of(image_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"order {image_id}".encode()).digest()[:6], "big")
 
 
-def set_gold(database: SiteDatabase, scores: Mapping[str, float]) -> int:
+def set_gold(database: SiteDatabase, scores: Mapping[str, float], *, settings: SiteSettings) -> int:
     """Make these pictures (image_id -> known score 0..9) the gold ones; returns how many the site has.
 
     Gold faces are shown to every annotator once, beside the wanted number, to see who follows the question.
+    Those that are gold ones no more get the wanted number, as all others do.
     """
     numbered = [{"image": image_id, "score": score} for image_id, score in scores.items()]
     gold = (
@@ -96,8 +120,8 @@ def set_gold(database: SiteDatabase, scores: Mapping[str, float]) -> int:
     )
     with database.writing() as connection:
         no_more = sa.update(faces).where(faces.c.gold_score.is_not(None))
-        # Their number comes from the settings when the site starts.
-        connection.execute(no_more.values(gold_score=None, half_width=None, target=1))
+        values = {"gold_score": None, "half_width": None, "target": settings.wanted_annotators}
+        connection.execute(no_more.values(values))
         for some in _batches(numbered):
             connection.execute(gold, some)
         count = sa.select(sa.func.count()).select_from(faces).where(faces.c.gold_score.is_not(None))

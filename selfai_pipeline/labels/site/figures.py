@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.labels.agreement import split_half_reliability, two_raters_correlation
 from selfai_pipeline.labels.bias_equations import Codes, Numbers
+from selfai_pipeline.labels.group_agreement import group_agreement
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.signal import annotators_without_signal
 from selfai_pipeline.labels.site.answering import FaceState
@@ -17,6 +19,9 @@ from selfai_pipeline.labels.site.crowd import Crowd, read_crowd
 from selfai_pipeline.labels.site.database import CIRCULATES, SiteDatabase, assignments, faces, people
 from selfai_pipeline.labels.site.people import Role
 from selfai_pipeline.labels.site.settings import SiteSettings
+
+if TYPE_CHECKING:
+    from selfai_pipeline.labels.figures import Line
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,15 @@ class Annotator:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything on the administrator's page; figures of agreement are a number, or the reason for none."""
+    """Everything on the administrator's page.
+
+    Figures of agreement are a number, or the reason for none; `groups` has a line a group of annotators and a
+    line two of them (see `group_lines`).
+    """
 
     progress: Progress
     agreement: dict[str, float | str]
+    groups: "list[Line]"
     annotators: list[Annotator]
 
 
@@ -72,7 +82,9 @@ def site_figures(database: SiteDatabase, *, settings: SiteSettings) -> Figures:
         "two random annotators": _measured(two_raters_correlation, crowd),
         "split half": _measured(split_half_reliability, crowd),
     }
-    return Figures(_progress(database, settings), agreement, _annotators(database, crowd))
+    return Figures(
+        _progress(database, settings), agreement, _groups(database, crowd), _annotators(database, crowd)
+    )
 
 
 def _measured(measure: Callable[[Codes, Numbers], float], crowd: Crowd) -> float | str:
@@ -82,6 +94,26 @@ def _measured(measure: Callable[[Codes, Numbers], float], crowd: Crowd) -> float
         return measure(crowd.picture, crowd.rating)
     except UndefinedMetric as undefined:
         return str(undefined)
+
+
+def _groups(database: SiteDatabase, crowd: Crowd) -> "list[Line]":
+    """Agreement within and between groups of annotators; nothing where no group is known."""
+    from selfai_pipeline.labels.figures import group_lines
+
+    with database.reading() as connection:
+        group_of = {row.id: row.group for row in connection.execute(sa.select(people.c.id, people.c.group))}
+    groups = [group_of[number] for number in crowd.people.tolist()]
+    names = sorted(set(groups) - {""})
+    if not names:
+        return []
+    code = np.array([names.index(group) if group else -1 for group in groups], dtype=np.int64)
+    found = group_agreement(
+        crowd.picture, crowd.annotator, crowd.rating, group=code[crowd.annotator], names=names
+    )
+    large = {one["group"] for one in found["groups"] if one["annotators"] > 1}
+    # Every annotator may be a group of their own: the pairs of those would be many, and say nothing.
+    found["pairs"] = [one for one in found["pairs"] if large.issuperset(one["groups"])]
+    return group_lines({"agreement_by_group": found})
 
 
 def _progress(database: SiteDatabase, settings: SiteSettings) -> Progress:

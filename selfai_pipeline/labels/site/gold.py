@@ -18,7 +18,8 @@ def gold_scores(
     """image_id -> score 0..9, from a table with one score a picture.
 
     Raises:
-        InputError: the file cannot be read, or one of its rows cannot be used or names no stored picture.
+        InputError: no picture is stored, the file cannot be read, or one of its rows cannot be used or names
+            no stored picture.
     """
     declared = RatingsFile(
         path=str(file.resolve()),
@@ -29,6 +30,12 @@ def gold_scores(
         maximum=maximum,
     )
     names = stored_pictures(store.tables.snapshot("raw_crawl"), store)
+    if not names:
+        raise InputError(
+            "no picture is stored yet that it could name",
+            where=str(file),
+            mend="Materialize the data stages first, with `selfai run`.",
+        )
     known = PictureNames([pair for pairs in names.values() for pair in pairs])
     rows = read_ratings(declared, home=store.home)
     pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=str(file))

@@ -60,3 +60,6 @@ class Keeper:
             except SelfaiError as error:
                 # The site goes on with what it has, and looks again.
                 logger.error("%s", error)
+            except Exception:
+                # A thread that ended here would leave new faces out for ever, and say so once.
+                logger.exception("the site could not be brought up to date; it looks again")

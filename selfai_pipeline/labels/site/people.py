@@ -1,6 +1,7 @@
 """Who may score: invitations by link, sessions, revocation."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,7 +12,7 @@ from selfai_pipeline.labels.site.assigning import release
 from selfai_pipeline.labels.site.database import SECOND, SiteDatabase, assignments, now, people, sessions
 from selfai_pipeline.labels.site.tokens import hash_of, new_token
 
-NAME = re.compile(r"\w[\w .-]{0,63}")
+NAME = re.compile(r"\w([\w .-]{0,62}[\w.-])?")
 DAY = 24 * 3600 * SECOND
 
 
@@ -43,13 +44,14 @@ def invite(
     Raises:
         InputError: the name or the group cannot be used, or the name has the other role.
     """
+    name, group = _composed(name), group and _composed(group)
     for what, text in (("name", name), ("group", group or "x")):
         if not NAME.fullmatch(text):
             raise InputError(
                 f"{text!r} cannot be used",
                 where=f"the {what} of the invitation",
                 mend="Write 64 letters, digits, spaces, dots, hyphens and underscores at most; begin with a "
-                "letter or digit.",
+                "letter or digit, and end with no space.",
             )
     token = new_token()
     with database.writing() as connection:
@@ -69,12 +71,18 @@ def invite(
     return token
 
 
+def _composed(text: str) -> str:
+    """With accents composed: one spelling of what looks the same."""
+    return unicodedata.normalize("NFC", text)
+
+
 def revoke(database: SiteDatabase, name: str) -> None:
     """End the link and the sessions of a person at once; ratings stay.
 
     Raises:
         InputError: nobody of that name was invited.
     """
+    name = _composed(name)
     with database.writing() as connection:
         known = connection.execute(sa.select(people).where(people.c.name == name)).first()
         if known is None:

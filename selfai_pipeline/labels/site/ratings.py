@@ -5,7 +5,7 @@ import datetime
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,17 @@ class SiteRating:
     score: int
     rated_at: datetime.datetime
     group: str
+
+
+def site_origin(described_by: Collection[str]) -> str:
+    """The origin of a rating of the site, with the sources whose files describe its picture."""
+    return f"{ORIGIN}:{'+'.join(sorted(described_by))}" if described_by else ORIGIN
+
+
+def describing_sources(origin: str) -> list[str]:
+    """The sources whose files say what a row of this origin knows about its picture."""
+    source, _, rest = origin.partition(":")
+    return rest.split("+") if source == ORIGIN and rest else [source]
 
 
 def site_ratings(home: Home) -> list[SiteRating] | None:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
 from selfai_pipeline.labels.site.database import SiteDatabase
 from selfai_pipeline.labels.site.door import Door, not_found
+from selfai_pipeline.labels.site.faces import lose_crop
 from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.store import Store
 
@@ -52,6 +53,10 @@ class Site:
         try:
             return Response(self.store.crops.get(sha256), media_type="image/png")
         except (MissingVersion, AlteredVersion):
-            # The message would name the picture.
-            logger.warning("a crop to be shown is lost or damaged; the checks of aligned_faces tell which")
+            # Or it would be scored unseen. The message of the error would name the picture.
+            lose_crop(self.database, sha256)
+            logger.warning(
+                "a crop to be shown is lost or damaged; its face is shown to nobody until the site starts "
+                "again or its day is made anew (the checks of aligned_faces tell which)"
+            )
             raise not_found() from None

@@ -1,20 +1,18 @@
 """Rows of JSON Lines, and of a file that is one JSON array of objects."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Any
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.sources.tabular.json_text import JsonText
 from selfai_pipeline.sources.tabular.lines import TextFile, numbered_lines
 from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, MOST_COLUMNS, Report, Row
 
-LARGEST_ARRAY = 500_000_000
-"""Bytes of a file that is one JSON array: its text is held as a whole."""
-
-SPACE = re.compile(r"[ \t\r\n]*")
+LONGEST_ITEM = 20_000_000
+"""Characters of an item of a JSON array, which is held as a whole."""
 
 
 class _Decoder:
@@ -87,60 +85,57 @@ def json_lines(
 def json_array(
     file: IO[bytes], columns: Sequence[str], *, name: str, report: Report, setting: str
 ) -> Iterator[Row]:
-    """The objects of a file that is one JSON array, an item at a time; see `read_rows`."""
-    decoder = _Decoder()
+    """The objects of a file that is one JSON array, an item at a time; see `read_rows`.
 
-    def refusal(what: str, text: str, place: int) -> InputError:
-        line = text.count("\n", 0, place) + 1
+    No more of the file is held than an item and what is read with it.
+    """
+    decoder, text = _Decoder(), JsonText(file, name)
+
+    def refusal(what: str, place: int) -> InputError:
         return InputError(
-            what, where=f"{name}, line {line}", mend="Save it as one list of objects, or as .jsonl."
+            what,
+            where=f"{name}, line {text.line_at(place)}",
+            mend="Save it as one list of objects, or as .jsonl.",
         )
 
-    def values() -> Iterator[tuple[int, Any, str]]:
-        text = _whole_text(file, name)
-        place = _after_space(text, 0)
-        if text[place : place + 1] != "[":
-            raise refusal("it does not begin with [, as a list in JSON does", text, place)
-        number, place = 0, _after_space(text, place + 1)
-        while text[place : place + 1] != "]":
-            if number:
-                if text[place : place + 1] != ",":
-                    raise refusal("it is no list in JSON: a comma or ] is missing", text, place)
-                place = _after_space(text, place + 1)
-            number += 1
+    def item(number: int) -> Any:
+        while True:
+            place = text.place
             try:
-                value, end = decoder.decode_at(text, place)
+                value, end = decoder.decode_at(text.text, text.place)
             except json.JSONDecodeError as error:
-                raise refusal(f"it is no JSON ({_why(error)})", text, error.pos) from None
+                # It may go on behind what was read.
+                if len(text.text) - text.place > LONGEST_ITEM:
+                    what = (
+                        f"item {number}, which begins here, is none, or longer than {LONGEST_ITEM} characters"
+                    )
+                    raise refusal(what, text.place) from None
+                if not text.more():
+                    raise refusal(f"it is no JSON ({_why(error)})", text.place + error.pos - place) from None
             except (ValueError, RecursionError) as error:
                 what = f"item {number}, which begins here, is no JSON ({_why(error)})"
-                raise refusal(what, text, place) from None
+                raise refusal(what, text.place) from None
+            else:
+                # So may a number.
+                if end < len(text.text) or not text.more():
+                    text.place += end - place
+                    return value
+
+    def values() -> Iterator[tuple[int, Any, str]]:
+        if not text.comes("["):
+            raise refusal("it does not begin with [, as a list in JSON does", text.place)
+        number = 0
+        while not text.comes("]"):
+            if number and not text.comes(","):
+                raise refusal("it is no list in JSON: a comma or ] is missing", text.place)
+            text.pass_space()
+            number += 1
+            value = item(number)
             yield number, value, decoder.repeated
-            place = _after_space(text, end)
-        if _after_space(text, place + 1) != len(text):
-            raise refusal("something follows the list", text, place)
+        if not text.is_over:
+            raise refusal("something follows the list", text.place)
 
     return _objects(values(), columns, name=name, report=report, setting=setting, unit="item")
-
-
-def _whole_text(file: IO[bytes], name: str) -> str:
-    content = file.read(LARGEST_ARRAY + 1)
-    if len(content) > LARGEST_ARRAY:
-        raise InputError(
-            f"it has more than {LARGEST_ARRAY} bytes",
-            where=name,
-            mend="Save it in parts, or as JSON Lines (.jsonl).",
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InputError("it is not UTF-8", where=f"{name}, line {line}", mend="Save it in UTF-8.") from None
-
-
-def _after_space(text: str, place: int) -> int:
-    found = SPACE.match(text, place)
-    return place if found is None else found.end()
 
 
 def _objects(

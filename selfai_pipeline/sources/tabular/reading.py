@@ -14,7 +14,7 @@ from selfai_pipeline.sources.tabular.parquet_rows import parquet_rows
 from selfai_pipeline.sources.tabular.rows import Report, Row
 
 STREAMED_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
-"""Formats of which no more than some rows are held at once."""
+"""Formats with a row a line, or with rows that can be found: those of long lists."""
 
 TABLE_ENDINGS = (*STREAMED_ENDINGS, ".json")
 

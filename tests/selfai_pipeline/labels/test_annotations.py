@@ -1,7 +1,9 @@
 """Ratings are joined with what was stored; what finds no picture is counted."""
 
+import csv
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.annotations import collect_annotations, ratings_fingerprint
+from selfai_pipeline.labels.descriptions import describe_pictures
 from selfai_pipeline.labels.left_out import describe_files, list_path
+from selfai_pipeline.labels.settings import LabelSettings
+from selfai_pipeline.labels.site.ratings import SiteRating
 from selfai_pipeline.sources.settings import FolderSource, PagesSource, PicturesFile, RatingsFile, Source
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -102,6 +107,15 @@ def test_ratings_of_pictures_that_were_not_stored_are_counted_and_listed(
     ]
     # Names of pictures may be those of people: the facts go into Dagster's metadata.
     assert "jpg" not in json.dumps(facts)
+
+
+def test_a_name_in_the_list_is_no_formula_of_a_spreadsheet(
+    home: Home, store: Store, crawled: Callable[..., TableRef]
+) -> None:
+    source = folder(home, ratings="image,annotator,score\n=1+1.jpg,ann,3\n-1.jpg,ann,4\n1.jpg,ann,4\n")
+    collect_annotations(one_day(crawled(["1.jpg"])), sources=[source], store=store)
+    listed = csv.DictReader(list_path(home, "faces").read_text().splitlines())
+    assert [row["picture"] for row in listed] == ["'=1+1.jpg", "'-1.jpg"]
 
 
 def test_a_name_that_means_two_pictures_is_counted_and_not_guessed(
@@ -238,3 +252,35 @@ def test_the_fingerprint_follows_the_bytes_of_every_declared_file(home: Home) ->
     Path(home.imports, "faces", "ratings.csv").unlink()
     with pytest.raises(InputError, match=r"ratings\.csv: it cannot be read"):
         ratings_fingerprint([source], home)
+
+
+def test_a_person_is_the_same_in_a_file_and_on_the_site_and_another_in_another_source(
+    home: Home, store: Store, crawled: Callable[..., TableRef], image_id: Callable[[str], str]
+) -> None:
+    about = "image,person\n1.jpg,7\n2.jpg,7\n"
+    mine = folder(home, ratings="image,annotator,score\n1.jpg,ann,3\n", pictures=about)
+    others = folder(home, pictures="image,person\n3.jpg,7\n", name="others")
+    elsewhere = crawled(["3.jpg", "4.jpg"], source="others", day="2026-01-02")
+    crawl = Snapshot({"2026-01-01": crawled(["1.jpg", "2.jpg"]), "2026-01-02": elsewhere})
+    moment = datetime(2026, 1, 3, tzinfo=UTC)
+    said = [SiteRating(image_id(name), "ben", 5, moment, "") for name in ("2.jpg", "3.jpg", "4.jpg")]
+    ref = collect_annotations(crawl, sources=[mine, others], store=store, from_site=said)
+    described = describe_pictures(store.tables.read(ref), LabelSettings())
+    assert {name: described[image_id(name)].persons for name in ("1.jpg", "2.jpg", "3.jpg", "4.jpg")} == {
+        "1.jpg": ["faces/7"],
+        "2.jpg": ["faces/7"],
+        "3.jpg": ["others/7"],
+        "4.jpg": [],
+    }
+
+
+def test_a_person_of_a_picture_that_two_sources_describe_is_one_of_each(
+    home: Home, store: Store, crawled: Callable[..., TableRef], image_id: Callable[[str], str]
+) -> None:
+    sources = [folder(home, pictures="image,person\n1.jpg,7\n", name=name) for name in ("faces", "others")]
+    twice = crawled(["1.jpg"], source="others", day="2026-01-02")
+    crawl = Snapshot({"2026-01-01": crawled(["1.jpg"]), "2026-01-02": twice})
+    said = [SiteRating(image_id("1.jpg"), "ben", 5, datetime(2026, 1, 3, tzinfo=UTC), "")]
+    ref = collect_annotations(crawl, sources=sources, store=store, from_site=said)
+    described = describe_pictures(store.tables.read(ref), LabelSettings())
+    assert described[image_id("1.jpg")].persons == ["faces/7", "others/7"]

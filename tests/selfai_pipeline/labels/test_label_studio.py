@@ -269,3 +269,15 @@ def test_an_export_is_imported_and_its_pictures_found(tmp_path: Path, home: Home
     (source,) = load_sources(home.sources_file)
     assert source.ratings[0].path.endswith(".json")
     assert len(read_ratings(source.ratings[0], home=home)) == 4
+
+
+def test_an_export_of_too_many_annotations_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfai_pipeline.labels.label_studio.MOST_ANNOTATIONS", 3)
+    tasks = [
+        task("1.jpg", *(annotation(number, number, result(3)) for number in range(3))),
+        task("2.jpg", annotation(9, 1, result(3), was_cancelled=True)),
+    ]
+    path = home.imports / "project.json"
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(InputError, match=r"project\.json, item 2: it has more than 3 annotations"):
+        read_ratings(RatingsFile(path=str(path)), home=home)

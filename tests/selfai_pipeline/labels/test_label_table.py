@@ -363,6 +363,15 @@ def test_ratings_of_one_class_make_no_table(build: Build, crowd: Callable[..., l
     assert "\n" not in str(caught.value)
 
 
+def test_given_splits_without_a_test_say_what_is_missing(
+    build: Build, crowd: Callable[..., list[Rating]]
+) -> None:
+    rows = crowd()
+    given = {name: {"split": "val" if k % 5 == 0 else "train"} for k, name in enumerate(names_of(rows))}
+    with pytest.raises(InputError, match=r"only 0 of 60 fall to test.* give 3 of test there too"):
+        build(rows, attributes=given)
+
+
 def test_too_few_rows_to_split_make_no_table(build: Build, crowd: Callable[..., list[Rating]]) -> None:
     with pytest.raises(
         InputError, match=r"^splits of the rated faces: only \d of 8 fall to \w+, where 3 are needed"

@@ -171,6 +171,7 @@ def test_two_different_means_of_one_picture_are_left_out(home: Home) -> None:
         ("1,a,inf", {}, "not_a_number", "the score 'inf' is not a number"),
         ("1,a,good", {}, "not_a_number", "the score 'good' is not a number"),
         ('1,a,"3,5"', {}, "not_a_number", "the score '3,5' is not a number"),
+        ("1,a,0_5", {}, "not_a_number", "the score '0_5' is not a number"),
         ("1,a,", {}, "not_a_number", "the score '' is not a number"),
         (",a,3", {}, "no_name", "'image' is empty"),
         ("1,,3", {}, "no_annotator", "'annotator' is empty"),

@@ -27,6 +27,12 @@ for (const form of document.forms) {
   });
 }
 
+const sayThatItIsLost = () => {
+  document.querySelector("[role=status]").textContent = "The face cannot be shown. Load this page again.";
+};
+face.addEventListener("error", sayThatItIsLost);
+if (face.complete && face.naturalWidth === 0) sayThatItIsLost();
+
 // Back in the history brings the page as it was left.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();

@@ -15,7 +15,7 @@ from selfai_pipeline.labels.site.answering import (
     skip,
     undo,
 )
-from selfai_pipeline.labels.site.database import answers, assignments, faces
+from selfai_pipeline.labels.site.database import SECOND, answers, assignments, faces, now
 from selfai_pipeline.labels.site.faces import remove_pictures
 from selfai_pipeline.labels.site.ratings import everything_said, ratings_in, site_fingerprint, site_ratings
 from selfai_pipeline.labels.site.reports import Decision, decide, undecided
@@ -136,6 +136,33 @@ def test_a_skip_cannot_be_taken_back_once_others_have_the_face(crowd: Callable[.
     site.score(ben)
     assert undo(site.database, ann, settings=site.settings) is None
     assert [tuple(row) for row in site.rows(COUNTS)] == [(1, 1)]
+
+
+def test_an_undo_that_comes_to_nothing_puts_no_face_back(crowd: Callable[..., Any]) -> None:
+    site = crowd(1, skips_to_set_aside=2)
+    ann, ben, cleo = (site.person(name) for name in ("ann", "ben", "cleo"))
+    skip(site.database, ann, site.show(ann).token, Skip.NOT_A_FACE, settings=site.settings)
+    site.score(ben)
+    site.score(cleo)
+    ((face,),) = site.rows(sa.select(faces.c.id))
+    again = {"token": "t" * 43, "person": ben, "face": face, "kind": "repeat", "state": "open"}
+    with site.database.writing() as connection:
+        connection.execute(assignments.insert().values(**again, expires_at=now() + 60 * SECOND))
+    skip(site.database, ben, again["token"], Skip.NOT_A_FACE, settings=site.settings)
+    assert undo(site.database, ann, settings=site.settings) is None
+    assert [row.state for row in site.rows(sa.select(faces.c.state))] == [FaceState.SET_ASIDE]
+
+
+def test_the_last_answer_is_taken_back_where_the_clock_was_set_back_before_it(
+    crowd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = crowd(2)
+    ann = site.person("ann")
+    site.score(ann, 3)
+    an_hour_ago = now() - 3600 * SECOND
+    monkeypatch.setattr("selfai_pipeline.labels.site.answering.now", lambda: an_hour_ago)
+    site.score(ann, 8)
+    assert undo(site.database, ann, settings=site.settings) == TakenBack(8, None)
 
 
 def test_a_removed_picture_leaves_nothing(crowd: Callable[..., Any], image_id: Callable[[str], str]) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from selfai_pipeline.labels.site.answering import Skip, give_score, skip
@@ -140,10 +141,8 @@ def test_gold_is_shown_to_every_annotator_once(
     crowd: Callable[..., Any], image_id: Callable[[str], str]
 ) -> None:
     site = crowd(30, wanted_annotators=1, gold_share=0.4)
-    assert (
-        set_gold(site.database, {image_id("face 1"): 7.0, image_id("face 2"): 2.0, image_id("gone"): 1}) == 2
-    )
-    site.take_in()
+    scores = {image_id("face 1"): 7.0, image_id("face 2"): 2.0, image_id("gone"): 1.0}
+    assert set_gold(site.database, scores, settings=site.settings) == 2
     people = [site.person(name) for name in ("ann", "ben")]
     for _ in range(14):
         for person in people:
@@ -186,3 +185,40 @@ def test_a_skipped_face_goes_to_others_in_place_of_the_one_who_skipped_it(crowd:
     assert skip(site.database, ann, shown.token, Skip.NOT_A_FACE, settings=site.settings) == "kept"
     assert site.show(ann) is None
     assert site.score(ben) is not None
+
+
+def test_gold_that_is_withdrawn_gets_the_wanted_number_like_all_others(
+    crowd: Callable[..., Any], image_id: Callable[[str], str]
+) -> None:
+    site = crowd(2, wanted_annotators=3)
+    set_gold(site.database, {image_id("face 0"): 7.0}, settings=site.settings)
+    set_gold(site.database, {image_id("face 1"): 7.0}, settings=site.settings)
+    targets = site.rows(sa.select(faces.c.image_id, faces.c.target))
+    assert {row.image_id: row.target for row in targets} == {image_id("face 0"): 3, image_id("face 1"): 0}
+
+
+def test_a_picture_with_several_faces_is_not_shown_since_no_score_of_it_could_be_used(
+    crowd: Callable[..., Any], aligned: Callable[..., Any], publish: Callable[..., None]
+) -> None:
+    site = crowd(2, wanted_annotators=1)
+    publish(aligned(["two friends"], day="2026-01-02", faces=2))
+    # The first day that has crops of a picture counts, as in the label table.
+    publish(aligned(["face 1", "two friends"], day="2026-01-03"))
+    assert site.take_in() == 2
+    assert site.score_all(site.person("ann")) == 2
+
+
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_another_wanted_number_holds_for_faces_that_were_scored_already(
+    crowd: Callable[..., Any], wanted: int
+) -> None:
+    site = crowd(3, wanted_annotators=2)
+    names = ("ann", "ben", "cleo", "dora")
+    ann, ben, *_ = people = [site.person(name) for name in names]
+    site.score_all(ann)
+    site.score(ben)
+    site.settings = site.settings.model_copy(update={"wanted_annotators": wanted})
+    site.take_in()
+    for person in people:
+        site.score_all(person)
+    assert sorted(row.rated for row in site.rows(COUNTS)) == {1: [1, 1, 2], 3: [3, 3, 3]}[wanted]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from selfai_pipeline.errors import MissingVersion
 from selfai_pipeline.labels.site.answering import give_score
 from selfai_pipeline.labels.site.database import assignments, faces
 from selfai_pipeline.labels.site.people import Role, invite, revoke
@@ -325,6 +326,67 @@ def test_a_database_that_fails_acknowledges_nothing(
     assert [row.state for row in place.crowd.rows(sa.select(assignments.c.state))] == ["open"]
     assert send() == 303
     assert [row.state for row in place.crowd.rows(sa.select(assignments.c.state))] == ["rated"]
+
+
+def test_what_no_database_keeps_as_text_is_no_token(site: Callable[..., Any]) -> None:
+    place = site(1)
+    ann, boss = place.browser("ann"), place.admin()
+    for path in ("/crop/%00", "/join/%00", "/crop/%ff", "/crop/a.b"):
+        assert ann.client.get(path).status_code == 404
+    assert boss.client.get("/admin/crop/%00").status_code == 404
+    assert ann.answer(token="\0", score="4").status_code == 400
+
+
+def test_a_face_whose_crop_is_lost_is_not_scored_unseen(
+    site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = site(2)
+    ann = place.browser("ann")
+    page = ann.client.get("/").text
+    values = {"form": ann.hidden(page, "form"), "token": ann.hidden(page, "token"), "score": "4"}
+
+    def lose(_: object, sha256: str) -> bytes:
+        raise MissingVersion(f"{sha256} is lost")
+
+    with monkeypatch.context() as without:
+        without.setattr("selfai_pipeline.picture_store.PictureStore.get", lose)
+        assert ann.client.get(f"/crop/{values['token']}").status_code == 404
+    assert "is lost or damaged" in caplog.text
+    answer = ann.client.post("/answer", data=values, follow_redirects=False)
+    assert answer.headers["location"] == "/?late=1"
+    assert "came too late" in ann.client.get("/?late=1").text
+    assert ann.answer(score="4").headers["location"] == "/"
+    assert "Nothing is left" in ann.client.get("/").text
+
+
+def test_the_administrator_sees_how_far_groups_of_annotators_agree(site: Callable[..., Any]) -> None:
+    place = site(24, wanted_annotators=5)
+    crowd = place.crowd
+    truth = {row.id: row.place % 10 for row in crowd.rows(sa.select(faces.c.id, faces.c.place))}
+    groups = {"ann": ("north", 0), "ben": ("north", 0), "cleo": ("south", 2), "dora": ("south", 2)}
+    groups["emil"] = ("east", 0)
+    for name, (group, shift) in groups.items():
+        person = crowd.person(name, group=group)
+        while (shown := crowd.show(person)) is not None:
+            ((face,),) = crowd.rows(sa.select(assignments.c.face).where(assignments.c.id == shown.number))
+            give_score(crowd.database, person, shown.token, 9 - min(9, truth[face] // 2 + shift))
+    boss = place.admin()
+    page = " ".join(boss.client.get("/admin").text.split())
+    north, both = (
+        page.split(f'<th scope="row">{name}</th>')[1].split("</tr>")[0]
+        for name in ("north", "north and south")
+    )
+    assert "<td>2</td> <td>24</td> <td>1.00</td>" in north
+    assert "<td>24</td> <td>1.00</td> <td>1.00</td> <td>2.00</td>" in both
+    # A group of one shows nothing: it would be about a person.
+    assert "<td>it has one annotator</td>" in page.split('<th scope="row">east</th>')[1].split("</tr>")[0]
+    assert "east and north" not in page
+
+
+def test_without_groups_the_administrator_sees_no_table_of_them(site: Callable[..., Any]) -> None:
+    place = site(1)
+    place.browser("ann").answer(score="4")
+    assert "Groups of annotators" not in place.admin().client.get("/admin").text
 
 
 def test_a_role_is_kept_by_the_link(site: Callable[..., Any]) -> None:

@@ -81,10 +81,18 @@ def test_nothing_is_kept_about_an_annotator_but_name_group_and_hash(database: Si
     }
 
 
-@pytest.mark.parametrize("name", ["", " ann", "=1+1", "a" * 65, "a\nb", "<b>"])
+@pytest.mark.parametrize("name", ["", " ann", "ann ", "=1+1", "a" * 65, "a\nb", "<b>"])
 def test_a_name_that_could_do_harm_elsewhere_is_refused(database: SiteDatabase, name: str) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         invite(database, name, key=KEY)
+
+
+def test_a_name_is_one_however_its_accents_are_spelled(database: SiteDatabase) -> None:
+    invite(database, "Jos\u00e9", key=KEY)
+    invite(database, "Jose\u0301", key=KEY)
+    with database.reading() as connection:
+        assert connection.scalars(sa.select(people.c.name)).all() == ["Jos\u00e9"]
+    revoke(database, "Jose\u0301")
 
 
 def test_a_name_keeps_its_role_and_an_unknown_one_is_named(database: SiteDatabase) -> None:

@@ -267,13 +267,61 @@ def test_a_json_array_is_read_item_by_item_and_bad_items_cost_themselves_only(tm
     ]
 
 
-def test_a_json_array_has_a_size_up_to_which_it_is_read(
+def test_an_item_of_a_json_array_has_a_size_up_to_which_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path / "list.json", '[{"url": "a"}]')
-    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_rows.LARGEST_ARRAY", 13)
-    with pytest.raises(InputError, match=r"it has more than 13 bytes.*\.jsonl"):
-        read(path)
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_rows.LONGEST_ITEM", 13)
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_text.READ_AT_ONCE", 1)
+    with pytest.raises(InputError, match=r"line 2: item 2, which begins here, is none, or longer than 13"):
+        read(
+            written(tmp_path / "list.json", '[{"url": "a"},\n{"url": "aaaaaaaaaaaaaaaaaaaaaaaaaaa"}]'),
+            ["url"],
+        )
+
+
+@given(
+    items=st.lists(
+        st.one_of(
+            st.dictionaries(st.sampled_from(["url", "n"]), st.one_of(st.text(), st.floats(-1e9, 1e9))),
+            st.integers(),
+            st.sampled_from(["", "\\", '"', "\U0001f600", None, True, [], [{"a": [1.5e3]}]]),
+        )
+    ),
+    is_ascii=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+    at_once=st.integers(1, 12),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_json_array_is_the_same_wherever_reading_breaks_off(
+    tmp_path: Path, items: list[object], is_ascii: bool, indent: int | None, at_once: int
+) -> None:
+    path = written(tmp_path / "list.json", json.dumps(items, ensure_ascii=is_ascii, indent=indent) + "\n")
+    objects = [(place, one) for place, one in enumerate(items, 1) if isinstance(one, dict)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfai_pipeline.sources.tabular.json_text.READ_AT_ONCE", at_once)
+        rows, left_out = read(path, [])
+    assert [(line, extra) for line, _, extra in rows] == objects
+    assert [line for line, _ in left_out] == [
+        place for place, one in enumerate(items, 1) if not isinstance(one, dict)
+    ]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1 << 20])
+def test_the_line_of_a_mistake_in_a_json_array_is_told_wherever_reading_breaks_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("selfai_pipeline.sources.tabular.json_text.READ_AT_ONCE", at_once)
+    mistakes = {
+        b'[\n{"url": "a"},\n\n {"url":\n ]': "line 5: it is no JSON (Expecting value)",
+        b'[\n{"url": "a"}\n\n{}]': "line 4: it is no list in JSON",
+        b'[\n{"url":\n"\xff"}]': "line 3: it is not UTF-8",
+        b'[\n{"url": "a"}]\n\n x': "line 4: something follows the list",
+        b'[\n\n{"url": "\xc3': "line 3: it is not UTF-8",
+    }
+    for content, says in mistakes.items():
+        with pytest.raises(InputError) as caught:
+            read(written(tmp_path / "list.json", content), ["url"])
+        assert says in str(caught.value)
 
 
 def test_a_parquet_file_that_claims_more_than_memory_has_is_refused(
@@ -400,3 +448,18 @@ def test_memory_is_that_of_a_line(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert count == 500_000
     assert peak < 20 * LONGEST_LINE + 3_000_000
+
+
+def test_memory_is_that_of_an_item(tmp_path: Path) -> None:
+    """A JSON array of 24 MB, whose letters take four bytes each in memory, is read with less."""
+    path = tmp_path / "list.json"
+    item = '{"url": "' + "\U0001f600" * 300 + '"}'
+    path.write_text("[" + ",\n".join([item] * 20_000) + "]", encoding="utf-8")
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in read_rows(path, ["url"], name="list.json", report=lambda *_: None))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 14_000_000
