@@ -26,7 +26,9 @@ def parquet_rows(
     import pyarrow.parquet as pq
 
     try:
-        content = pq.ParquetFile(file, pre_buffer=False)
+        # A text that many rows share is read once: written out for each, it could take more than memory has.
+        texts = [field.name for field in pq.read_schema(file) if _is_text(field.type)]
+        content = pq.ParquetFile(file, pre_buffer=False, read_dictionary=texts)
         schema = content.schema_arrow
         check_header(schema.names, columns, where=name, setting=setting)
         # Bytes, in structures too, are pictures and the like, which say nothing in a table of text.
@@ -34,7 +36,7 @@ def parquet_rows(
         others = [column for column in wanted if column not in columns]
         line = 0
         for batch in content.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted, use_threads=False):
-            if batch.nbytes > LARGEST_BATCH:
+            if sum(map(_bytes_written_out, batch.columns)) > LARGEST_BATCH:
                 raise InputError(
                     f"{batch.num_rows} of its rows have more than {LARGEST_BATCH} bytes",
                     where=f"{name}, row {line + 1}",
@@ -52,6 +54,25 @@ def parquet_rows(
             where=name,
             mend="Write it again.",
         ) from error
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _bytes_written_out(column: Any) -> int:
+    """Bytes of a column with every row's text of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    if not _is_text(column.type.value_type):
+        return int(column.dictionary_decode().nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0)
 
 
 class _Batch:
@@ -72,6 +93,8 @@ def _values(column: Any) -> list[Any]:
     """The values of a column; `NO_FORM` for one that Python has no form for (a moment of the year 20000)."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
         narrow = column.type.to_pandas_dtype()
         # 3.1 in four bytes is 3.0999999046 in eight: the number that was meant is the shortest one.

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.sources.tabular import parquet_rows
 from selfai_pipeline.sources.tabular.reading import read_rows, unit_of
 from selfai_pipeline.sources.tabular.rows import LONGEST_LINE, MENDS, MOST_COLUMNS
 
@@ -334,6 +335,25 @@ def test_a_parquet_file_that_claims_more_than_memory_has_is_refused(
     monkeypatch.setattr("selfai_pipeline.sources.tabular.parquet_rows.LARGEST_BATCH", 10_000_000)
     with pytest.raises(InputError, match="row 1: 2000 of its rows have more than 10000000 bytes"):
         read(path, ["url"])
+
+
+def test_a_long_text_that_every_row_names_is_never_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written out, the rows would take 1.4 GB; as they are read, Arrow takes a hundredth."""
+    path = tmp_path / "list.parquet"
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["a" * 1_400_000]))
+    pq.write_table(pa.table({"url": once}), path, store_schema=False)
+    taken = []
+    true = parquet_rows._bytes_written_out
+    monkeypatch.setattr(
+        parquet_rows,
+        "_bytes_written_out",
+        lambda column: taken.append(pa.total_allocated_bytes()) or true(column),
+    )
+    with pytest.raises(InputError, match="row 1: 1000 of its rows"):
+        read(path, ["url"])
+    assert 1_400_000 <= max(taken) < 14_000_000
 
 
 def test_a_text_of_parquet_that_is_no_utf8_is_told_by_half_characters(tmp_path: Path) -> None:
