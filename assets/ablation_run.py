@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, number, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, noise_ceiling, number, verdict
 from assets.evaluation_report import EvaluationConfig
 from assets.finetuned_scorer import FinetuneConfig
 from assets.siamese_checkpoint import SiameseConfig
@@ -65,7 +65,8 @@ def ablation_run(
     ref = write_outcomes(outcomes, arm=arm.name, store=store, facts={"labels": labels.sha256})
     figures = {f"pearson_seed_{one.seed}": one.pearson for one in outcomes if one.pearson is not None}
     facts: dict[str, Any] = {name: number(name, value) for name, value in figures.items()}
-    facts |= {"mlflow_run": dg.MetadataValue.url(run.url), **ran_on(machine)}
+    facts |= noise_ceiling(store.tables.facts(labels)) | ran_on(machine)
+    facts["mlflow_run"] = dg.MetadataValue.url(run.url)
     return materialized(
         context, {arm.name: ref}, inputs=[balanced_label_table], settings=config, metadata={arm.name: facts}
     )

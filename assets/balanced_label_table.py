@@ -12,7 +12,7 @@ from assets.common import (
     check_specs,
     judged,
     materialized,
-    number,
+    noise_ceiling,
     preview_link,
     record_of,
     verdict,
@@ -89,16 +89,13 @@ def label_page(ref: TableRef, store: Store) -> dict[str, dg.MetadataValue[Any]]:
     from selfai_pipeline.labels.figures import agreement_lines, group_lines, split_lines
 
     facts = store.tables.facts(ref)
-    ceiling = facts["noise_ceiling"]
     tables = {
         "agreement": agreement_lines(facts),
         "agreement_by_group": group_lines(facts),
         "splits": split_lines(ref, store=store),
     }
     return {
-        "noise_ceiling": dg.MetadataValue.text(f"not known: {facts['noise_ceiling_reason']}")
-        if ceiling is None
-        else dg.MetadataValue.float(number("noise_ceiling", ceiling)),
+        **noise_ceiling(facts),
         **{
             name: dg.MetadataValue.table([dg.TableRecord(line) for line in lines])
             for name, lines in tables.items()

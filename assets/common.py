@@ -148,6 +148,15 @@ def source_of(store: Store, ref: AnyRef, upstream: str) -> AnyRef:
     return type(ref)(upstream, partition, sha256, rows=-1)
 
 
+def noise_ceiling(facts: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
+    """The noise ceiling among the facts of a label table, or why it is not known: it belongs beside every
+    correlation."""
+    ceiling = facts.get("noise_ceiling")
+    if ceiling is None:
+        return {"noise_ceiling": dg.MetadataValue.text(f"not known: {facts.get('noise_ceiling_reason')}")}
+    return {"noise_ceiling": dg.MetadataValue.float(number("noise_ceiling", ceiling))}
+
+
 def preview_link(relative: str) -> dg.UrlMetadataValue:
     """A link to a file under `previews/` or `reports/`, served on loopback by `selfai up`."""
     return dg.MetadataValue.url(f"{FILES_URL}/{relative}")

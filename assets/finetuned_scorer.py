@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, noise_ceiling, verdict
 from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
@@ -59,7 +59,7 @@ def finetuned_scorer(
         results = judged(store, ref, scorer_verdicts(ref, labels, store, compute))
         record = load_record(ref, store=store)
         figures = learning_figures(record, run=run, curve="validation_pearson")
-        figures |= ran_on(machine)
+        figures |= noise_ceiling(store.tables.facts(labels)) | ran_on(machine)
         if all(result.passed for result in results):
             files = checkpoint_files(ref, store=store)
             figures["registered_version"] = run.register(files, sha256=ref.sha256)

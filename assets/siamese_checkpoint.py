@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, noise_ceiling, verdict
 from assets.training_stage import checkpoint_verdicts, learning_figures, ran_on, tracked
 from resources.compute import Compute
 from resources.tracking import Tracking
@@ -50,7 +50,8 @@ def siamese_checkpoint(
         run.made(ref.sha256)
     record = load_record(ref, store=store)
     figures = learning_figures(record, run=run, curve="validation_loss")
-    facts = {WHOLE: {**figures, **ran_on(machine)}}
+    ceiling = noise_ceiling(store.tables.facts(labels))
+    facts = {WHOLE: {**figures, **ceiling, **ran_on(machine)}}
     return materialized(context, {WHOLE: ref}, inputs=[balanced_label_table], settings=config, metadata=facts)
 
 

@@ -59,7 +59,8 @@ def test_arms_are_materialized_one_by_one_and_compared(run: Any, home: Home) -> 
         assert failed(result) == []
         (event,) = result.get_asset_materialization_events()
         assert event.partition == arm
-        assert {"pearson_seed_0", "pearson_seed_1"} <= set(event.materialization.metadata)
+        shown = {"pearson_seed_0", "pearson_seed_1", "noise_ceiling"}
+        assert shown <= set(event.materialization.metadata)
     result = run("ablation_report", evaluation={"bootstrap_draws": 200})
     assert result.success
     assert failed(result) == []

@@ -104,6 +104,8 @@ def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Gra
         assert [one.description for one in evaluations if not one.passed] == []
         (event,) = result.get_asset_materialization_events()
         assert event.materialization.metadata["sha256"].value == graph.ref(asset).sha256
+        if asset in ("siamese_checkpoint", "finetuned_scorer"):
+            assert "noise_ceiling" in event.materialization.metadata, "it stands beside every correlation"
         assert graph.store.tables.has_passed(graph.ref(asset))
 
 
