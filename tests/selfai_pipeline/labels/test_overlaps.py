@@ -24,6 +24,7 @@ def ratings(path: str, *said: Said) -> tuple[Ratings, list[str | None]]:
         attributes=["{}"] * len(said),
         left_out=[],
         annotators=[who or "" for _, who, _, _ in said] if single else None,
+        annotator_groups=[None] * len(said),
         scores=scores,
         original_scores=scores,
         counts=np.ones(len(said), dtype=np.int64),
