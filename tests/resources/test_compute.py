@@ -74,7 +74,7 @@ def test_every_stage_says_what_it_ran_on(ready: Home) -> None:
     experiment = client.get_experiment_by_name("selfai")
     assert experiment is not None
     runs = {one.info.run_name: one for one in client.search_runs([experiment.experiment_id])}
-    assert set(runs) == {"siamese_checkpoint", "finetuned_scorer"}
+    assert set(runs) == {"siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"}
     for name, one in runs.items():
         parameters = {key: value for key, value in one.data.params.items() if key.startswith("compute.")}
         assert parameters == {f"compute.{key}": str(value) for key, value in found[name].items()}

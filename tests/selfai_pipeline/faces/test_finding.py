@@ -1,5 +1,6 @@
 """Pictures and their faces are handed on in order, to the bit the same however many processes look."""
 
+import contextlib
 import io
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -117,8 +118,13 @@ def test_what_is_made_of_several_pictures_is_finished_together(
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [one for one in children if "selfai_pipeline.workers" in " ".join(one.cmdline())]
+    """The worker processes of this one; another child, or one that has just ended, is none."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "selfai_pipeline.workers" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def _is_alive(pid: int) -> bool:
     """Whether the process runs; one that has ended but was not yet collected by its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

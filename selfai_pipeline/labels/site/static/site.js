@@ -27,8 +27,10 @@ for (const form of document.forms) {
   });
 }
 
+const LOST = "The face cannot be shown. Load this page again.";
 const sayThatItIsLost = () => {
-  document.querySelector("[role=status]").textContent = "The face cannot be shown. Load this page again.";
+  const said = document.querySelector("[role=status]");
+  if (!said.textContent.includes(LOST)) said.textContent = `${said.textContent.trim()} ${LOST}`;
 };
 face.addEventListener("error", sayThatItIsLost);
 if (face.complete && face.naturalWidth === 0) sayThatItIsLost();
