@@ -34,7 +34,7 @@ class AblationConfig(defaults_of(AblationSettings, section="ablation_run"), dg.C
 
 @dg.asset(
     partitions_def=arms,
-    group_name="evaluation",
+    group_name="ablations",
     kinds={"pytorch", "mlflow"},
     owners=OWNERS,
     code_version="1",

@@ -4,6 +4,7 @@ Label tables hold drawn discs whose score is what one sees: how large and how re
 """
 
 import hashlib
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,15 @@ import pytest
 from selfai_pipeline.home import Home
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
+
+
+def pytest_configure() -> None:
+    """Take interrupts, where a shell has started the tests in the background and has them ignored.
+
+    Dagster gives SIGTERM the handler of SIGINT: every child of a test would then ignore both.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
