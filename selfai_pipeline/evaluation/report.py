@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,7 @@ def evaluate(
         labels,
         ["image_id", "face", "crop_sha256", "source", "score", "standard_error", "cluster", "split", "group"],
     ).to_pylist()
-    tested = [row for row in everything if row["split"] == "test"]
-    if not tested:
-        raise InputError(
-            "no face is in the test split",
-            where=f"{labels.asset} {labels.sha256[:12]}",
-            mend="Materialize the label table with a larger test_share.",
-        )
+    tested = rows_of_test(everything, labels=labels)
     check_unseen(chain_of(scorer, store=store), labels=labels, store=store, splits=["test"])
     predicted = score_crops(
         Scorer.load(scorer, store=store, compute=compute),
@@ -92,6 +87,22 @@ def evaluate(
             "labels": labels.sha256,
         },
     )
+
+
+def rows_of_test(rows: Iterable[dict[str, Any]], *, labels: TableRef) -> list[dict[str, Any]]:
+    """Those of the rows of a label table that are in the test split.
+
+    Raises:
+        InputError: there are none.
+    """
+    tested = [row for row in rows if row["split"] == "test"]
+    if not tested:
+        raise InputError(
+            "no face is in the test split",
+            where=f"{labels.asset} {labels.sha256[:12]}",
+            mend="Materialize the label table with a larger test_share.",
+        )
+    return tested
 
 
 def write_report(

@@ -27,7 +27,7 @@ from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
 from selfai_pipeline.evaluation.ablations.settings import AblationSettings
 from selfai_pipeline.evaluation.bootstrap import estimate
 from selfai_pipeline.evaluation.correlation import weighted_mean_absolute_error, weighted_pearson
-from selfai_pipeline.evaluation.report import score_crops
+from selfai_pipeline.evaluation.report import rows_of_test, score_crops
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import Backbone, Stage, with_head
 from selfai_pipeline.networks.stages import tiny_darknet as trunk_of_width
@@ -119,8 +119,8 @@ class ArmRuns:
         return folder / f"{name}-{fingerprint({**made_from, **conditions})}.json"
 
     def _whole(self, arm: Arm, seed: int) -> Outcome:
+        tested = rows_of_test(self._rows(self.labels), labels=self.labels)
         trained = self._train(arm, seed, self.labels)
-        tested = [row for row in self._rows(self.labels) if row["split"] == "test"]
         record = load_record(trained.scorer, store=self.store)
         outcome = self._outcome(arm, seed, [trained], tested, [self._scores(trained.scorer, tested)])
         before = sum(trained.pretraining.seconds), sum(trained.pretraining.operations)
@@ -139,13 +139,14 @@ class ArmRuns:
                 f"{without} of {len(rows)} faces have no group, and the others are of {len(groups)}: two "
                 "groups and a group for each face are needed (group_column of the label settings)"
             )
+        faces = rows_of_test(rows, labels=self.labels)
         trained, tested, scores = [], [], []
         for group in groups:
             try:
                 trained.append(self._train(arm, seed, self._labels_of(group), name=f"{group}."))
             except InputError as error:
                 raise CannotRun(f"group {group}: {error}") from error
-            tested.append([row for row in rows if (row["group"], row["split"]) == (group, "test")])
+            tested.append([row for row in faces if row["group"] == group])
             scores.append(self._scores(trained[-1].scorer, tested[-1]))
         return self._outcome(arm, seed, trained, [row for part in tested for row in part], scores)
 
@@ -275,12 +276,6 @@ class ArmRuns:
         scores: "list[np.ndarray[Any, Any]]",
     ) -> Outcome:
         """The figures of the test faces, scored by one model or by one a group."""
-        if not tested:
-            raise InputError(
-                "no face is in the test split",
-                where=f"{self.labels.asset} {self.labels.sha256[:12]}",
-                mend="Materialize the label table with a larger test_share.",
-            )
         predicted = np.concatenate(scores)
         order = sorted(range(len(tested)), key=lambda k: (tested[k]["image_id"], tested[k]["face"]))
         tested, predicted = [tested[k] for k in order], predicted[order]
