@@ -123,12 +123,6 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, le=1, description="Change of brightness, full scale is 1.")
     contrast: float = Field(0.2, ge=0, lt=1, description="Change of contrast, as a fraction.")
     colour: float = Field(0.2, ge=0, lt=1, description="Change of each colour channel, as a fraction.")
-    erasing: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Part of the pictures in which a rectangle is hidden by their mean colour.",
-    )
 
 
 class SiameseSettings(AugmentationSettings):
@@ -168,6 +162,13 @@ class SiameseSettings(AugmentationSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate (AdamW).")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    balance_power: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
+        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
+    )
     pairing: Pairing = Field(
         Pairing.FAR_CLASSES,
         description="What is learnt from pairs: far_classes, same_class (tends to collapse), growing_margin "
