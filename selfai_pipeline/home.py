@@ -99,6 +99,11 @@ class Home:
         return self.root / "reports"
 
     @property
+    def releases(self) -> Path:
+        """Release bundles, a folder each."""
+        return self.root / "releases"
+
+    @property
     def cache(self) -> Path:
         """What can be made again at any time: pixel caches, recovery points of unfinished training."""
         return self.root / "cache"
@@ -117,6 +122,7 @@ class Home:
                 self.mlflow,
                 self.previews,
                 self.reports,
+                self.releases,
                 self.cache,
             ):
                 folder.mkdir(parents=True, exist_ok=True)

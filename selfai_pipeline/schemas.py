@@ -178,6 +178,36 @@ EVALUATION_REPORT = pa.schema(
     ]
 )
 
+CHAMPION_COMPARISON = pa.schema(
+    [
+        _column("image_id", TEXT, "a picture of the test split that neither scorer has seen"),
+        _column("face", WHOLE_NUMBER, "number of the face in its picture"),
+        _column("crop_sha256", TEXT, "the aligned crop"),
+        _column("score", REAL, "the crowd's score, 0..9"),
+        _column("group", TEXT, "subgroup, where given", nullable=True),
+        _column("candidate", REAL, "the new scorer's score (not clipped)"),
+        _column("champion", REAL, "the champion's score; null where there is none", nullable=True),
+    ]
+)
+
+CHAMPION = pa.schema(
+    [
+        _column("model", TEXT, "name of the registered model"),
+        _column("version", WHOLE_NUMBER, "its version that was made champion"),
+        _column("checkpoint_sha256", TEXT, "the scorer's checkpoint"),
+        _column("before_version", WHOLE_NUMBER, "the champion before", nullable=True),
+        _column("before_sha256", TEXT, "its checkpoint", nullable=True),
+    ]
+)
+
+RELEASE_BUNDLE = pa.schema(
+    [
+        _column("name", TEXT, "name of the file in the bundle"),
+        _column("sha256", TEXT, "hash of its bytes"),
+        _column("bytes", WHOLE_NUMBER, "its size"),
+    ]
+)
+
 ABLATION_RUN = pa.schema(
     [
         _column("arm", TEXT, "the arm, see docs/ablations.md"),
@@ -235,6 +265,9 @@ TABLES: dict[str, pa.Schema] = {
     "annotations": ANNOTATIONS,
     "balanced_label_table": BALANCED_LABEL_TABLE,
     "evaluation_report": EVALUATION_REPORT,
+    "champion_comparison": CHAMPION_COMPARISON,
+    "champion": CHAMPION,
+    "release_bundle": RELEASE_BUNDLE,
     "ablation_run": ABLATION_RUN,
     "ablation_report": ABLATION_REPORT,
 }

@@ -34,6 +34,9 @@ WHOLE = "all"
 CHECKS = ("completeness", "sanity", "quality_floor")
 """The names of the checks that judge every version."""
 
+PROMOTION_CHECK = "promotion"
+"""The check of a comparison with the champion that the champion moves by; a failure is no defect of it."""
+
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 FACTS_KEY = b"selfai.facts"
 ROWS_AT_ONCE = 2000

@@ -11,8 +11,8 @@ from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
 from selfai_pipeline.training.provenance import RANKS
 
-WITHOUT_PICTURES = ("ablation_run", "ablation_report")
-"""Tables about whole label tables: none of their rows is about one picture."""
+WITHOUT_PICTURES = ("ablation_run", "ablation_report", "champion", "release_bundle")
+"""Tables about whole label tables and models: none of their rows is about one picture."""
 
 ROW_BY_ROW = ("pruned_set", "aligned_faces")
 """Made of the rows of their input one by one: a picture that is not in it need not be looked for in them."""

@@ -10,6 +10,7 @@ from typing import Any
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.derived import Derived
 from selfai_pipeline.lineage.picture_history import PictureHistory, Statement
+from selfai_pipeline.lineage.promotions import Promotion
 from selfai_pipeline.lineage.verification import Finding, State
 from selfai_pipeline.lineage.versions import Making, Version, VersionKey
 from selfai_pipeline.tables import WHOLE
@@ -21,6 +22,7 @@ IN_WORDS = {
     "annotations": "Who rated it",
     "balanced_label_table": "As a label",
     "evaluation_report": "As a test face",
+    "champion_comparison": "As a face that two scorers were compared on",
 }
 
 
@@ -83,6 +85,8 @@ def audit_document(audited: Audit, findings: Iterable[Finding] | None = None) ->
         registered = [audited.asked, *audited.registered] if audited.asked else list(audited.registered)
         rows = [(str(one), one.checkpoint_sha256, one.mlflow_run) for one in dict.fromkeys(registered) if one]
         sections.append(Section("Registered", ("version", "checkpoint", "MLflow run"), rows))
+    if audited.promotions:
+        sections.append(_promotions(audited.promotions))
     sections += [_asset_section(asset, versions, audited) for asset, versions in by_asset.items()]
     sections.append(
         Section(
@@ -131,6 +135,23 @@ def picture_document(history: PictureHistory) -> Document:
 
 def _problems(problems: Sequence[str]) -> Section:
     return Section("Not all of it could be read", ("",), [(problem,) for problem in problems])
+
+
+def _promotions(promotions: Sequence[Promotion]) -> Section:
+    """The log of promotions; what a person overrode stands behind the reason."""
+    rows = [
+        (
+            str(one.number),
+            one.at,
+            str(one.kind),
+            f"{one.model}@{one.champion.version}",
+            f"{one.model}@{one.before.version}" if one.before else "-",
+            one.by,
+            one.reason + (f" (overridden: {' '.join(one.overridden)})" if one.overridden else ""),
+        )
+        for one in promotions
+    ]
+    return Section("Champions", ("", "when", "what", "champion", "before", "by", "reason"), rows)
 
 
 def _asset_section(asset: str, versions: list[Version], audited: Audit) -> Section:

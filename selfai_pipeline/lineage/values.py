@@ -1,6 +1,7 @@
 """What an audit found as JSON values, for machines."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from selfai_pipeline.lineage.audit import Audit
@@ -54,6 +55,7 @@ def audit_values(audited: Audit, findings: Iterable[Finding] | None = None) -> d
             }
             for use in audited.sources
         ],
+        "promotions": [asdict(one) for one in audited.promotions],
         "problems": list(audited.problems),
     }
     if findings is not None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
@@ -57,8 +57,12 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     crops |= _named_in(audited, "balanced_label_table", "crop_sha256", archive)
     yield from _contents(crops, "crop", store.crops)
     yield from _ratings(audited, store)
+    for entry in audited.promotions:
+        yield _compared(
+            entry.path, PurePosixPath(entry.path).stem[-64:], "entry of the log of promotions", store
+        )
     for one in audited.registered:
-        yield from _registered_copy(one, audited, store)
+        yield from registered_copy(one)
 
 
 def _files_of(version: Version, store: Store) -> Iterator[Finding]:
@@ -159,16 +163,16 @@ def _declared_ratings(recorded: set[str | None], store: Store) -> Finding:
     return Finding(state, kind, str(store.home.sources_file))
 
 
-def _registered_copy(one: RegisteredVersion, audited: Audit, store: Store) -> Iterator[Finding]:
-    """The files of a registered version, where they lie on this machine."""
+def registered_copy(one: RegisteredVersion) -> Iterator[Finding]:
+    """The files of a registered version, where they lie on this machine, against its checkpoint's hash."""
     address = urlsplit(one.source)
     if address.scheme not in ("", "file"):
         return
     folder = Path(unquote(address.path))
     kind = f"file of {one.model}@{one.version}"
-    expected: dict[str, str] = {RECORD: audited.key.sha256}
+    expected: dict[str, str] = {RECORD: one.checkpoint_sha256}
     content = folder / RECORD
-    if content.is_file() and _hash(content.read_bytes()) == audited.key.sha256:
+    if content.is_file() and _hash(content.read_bytes()) == one.checkpoint_sha256:
         expected[WEIGHTS] = json.loads(content.read_bytes())["weights_sha256"]
     for name, sha256 in expected.items():
         path = folder / name

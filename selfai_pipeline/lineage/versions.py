@@ -19,7 +19,8 @@ from selfai_pipeline.tables import PARTITION_NAME, WHOLE, CheckpointRef, Record,
 from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of, load_record
 
 ASSETS = (
-    *("ablation_report", "ablation_run", "evaluation_report"),
+    *("ablation_report", "ablation_run", "release_bundle", "champion", "champion_comparison"),
+    "evaluation_report",
     *("finetuned_scorer", "widened_checkpoint", "siamese_checkpoint"),
     *("balanced_label_table", "annotations", "aligned_faces", "pruned_set", "raw_crawl"),
 )
