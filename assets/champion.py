@@ -24,7 +24,7 @@ def champion(
     the log of promotions says when and why. A scorer that a person took back with `selfai rollback` is not
     promoted again by a run.
     """
-    from selfai_pipeline.release.champion import ModelRegistry
+    from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.promotion import promote_compared
     from selfai_pipeline.release.removed import removed_inputs
 
@@ -60,7 +60,7 @@ def champion_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of a champion."""
     from selfai_pipeline.lineage.promotions import Champion, read_promotions
-    from selfai_pipeline.release.champion import ModelRegistry, problem_of, reference
+    from selfai_pipeline.release.model_registry import ModelRegistry, problem_of, reference
     from selfai_pipeline.release.removed import removed_inputs
 
     asset, ref = "champion", champion.table

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, verdict
+from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, source_of, verdict
 from assets.training_stage import ran_on
 from resources.compute import Compute
 from resources.tracking import Tracking
@@ -48,8 +48,8 @@ def champion_comparison(
     """
     from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.lineage.registry import read_registry
-    from selfai_pipeline.release.champion import ModelRegistry
     from selfai_pipeline.release.examination import examine, log_card, write_comparison
+    from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.recorded import recorded_facts
     from selfai_pipeline.release.removed import removed_inputs
 
@@ -118,7 +118,7 @@ def comparison_external(store: Store) -> dict[str, str]:
     ]
 )
 def champion_comparison_checks(
-    champion_comparison: Snapshot, evaluation_report: Snapshot, store: dg.ResourceParam[Store]
+    champion_comparison: Snapshot, store: dg.ResourceParam[Store]
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of the comparison, and the check that the champion moves by."""
     from selfai_pipeline.release.examination import largest_difference, read_comparison
@@ -130,7 +130,7 @@ def champion_comparison_checks(
     text = f"{comparison.faces} of {comparison.test_faces} test faces compared, {seen} were seen in training"
     complete = ref.rows == comparison.faces and left_out <= seen and (left_out > 0) == (seen > 0)
     results = [verdict(asset, "completeness", complete, text, compared=comparison.faces)]
-    difference = largest_difference(ref, evaluation_report.table, store=store)
+    difference = largest_difference(ref, source_of(store, ref, "evaluation_report"), store=store)
     text = f"scores differ from the evaluation's by {difference:.1e} points at most"
     results.append(verdict(asset, "sanity", difference <= LARGEST_DIFFERENCE, text, difference=difference))
     found = comparison.difference

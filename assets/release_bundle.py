@@ -32,8 +32,9 @@ def release_bundle(
     writes the same of any registered version, and `selfai release --verify FOLDER` checks one.
     """
     from selfai_pipeline.lineage.registry import read_registry
-    from selfai_pipeline.release.bundle import CARD, PARITY, write_release
-    from selfai_pipeline.release.champion import ModelRegistry
+    from selfai_pipeline.release.bundle import CARD, PARITY
+    from selfai_pipeline.release.model_registry import ModelRegistry
+    from selfai_pipeline.release.releasing import write_release
     from selfai_pipeline.release.removed import removed_inputs
 
     released = write_release(
@@ -70,7 +71,8 @@ def release_bundle_checks(
     release_bundle: Snapshot, store: dg.ResourceParam[Store]
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of a bundle, from its folder."""
-    from selfai_pipeline.release.bundle import differing_files, folder_of_release, problem_of_bundle
+    from selfai_pipeline.release.releasing import differing_files, folder_of_release
+    from selfai_pipeline.release.verified_bundle import problem_of_bundle
 
     asset, ref = "release_bundle", release_bundle.table
     facts = store.tables.facts(ref)

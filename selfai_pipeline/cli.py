@@ -258,7 +258,7 @@ def _champion_stays(result: "ExecuteInProcessResult") -> bool:
         error is None or error.cls_name != "DagsterAssetCheckFailedError" for error in errors
     ):
         return False
-    click.echo(f"the champion stays as it is: {failed[0].description}")
+    click.echo(f"the champion does not change: {failed[0].description}")
     return True
 
 

@@ -11,7 +11,7 @@ from selfai_pipeline.home import Home
 if TYPE_CHECKING:
     from selfai_pipeline.lineage.promotions import Promotion
     from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
-    from selfai_pipeline.release.champion import ModelRegistry
+    from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.store import Store
 
 BY = click.option("--by", default="", help="Who decides; default: the user of this machine.")
@@ -31,9 +31,10 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
     that says against it can be overridden; that removed data is in it cannot.
     """
     from selfai_pipeline.knobs import defaults_of
-    from selfai_pipeline.release.champion import by_hand, opponent_now, reference
+    from selfai_pipeline.release.champion import by_hand, opponent_now
     from selfai_pipeline.release.champion import promote as promote_version
     from selfai_pipeline.release.examination import examine
+    from selfai_pipeline.release.model_registry import reference
     from selfai_pipeline.release.removed import removed_inputs
     from selfai_pipeline.release.settings import PromotionSettings
     from selfai_pipeline.tables import TableRef
@@ -132,8 +133,9 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
 
 def _verify(folder: Path) -> None:
     from selfai_pipeline.knobs import defaults_of
-    from selfai_pipeline.release.bundle import known_bundles, verify_bundle
+    from selfai_pipeline.release.releasing import known_bundles, known_weights
     from selfai_pipeline.release.settings import ReleaseSettings
+    from selfai_pipeline.release.verified_bundle import verify_bundle
     from selfai_pipeline.store import open_store
 
     settings = defaults_of(ReleaseSettings, section="release_bundle")()
@@ -144,12 +146,15 @@ def _verify(folder: Path) -> None:
         f"within {bundle.parity.largest_difference:.1e} points of them"
     )
     click.echo(f"fingerprint: {bundle.fingerprint}")
-    if bundle.fingerprint in known_bundles(open_store(Home.from_environment())):
-        click.echo("it is as this SELFAI_HOME released it")
+    store = open_store(Home.from_environment())
+    if bundle.fingerprint in known_bundles(store):
+        click.echo("every file is as this SELFAI_HOME released it")
+    elif bundle.weights_sha256 == known_weights(bundle.checkpoint_sha256, store=store):
+        click.echo("the weights are those of this SELFAI_HOME's checkpoint; of the rest it has no record")
     else:
         click.echo(
-            "this SELFAI_HOME has no record of it: whole is not genuine. Compare the fingerprint with what "
-            "its publisher says."
+            "this SELFAI_HOME has no record of it, and whole is not genuine: compare the fingerprint with "
+            "what its publisher says"
         )
 
 
@@ -161,7 +166,7 @@ def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Regis
     """
     from selfai_pipeline.lineage.registry import MODEL, read_registry, tracking_uri
     from selfai_pipeline.lineage.versions import is_hash_prefix
-    from selfai_pipeline.release.champion import ModelRegistry
+    from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.store import open_store
 
     home = Home.from_environment()

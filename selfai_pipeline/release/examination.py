@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.evaluation.bootstrap import Estimate
 from selfai_pipeline.lineage.promotions import Champion, Kind, PromotionLog
-from selfai_pipeline.release.champion import reference
 from selfai_pipeline.release.comparison import Comparison, Pair, compare
 from selfai_pipeline.release.decision import Decision, RemovedInputs, decide
 from selfai_pipeline.release.model_card import description, model_card
+from selfai_pipeline.release.model_registry import reference
 from selfai_pipeline.release.recorded import Recorded
 from selfai_pipeline.release.settings import PromotionSettings
 from selfai_pipeline.store import Store

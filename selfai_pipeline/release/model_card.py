@@ -98,10 +98,10 @@ def _name(facts: Recorded) -> str:
 def _head(facts: Recorded) -> str:
     rendered = ""
     if facts.rendered:
-        share = "All" if facts.rendered == facts.pictures else f"{facts.rendered:,} of {facts.pictures:,}"
+        share = "all" if facts.rendered == facts.pictures else f"{facts.rendered:,} of {facts.pictures:,}"
         rendered = (
-            f"\n**{share} pictures behind this model were rendered by a program, and the people who scored "
-            "them were simulated. It shows that the pipeline works, and says nothing of real faces.**\n"
+            f"\n**Rendered by a program, and scored by simulated people: {share} pictures behind this model. "
+            "It shows that the pipeline works, and says nothing of real faces.**\n"
         )
     return f"""# {_name(facts)}
 
@@ -160,7 +160,7 @@ def _data(facts: Recorded) -> str:
         + f". Splits: {splits or NOT_STATED}; near-duplicates and pictures of one person are on "
         "one side.",
         f"Agreement of the annotators (Krippendorff's alpha, interval): "
-        f"{NOT_STATED if alpha is None else number(alpha)}.",
+        f"{'not known' if alpha is None else number(alpha)}.",
         "",
         f"- Consent of the people in the pictures: {_consent(facts)}",
         f"- Consent and pay of the annotators, and who they are: {_annotators(facts)}",
@@ -243,7 +243,9 @@ def _figures(facts: Recorded) -> str:
     )
     table = "\n".join(_table(("figure", "value", f"{sure} interval"), rows))
     faces = f"On {count(figures['faces'], 'test face')} ({count(figures['clusters'], 'independent one')})"
-    return f"## Figures\n\n{faces}, which no stage of training has seen:\n\n{table}\n\n{ceiling_text}\n"
+    return (
+        f"## Figures\n\n{faces}, which no stage of training has learnt from:\n\n{table}\n\n{ceiling_text}\n"
+    )
 
 
 def _interval(estimate: Mapping[str, Any], digits: int, signed: bool) -> str:

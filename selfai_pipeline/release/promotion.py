@@ -3,9 +3,10 @@
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.lineage.promotions import Champion, Kind, Way, read_promotions
 from selfai_pipeline.lineage.registry import MODEL
-from selfai_pipeline.release.champion import ModelRegistry, Move, NotPromoted, promote
+from selfai_pipeline.release.champion import Move, NotPromoted, promote
 from selfai_pipeline.release.decision import RemovedInputs
 from selfai_pipeline.release.examination import read_comparison
+from selfai_pipeline.release.model_registry import ModelRegistry
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import PROMOTION_CHECK, TableRef
 
