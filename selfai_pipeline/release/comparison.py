@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, UndefinedMetric
+from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
 from selfai_pipeline.evaluation.correlation import (
     Reals,
@@ -133,14 +133,6 @@ def compare(
     }
     rows = [row for row in tested if not any(row["cluster"] in clusters for clusters in seen.values())]
     left_out = {name: sum(row["cluster"] in found for row in tested) for name, found in seen.items()}
-    if not rows:
-        raise InputError(
-            f"every one of the {len(tested)} test faces was seen in training by one of the two models, so "
-            "that they cannot be compared",
-            where=f"{labels.asset} {labels.sha256[:12]}",
-            mend="Rate new faces and materialize balanced_label_table again, or promote by hand with "
-            "--override and the reason.",
-        )
     scores = {
         name: score_crops(
             Scorer.load(ref, store=store, compute=compute),
@@ -175,7 +167,7 @@ def compared(
     champion: Reals | None,
     *,
     settings: PromotionSettings,
-    hashes: tuple[str, str, str] = ("", "", ""),
+    hashes: tuple[str, str, str],
     test_faces: int | None = None,
     seen: tuple[int, int] = (0, 0),
 ) -> Comparison:
@@ -187,7 +179,12 @@ def compared(
         hashes: of the candidate, the champion and the label table.
         test_faces: how many there were; default: all are compared.
         seen: how many of these the candidate and the champion have seen.
+
+    Raises:
+        ValueError: a champion is named without scores, or has scores without a name.
     """
+    if bool(hashes[1]) != (champion is not None):
+        raise ValueError("the champion has a hash and scores, or neither")
     annotated = np.array([row["score"] for row in rows], np.float64)
     clusters = [row["cluster"] for row in rows]
     difference = estimate(

@@ -5,11 +5,14 @@ Nothing is trained: the output of an untrained trunk is a ridge regression on it
 faces it is fitted to.
 """
 
+import copy
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import cv2
@@ -198,7 +201,7 @@ class World:
         self, *, fitted_to: int = 60, change: Callable[[Network], None] | None = None
     ) -> CheckpointRef:
         """A chain of checkpoints on the current labels, made current; the better the more it is fitted to."""
-        network = fitted(fitted_to)
+        network = copy.deepcopy(fitted(fitted_to))
         if change:
             with torch.no_grad():
                 change(network)
@@ -264,10 +267,11 @@ class World:
         client.set_registered_model_alias(MODEL, "candidate", made.version)
         return self.registry.find(int(made.version))
 
-    def candidate(self, **how: Any) -> RegisteredVersion:
-        """A scorer that was evaluated and registered."""
+    def candidate(self, *, evaluated: bool = False, **how: Any) -> RegisteredVersion:
+        """A scorer that is registered, and evaluated where a test reads that."""
         scorer = self.scorer(**how)
-        self.evaluate(scorer)
+        if evaluated:
+            self.evaluate(scorer)
         return self.register(scorer)
 
     def examine(self, version: RegisteredVersion) -> tuple[Comparison, Decision]:
@@ -310,6 +314,7 @@ class World:
         return read_promotions(self.store)
 
 
+@cache
 def fitted(faces: int) -> Network:
     """An untrained trunk with an inserted layer; its output is a ridge regression on so many faces."""
     trunk = deepen(Network(tiny_darknet(0.25), seed=1), "conv13").network
@@ -330,23 +335,24 @@ def fitted(faces: int) -> Network:
 
 
 @pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An empty database of MLflow: its migrations take seconds, a copy none."""
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
-    return database
-
-
-@pytest.fixture
-def world(store: Store, mlflow_template: Any) -> World:
-    """Labels, and nothing that was trained on them."""
-    store.home.mlflow_database.write_bytes(mlflow_template.read_bytes())
-    world = World(store)
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The home that every world begins as a copy of: to write its crops again for each takes longer."""
+    home = Home.at(tmp_path_factory.mktemp("release") / "home").create()
+    # The migrations of an empty database of MLflow take seconds.
+    MlflowClient(f"sqlite:///{home.mlflow_database}").search_experiments(max_results=1)
+    world = World(Store.open(home))
     world.crawl(
         ("sample-gallery", "http://127.0.0.1:8650/a.png", ""), ("mine", "https://one.example/b.png", "CC0")
     )
     world.label()
-    return world
+    return home
+
+
+@pytest.fixture
+def world(store: Store, template: Home) -> World:
+    """Labels, and nothing that was trained on them."""
+    shutil.copytree(template.root, store.home.root, dirs_exist_ok=True)
+    return World(store)
 
 
 @pytest.fixture
