@@ -87,6 +87,7 @@ class World:
     """
 
     store: Store
+    client: MlflowClient
     removed: set[str] = field(default_factory=set)
     settings: PromotionSettings = field(
         default_factory=lambda: PromotionSettings(bootstrap_draws=400, least_faces=10, subgroup_least_faces=8)
@@ -97,17 +98,10 @@ class World:
     compute: ComputeSettings = field(
         default_factory=lambda: ComputeSettings(device=Device.CPU, precision=Precision.FLOAT32, threads=1)
     )
-    client_of_home: MlflowClient | None = None
 
     @property
     def home(self) -> Home:
         return self.store.home
-
-    @property
-    def client(self) -> MlflowClient:
-        if self.client_of_home is None:
-            self.client_of_home = MlflowClient(tracking_uri(self.home))
-        return self.client_of_home
 
     @property
     def registry(self) -> ModelRegistry:
@@ -338,9 +332,9 @@ def fitted(faces: int) -> Network:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The home that every world begins as a copy of: to write its crops again for each takes longer."""
     home = Home.at(tmp_path_factory.mktemp("release") / "home").create()
-    # The migrations of an empty database of MLflow take seconds.
-    MlflowClient(f"sqlite:///{home.mlflow_database}").search_experiments(max_results=1)
-    world = World(Store.open(home))
+    client = MlflowClient(tracking_uri(home))
+    client.search_experiments(max_results=1)
+    world = World(Store.open(home), client)
     world.crawl(
         ("sample-gallery", "http://127.0.0.1:8650/a.png", ""), ("mine", "https://one.example/b.png", "CC0")
     )
@@ -348,11 +342,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
+@pytest.fixture(scope="session")
+def mlflow_client(template: Home) -> MlflowClient:
+    """One for all tests: to open a database of MLflow takes longer than most of them."""
+    return MlflowClient(tracking_uri(template))
+
+
 @pytest.fixture
-def world(store: Store, template: Home) -> World:
-    """Labels, and nothing that was trained on them."""
-    shutil.copytree(template.root, store.home.root, dirs_exist_ok=True)
-    return World(store)
+def world(home: Home, template: Home, mlflow_client: MlflowClient) -> World:
+    """Labels, and nothing that was trained on them; nothing is registered."""
+    shutil.copytree(template.root, home.root, dirs_exist_ok=True, ignore=lambda *_: {"mlflow"})
+    home.mlflow.rmdir()
+    home.mlflow.symlink_to(template.mlflow)
+    for model in mlflow_client.search_registered_models():
+        mlflow_client.delete_registered_model(model.name)
+    return World(Store.open(home), mlflow_client)
 
 
 @pytest.fixture
