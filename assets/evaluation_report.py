@@ -24,7 +24,7 @@ class EvaluationConfig(defaults_of(EvaluationSettings, section="evaluation_repor
     group_name="evaluation",
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     pool="gpu",
     op_tags=GPU_TAGS,
 )

@@ -54,8 +54,9 @@ def evaluate(
     ).to_pylist()
     tested = rows_of_test(everything, labels=labels)
     check_unseen(chain_of(scorer, store=store), labels=labels, store=store, splits=["test"])
+    loaded = Scorer.load(scorer, store=store, compute=compute)
     predicted = score_crops(
-        Scorer.load(scorer, store=store, compute=compute),
+        loaded,
         [row["crop_sha256"] for row in tested],
         ref=scorer,
         store=store,
@@ -68,6 +69,7 @@ def evaluate(
         clusters=[row["cluster"] for row in tested],
         standard_errors=[row["standard_error"] for row in tested],
         label_facts=store.tables.facts(labels),
+        intervals=loaded.intervals,
         settings=settings,
     )
     logger.info("evaluated: %s", headline(facts))

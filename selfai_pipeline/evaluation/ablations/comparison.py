@@ -12,6 +12,7 @@ from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_ou
 from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
 from selfai_pipeline.evaluation.correlation import Reals, weighted_pearson
+from selfai_pipeline.evaluation.paired import minus
 from selfai_pipeline.labels.agreement import ceiling_facts
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -168,11 +169,7 @@ def _difference(
     """How far an arm lies above the whole method; both are measured on the same resamples of the faces."""
     if not outcomes or not whole or outcomes[0].arm == WHOLE_METHOD:
         return NO_ESTIMATE
-    arm, method = _mean_over(outcomes), _mean_over(whole)
-
-    def between(truth: Reals, guess: Reals, weights: Reals) -> Reals:
-        return np.asarray(arm(truth, guess, weights) - method(truth, guess, weights))
-
+    between = minus(_mean_over(outcomes), _mean_over(whole))
     return estimate(between, annotated, np.array(outcomes[0].predicted), **options)
 
 
