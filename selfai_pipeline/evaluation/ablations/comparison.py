@@ -116,7 +116,7 @@ def _row(
     ended = finished.get(arm.name, [])
     reasons = sorted({one.reason for one in outcomes if one.reason})
     reached = [at for one in ended if target is not None and (at := first_at(one, target)) is not None]
-    pearson = _mean_pearson(ended, annotated, options)
+    pearson = mean_pearson(ended, annotated, options)
     difference = _difference(ended, finished.get(WHOLE_METHOD, []), annotated, options)
     correlations = [one.pearson for one in ended if one.pearson is not None]
     everywhere = bool(ended) and len(reached) == len(ended)
@@ -156,11 +156,11 @@ def _row(
 NO_ESTIMATE = Estimate(None, why_no_value="it was not run", why_no_interval="it was not run")
 
 
-def _mean_pearson(outcomes: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]) -> Estimate:
+def mean_pearson(outcomes: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]) -> Estimate:
     """The mean of the seeds' correlations, with an interval over faces."""
     if not outcomes:
         return NO_ESTIMATE
-    return estimate(_mean_over(outcomes), annotated, np.array(outcomes[0].predicted), **options)
+    return estimate(mean_over(outcomes), annotated, np.array(outcomes[0].predicted), **options)
 
 
 def _difference(
@@ -169,11 +169,11 @@ def _difference(
     """How far an arm lies above the whole method; both are measured on the same resamples of the faces."""
     if not outcomes or not whole or outcomes[0].arm == WHOLE_METHOD:
         return NO_ESTIMATE
-    between = minus(_mean_over(outcomes), _mean_over(whole))
+    between = minus(mean_over(outcomes), mean_over(whole))
     return estimate(between, annotated, np.array(outcomes[0].predicted), **options)
 
 
-def _mean_over(outcomes: Sequence[Outcome]) -> Any:
+def mean_over(outcomes: Sequence[Outcome]) -> Any:
     """The mean of the seeds' correlations as a statistic of resampled faces."""
     predictions = [np.array(one.predicted) for one in outcomes]
 

@@ -108,8 +108,8 @@ def test_the_page_carries_everything_inside_and_describes_every_picture(
     assert policies[0] is not None
     assert policies[0].startswith("default-src 'none'; img-src data:")
     assert any(one.get("name") == "viewport" for one in page.all("meta"))
-    # Two charts on agreement, two on data, two learning curves; 3 x 2 maps and the mean map; 3 x 4 faces.
-    assert len(page.all("img")) == 6 + 7 + 12
+    # Three charts on agreement, two on data, two learning curves; 3 x 2 maps and the mean map; 3 x 4 faces.
+    assert len(page.all("img")) == 7 + 7 + 12
 
 
 def test_the_page_says_what_was_measured_and_what_scores_are_not(
@@ -125,7 +125,7 @@ def test_the_page_says_what_was_measured_and_what_scores_are_not(
     assert "the portraits are rendered" in text
     assert "ratings are simulated" in text
     assert "the label table names no group" in text
-    assert text.count("Net2Net grew the network (wider conv13 1.25 after epoch 2)") == 1
+    assert text.count("Net2Net grew the network (1: wider conv13 1.25 after epoch 2)") == 1
     assert text.count("Kept: epoch 2, the best on the validation split.") == 2
     for sha256 in (world.labels.sha256, world.scorer.sha256, world.widened.sha256, world.siamese.sha256):
         assert sha256 in text
@@ -224,12 +224,14 @@ def test_a_handful_of_test_faces_still_gives_a_report(
 def test_everything_that_can_be_switched_off_is_said_to_be(
     world: Any, settings: EvaluationSettings, compute: ComputeSettings
 ) -> None:
-    bare = settings.model_copy(update={"occlusion_faces": 0, "occlusion_mean_faces": 0, "gallery_faces": 0})
+    off = ("occlusion_faces", "occlusion_mean_faces", "gallery_faces", "drift_days")
+    bare = settings.model_copy(update=dict.fromkeys(off, 0))
     page = Page(reported(world, bare, compute))
 
     assert "Occlusion maps are switched off" in page.text
     assert "Galleries are switched off" in page.text
-    assert len(page.all("img")) == 6
+    assert "it is switched off (drift_days or drift_faces is 0)" in page.text
+    assert len(page.all("img")) == 7
 
 
 def test_a_label_table_without_test_faces_is_refused(
