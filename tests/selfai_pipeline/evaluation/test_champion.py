@@ -11,7 +11,6 @@ from selfai_pipeline.evaluation.champion import Champion, beside_champion
 from selfai_pipeline.evaluation.report import evaluate
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.tables import CheckpointRef
-from selfai_pipeline.training.metrics import pearson
 from selfai_pipeline.training.settings import ComputeSettings
 
 SCORES = np.random.default_rng(5).uniform(0.5, 8.5, 80).round(2).tolist()
@@ -107,11 +106,7 @@ def test_the_difference_is_that_of_the_two_correlations(make_world: Any, beside:
     former = make_world(SCORES, splits=SPLITS, change=other_weights)
     world = make_world(SCORES, splits=SPLITS)
     found = beside(world, former.scorer)
-    tables = world.store.tables
-    truth = [row["score"] for row in tables.read(world.labels).to_pylist() if row["split"] == "test"]
+    assert found["pearson"]["low"] < found["pearson"]["value"] < found["pearson"]["high"]
     assert found["pearson"]["value"] > 0
-    assert found["pearson"]["low"] is not None
-    assert found["faces"] == len(truth)
     turned = beside(replace(world, scorer=former.scorer), world.scorer)
     assert turned["pearson"]["value"] == pytest.approx(-found["pearson"]["value"], abs=1e-6)
-    assert pearson(np.array(truth), np.array(truth)) == 1.0

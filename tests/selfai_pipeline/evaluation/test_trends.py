@@ -32,9 +32,7 @@ def test_days_without_scores_leave_a_gap_in_the_chart() -> None:
     days = ["2026-01-01", "2026-01-02", "2026-01-03"]
     quality = {"brightness": [100.0, None, 120.0]}
     crowd = [None, None, None]
-    first, second = (
-        drift_svg(days, [4.0, None, 5.0], [1.0, None, None], crowd, quality) for _ in range(2)
-    )
+    first, second = (drift_svg(days, [4.0, None, 5.0], [1.0, None, None], crowd, quality) for _ in range(2))
     assert first == second
 
 

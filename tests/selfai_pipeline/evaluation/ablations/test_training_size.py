@@ -4,13 +4,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS, SHARES, WHOLE_METHOD
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
 from selfai_pipeline.evaluation.ablations.runs import ArmRuns
 from selfai_pipeline.evaluation.ablations.training_size import training_size
-from selfai_pipeline.tables import Record, Snapshot, TableRef
+from selfai_pipeline.tables import CheckpointRef, Snapshot, TableRef
+from selfai_pipeline.training.checkpoints import load_record
 
 
 @pytest.fixture
@@ -18,8 +20,6 @@ def outcomes_of(arm_runs: ArmRuns, faces: TableRef) -> Any:
     """A snapshot of arms whose seeds predict the crowd's scores with more or less noise."""
 
     def make(noise: dict[str, float], *, labels: str = "", seeds: int = 2) -> Snapshot:
-        import numpy as np
-
         rows = arm_runs.store.tables.read(faces).to_pylist()
         tested = sorted((row for row in rows if row["split"] == "test"), key=lambda row: row["image_id"])
         truth = np.array([row["score"] for row in tested])
@@ -42,9 +42,7 @@ def test_the_curve_has_a_point_a_share_with_its_faces_and_seeds(
     arm_runs: ArmRuns, faces: TableRef, outcomes_of: Any
 ) -> None:
     runs = outcomes_of({"share_8": 4.0, "share_2": 2.0, WHOLE_METHOD: 0.5})
-    found = training_size(
-        runs, faces, store=arm_runs.store, settings=arm_runs.settings.evaluation
-    )
+    found = training_size(runs, faces, store=arm_runs.store, settings=arm_runs.settings.evaluation)
     assert [one.share for one in found.sizes] == [0.125, 0.5, 1.0]
     assert found.sizes[-1].faces == 48
     assert found.sizes[0].faces < found.sizes[1].faces < 48
@@ -78,8 +76,12 @@ def test_shares_are_trained_with_as_many_steps_on_fewer_faces(arm_runs: ArmRuns)
     assert half.state is State.FINISHED
     assert half.faces == whole.faces, "the same test faces"
     assert half.steps == pytest.approx(whole.steps, abs=4), "not half as many"
-    record = arm_runs.store.files.read(f"checkpoints/finetuned_scorer/{half.scorers[0]}/record.json")
-    assert b'"rows": 48' not in record
+    learnt_from = [
+        load_record(CheckpointRef("finetuned_scorer", "all", one.scorers[0], 0), store=arm_runs.store)["rows"]
+        for one in (half, whole)
+    ]
+    assert 24 <= learnt_from[0] < 24 + 10, "half of them, rounded up in each class"
+    assert learnt_from[1] == 48
     assert math.isfinite(half.pearson or math.nan)
     again = replace(arm_runs).outcome(ARMS["share_2"], 0)
     assert again == half, "kept, not trained again"
