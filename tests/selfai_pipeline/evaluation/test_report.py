@@ -140,7 +140,7 @@ def test_the_page_says_what_was_measured_and_what_scores_are_not(
     assert "the portraits are rendered" in text
     assert "ratings are simulated" in text
     assert "the label table names no group" in text
-    assert "so wide that it held the crowd’s score for a stated share of 18 validation faces" in text
+    assert "score for a stated share of 18 validation faces" in text
     assert "none: 19 faces are needed, here are 18" in text
     assert "The validation faces also chose the epoch that was kept" in text
     assert "No comparison: no scorer has been promoted to champion yet." in text
@@ -202,7 +202,7 @@ def test_a_scorer_without_intervals_is_said_to_have_none(
     world = make_world(np.linspace(0.5, 8.5, 40).tolist(), intervals=None)
     page = Page(reported(world, settings, compute))
     assert "No interval: the scorer was trained without calibrated intervals" in page.text
-    assert "Under the model’s score" not in page.text
+    assert "score is its 90" not in page.text
     rows = world.store.tables.read(evaluated(world, settings, compute)).to_pylist()
     assert {(row["low"], row["high"]) for row in rows} == {(None, None)}
 
