@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS, SHARES, WHOLE_METHOD
-from selfai_pipeline.evaluation.ablations.comparison import mean_over, mean_pearson
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes
+from selfai_pipeline.evaluation.ablations.seeds import mean_over, mean_pearson
 from selfai_pipeline.evaluation.ablations.subsets import in_share
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
 from selfai_pipeline.evaluation.paired import minus
