@@ -174,6 +174,8 @@ EVALUATION_REPORT = pa.schema(
         _column("score", REAL, "the crowd's score, 0..9"),
         _column("standard_error", REAL, "of the crowd's score", nullable=True),
         _column("predicted", REAL, "the model's score (not clipped)"),
+        _column("low", REAL, "lower end of its interval for 90 % of faces, 0..9", nullable=True),
+        _column("high", REAL, "upper end", nullable=True),
         _column("group", TEXT, "subgroup, where given", nullable=True),
     ]
 )
