@@ -26,9 +26,6 @@ from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot
 if TYPE_CHECKING:
     from selfai_pipeline.evaluation.champion import Champion
 
-CHAMPION = "champion"
-"""The registry's alias of the scorer in use."""
-
 LARGEST_DIFFERENCE = 1e-3
 """Points by which a face scored twice may differ: batches of another size are summed in another order."""
 
@@ -83,7 +80,7 @@ def evaluation_report(
 def champion_in_use(store: Store) -> "Champion | None":
     """The scorer that the registry's alias `champion` names; None where it names none."""
     from selfai_pipeline.evaluation.champion import Champion
-    from selfai_pipeline.lineage.registry import MODEL, read_registry
+    from selfai_pipeline.lineage.registry import CHAMPION, MODEL, read_registry
 
     for version in read_registry(store.home).versions:
         if version.model == MODEL and CHAMPION in version.aliases:

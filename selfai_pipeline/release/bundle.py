@@ -92,7 +92,7 @@ def make_bundle(
         GRAPH: graph,
         STAGES: _json(facts.architecture),
         PREPROCESSING: _json(preprocessing(facts)),
-        INTERVALS: _json(interval_values(facts.intervals)),
+        INTERVALS: _json(interval_values(facts.intervals, facts.coverage)),
         FIGURES: _json(dict(facts.figures)),
         PARITY: _json(parity.to_dict()),
         RELEASE: _json(_release(facts)),

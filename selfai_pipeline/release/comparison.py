@@ -17,7 +17,9 @@ from selfai_pipeline.evaluation.correlation import (
     weighted_mean_absolute_error,
     weighted_pearson,
 )
-from selfai_pipeline.evaluation.report import rows_of_test, score_crops
+from selfai_pipeline.evaluation.paired import paired_difference
+from selfai_pipeline.evaluation.report import rows_of_test
+from selfai_pipeline.evaluation.scoring import score_crops
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.release.settings import PromotionSettings
 from selfai_pipeline.store import Store
@@ -187,13 +189,8 @@ def compared(
         raise ValueError("the champion has a hash and scores, or neither")
     annotated = np.array([row["score"] for row in rows], np.float64)
     clusters = [row["cluster"] for row in rows]
-    difference = estimate(
-        _difference(candidate, champion),
-        annotated,
-        candidate,
-        clusters=clusters,
-        correlation=True,
-        settings=_interval_settings(settings),
+    difference = _difference(
+        annotated, candidate, champion, clusters=clusters, settings=_interval_settings(settings)
     )
     names = [row["group"] or "" for row in rows]
     counts = Counter(name for name in names if name)
@@ -224,14 +221,11 @@ def compared(
     )
 
 
-def _difference(candidate: Reals, champion: Reals | None) -> WeightedStatistic:
-    """Pearson of the candidate minus that of the champion, both on the same resample of the faces."""
-
-    def difference(truth: Reals, _: Reals, weights: Reals) -> Reals:
-        own = weighted_pearson(truth, candidate, weights)
-        return own if champion is None else np.asarray(own - weighted_pearson(truth, champion, weights))
-
-    return difference
+def _difference(annotated: Reals, candidate: Reals, champion: Reals | None, **options: Any) -> Estimate:
+    """Pearson of the candidate minus that of the champion; of the candidate alone where there is none."""
+    if champion is None:
+        return estimate(weighted_pearson, annotated, candidate, correlation=True, **options)
+    return paired_difference(weighted_pearson, annotated, candidate, champion, correlation=True, **options)
 
 
 def _interval_settings(settings: PromotionSettings) -> EvaluationSettings:

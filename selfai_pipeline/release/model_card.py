@@ -241,6 +241,10 @@ def _figures(facts: Recorded) -> str:
         else f"The noise ceiling is {number(ceiling, 3)}: no model can reach more, as the crowd's own scores "
         "are not exact."
     )
+    slope = (figures.get("calibration") or {}).get("slope")
+    if slope is not None:
+        title = "slope of the crowd's score on the model's (1: calibrated)"
+        rows.append((title, value_in_words(slope), _interval(slope, 2, False)))
     table = "\n".join(_table(("figure", "value", f"{sure} interval"), rows))
     faces = f"On {count(figures['faces'], 'test face')} ({count(figures['clusters'], 'independent one')})"
     return (
@@ -272,10 +276,14 @@ def _subgroups(facts: Recorded) -> str:
                 f"{one['faces']:,}",
                 f"{value_in_words(one['pearson'])} ({_interval(one['pearson'], 2, False)})",
                 f"{value_in_words(one['bias'], signed=True)} ({_interval(one['bias'], 2, True)})",
+                _share(one.get("covered")),
             )
             for one in shown
         ]
-        heads = ("subgroup", "test faces", "Pearson (interval)", "bias, points (interval)")
+        heads = (
+            *("subgroup", "test faces", "Pearson (interval)", "bias, points (interval)"),
+            "inside the interval of a score",
+        )
         text += "\n".join(_table(heads, rows)) + "\n"
     if few:
         left = count(groups["small_groups_faces"], "face")
@@ -283,8 +291,15 @@ def _subgroups(facts: Recorded) -> str:
     return text
 
 
+def _share(covered: Mapping[str, Any] | None) -> str:
+    """A share of faces, as an `Estimate`, in percent."""
+    if covered is None or covered["value"] is None:
+        return "not known"
+    return percent(covered["value"])
+
+
 def _intervals(facts: Recorded) -> str:
-    return f"## How sure is one score?\n\n{interval_words(facts.intervals)}\n"
+    return f"## How sure is one score?\n\n{interval_words(facts.intervals, facts.coverage)}\n"
 
 
 def _comparison(comparison: Comparison) -> str:

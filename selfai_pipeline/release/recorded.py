@@ -16,11 +16,13 @@ from selfai_pipeline.release.published_words import published, published_licence
 from selfai_pipeline.sources.settings import SAMPLE_GALLERY
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
+from selfai_pipeline.training.conformal import Intervals
 from selfai_pipeline.training.provenance import chain_of
 
 FIGURES = (
     *("faces", "clusters", "confidence", "pearson", "spearman", "mean_absolute_error"),
     *("root_mean_square_error", "bias", "noise_ceiling", "noise_ceiling_reason", "share_of_ceiling"),
+    "calibration",
 )
 """Facts of an evaluation that are published as they are."""
 
@@ -48,7 +50,8 @@ class Recorded:
         stages: one mapping a stage of training: `asset`, `sha256`, `settings`, `epochs`, `growth`.
         architecture: the stage list, as `stages_to_json` gives it.
         figures: of the evaluation, see `FIGURES`, and `subgroups`.
-        intervals: split-conformal, as the scorer's record keeps them; empty where there are none.
+        intervals: split-conformal, as the scorer's record keeps them; without levels where there are none.
+        coverage: how many test faces they cover, as the evaluation has it.
         labels: see `LABEL_FACTS`, and `sha256` and `rows`.
         alignment: `crop_size`, `eye_distance` and `eye_height` of each kind of crop that was learnt from.
     """
@@ -67,6 +70,7 @@ class Recorded:
     sources: tuple[Pictures, ...]
     evaluation_sha256: str
     intervals: Mapping[str, Any] = field(default_factory=dict)
+    coverage: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
 
     @property
@@ -120,7 +124,8 @@ def recorded_facts(
             **{name: facts.get(name) for name in FIGURES},
             "subgroups": _published_subgroups(facts.get("subgroups") or {}),
         },
-        intervals=dict(record.get("intervals") or {}),
+        intervals=Intervals.of_record(record).to_dict(),
+        coverage=dict(facts.get("intervals") or {}),
         labels={
             **{name: label_facts.get(name) for name in LABEL_FACTS},
             "sha256": labels.sha256,

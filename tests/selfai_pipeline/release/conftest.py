@@ -54,6 +54,7 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, TableRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import checkpoint_files, save_checkpoint
+from selfai_pipeline.training.conformal import RECORD_KEY
 from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
 
 SIDE = 32
@@ -217,7 +218,7 @@ class World:
                     "metrics": {"parameters": network.parameter_count},
                     "history": [] if asset == "widened_checkpoint" else [{"epoch": 1, "loss": 1.0}],
                     "growth": [{"epoch": 1, "operator": "deeper conv13"}],
-                    **({"intervals": INTERVALS} if stage is network else {}),
+                    **({RECORD_KEY: INTERVALS} if stage is network else {}),
                 },
                 rows=60,
                 store=self.store,

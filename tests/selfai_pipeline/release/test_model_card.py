@@ -58,8 +58,17 @@ FACTS = Recorded(
         "noise_ceiling": 0.93,
         "noise_ceiling_reason": "from the standard errors of every face",
         "share_of_ceiling": estimate(0.87),
+        "calibration": {"slope": estimate(0.97), "bins": []},
         "subgroups": {
-            "shown": [{"group": "older", "faces": 40, "pearson": estimate(0.7), "bias": estimate(0.3)}],
+            "shown": [
+                {
+                    "group": "older",
+                    "faces": 40,
+                    "pearson": estimate(0.7),
+                    "bias": estimate(0.3),
+                    "covered": estimate(0.85),
+                }
+            ],
             "small_groups": 2,
             "small_groups_faces": 9,
             "ungrouped_faces": 0,
@@ -85,6 +94,7 @@ FACTS = Recorded(
             {"coverage": 0.95, "half_width": None, "reason": "200 faces are needed"},
         ],
     },
+    coverage={"levels": [{"coverage": 0.9, "covered": estimate(0.91)}]},
 )
 
 
@@ -99,9 +109,10 @@ def test_the_card_says_figures_with_intervals_and_ceiling_subgroups_and_hashes()
         "# selfai-scorer version 3",
         "| Pearson correlation with the crowd | 0.810 | 0.760 to 0.860 |",
         "The noise ceiling is 0.930",
-        "| older | 40 | 0.70 (0.65 to 0.75) | +0.30 (+0.25 to +0.35) |",
+        "| older | 40 | 0.70 (0.65 to 0.75) | +0.30 (+0.25 to +0.35) | 85\N{NO-BREAK SPACE}% |",
+        "| slope of the crowd's score on the model's (1: calibrated) | 0.97 |",
         "2\N{NO-BREAK SPACE}subgroups with few faces (9\N{NO-BREAK SPACE}faces) not shown",
-        "±1.42 points for 90\N{NO-BREAK SPACE}%",
+        "- 90\N{NO-BREAK SPACE}% of faces: score ± 1.42; of the test faces 91 % (86 to 96) lie inside",
         "12\N{NO-BREAK SPACE}annotators, with 3,600 single ratings",
         "900 train, 180 validation, 120 test",
         "seed 7; growth: wider conv13 1.25",
@@ -126,7 +137,8 @@ def test_what_nobody_stated_is_said_to_be_not_stated():
     bare = replace(
         FACTS,
         sources=(Pictures(5, 1, (), 0, False),),
-        intervals={},
+        intervals={"faces": 0, "levels": []},
+        coverage={},
         alignment=[],
         labels={**FACTS.labels, "krippendorff_alpha": None, "ratings": 0, "means": 40, "counts": {}},
         figures={
