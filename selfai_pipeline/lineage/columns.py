@@ -23,6 +23,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.Table":
     """Those of `columns` that the version has, in their order; an earlier schema may lack one.
 
+    Where a removal took rows out of the version, what is left of it is read.
+
     Raises:
         MissingVersion: the file is not in the store.
         AlteredVersion: it is no Parquet file any more.
@@ -31,6 +33,8 @@ def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.
     import pyarrow.parquet as pq
 
     path = store.files.path(store.tables.path(ref))
+    if not store.files.exists(store.tables.path(ref)):
+        path = store.files.path(store.tables.path(store.tables.present(ref)))
     try:
         with ExitStack() as stack:
             is_local = store.files.is_local

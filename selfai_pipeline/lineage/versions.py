@@ -63,6 +63,7 @@ class Version:
     """A version, each way in which it was made, and what is amiss with its files as far as reading told.
 
     `rows` is None where no record says it; `files` are relative paths of what the version consists of.
+    `left_as` is the hash of what is left of it, where a removal took rows out; else it is empty.
     """
 
     key: VersionKey
@@ -72,6 +73,7 @@ class Version:
     is_checkpoint: bool
     is_current: bool
     problems: tuple[str, ...] = ()
+    left_as: str = ""
 
     @property
     def inputs(self) -> frozenset[VersionKey]:
@@ -224,13 +226,23 @@ class Archive:
     def _table(self, key: VersionKey) -> Version:
         folder = self._folder(key.asset, key.partition)
         records = folder.records.get(key.sha256, [])
+        left, problems = key.sha256, []
+        try:
+            left = self.store.tables.present(TableRef(key.asset, key.partition, key.sha256, 0)).sha256
+        except AlteredVersion as error:
+            problems.append(str(error))
+        except ValueError:
+            # The name of a folder that is no partition, which the records' reader has told of.
+            pass
         return Version(
             key,
             rows=records[0].ref.rows if records else None,
             makings=_makings(records),
-            files=(f"tables/{key.asset}/{key.partition}/{key.sha256}.parquet",),
+            files=(f"tables/{key.asset}/{key.partition}/{left}.parquet",),
             is_checkpoint=False,
             is_current=folder.current == key.sha256,
+            problems=tuple(problems),
+            left_as="" if left == key.sha256 else left,
         )
 
     def _checkpoint(self, key: VersionKey) -> Version:

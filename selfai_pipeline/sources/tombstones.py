@@ -13,13 +13,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, StorageError
 from selfai_pipeline.home import Home
 from selfai_pipeline.keys import load_key
+from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -220,11 +220,3 @@ def spellings(name: str) -> Iterator[str]:
     for first in range(1, len(parts)):
         yield "/".join(parts[first:])
 
-
-@lru_cache(maxsize=4096)
-def host_of(url: str) -> str:
-    """The host of an address in lower case; empty where it has none."""
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
