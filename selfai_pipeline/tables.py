@@ -10,8 +10,8 @@ beside it as a record of what the version was made from. Layout, under the stora
     tables/<asset>/<partition>/verdicts/<sha256 of the version>.json
     tables/<asset>/<partition>/redacted.json
 
-The last one is there where a removal took rows out of versions: it leads from the hash of each such version to
-that of what is left of it, and whoever reads the old version gets what is left.
+The last one is there where a removal took rows out of versions: it leads from the hash of each such version
+to that of what is left of it, and whoever reads the old version gets what is left.
 
 No run time, run id or random name enters a table: the same input gives the same bytes and so the same hash.
 """
@@ -188,9 +188,7 @@ class TableStore:
         table = rows.select(schema.names) if isinstance(rows, pa.Table) else table_of(rows, asset=asset)
         return self._put(table.cast(schema), facts or {}, asset=asset, partition=partition)
 
-    def _put(
-        self, table: "pa.Table", facts: Mapping[str, Any], *, asset: str, partition: str
-    ) -> TableRef:
+    def _put(self, table: "pa.Table", facts: Mapping[str, Any], *, asset: str, partition: str) -> TableRef:
         import pyarrow.parquet as pq
 
         table = table.combine_chunks()

@@ -18,6 +18,7 @@ from selfai_pipeline.labels.ratings_file import Rows, read_pictures, read_rating
 from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.text_table import read_table
+from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.settings import (
     FolderSource,
     PicturesFile,
@@ -25,7 +26,6 @@ from selfai_pipeline.sources.settings import (
     load_sources,
     text_with_source,
 )
-from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.tabular.reading import ending_of
 from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.storage import replace_file

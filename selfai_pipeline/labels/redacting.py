@@ -143,9 +143,7 @@ def _without(
         kept = [
             one
             for one in item["annotations"]
-            if not (
-                isinstance(one, dict) and unwanted.is_annotator(annotator_of(one.get("completed_by")))
-            )
+            if not (isinstance(one, dict) and unwanted.is_annotator(annotator_of(one.get("completed_by"))))
         ]
         return {**item, "annotations": kept} if len(kept) < len(item["annotations"]) else item
     return None if unwanted.is_annotator(annotator_of(item.get("annotator"))) else item

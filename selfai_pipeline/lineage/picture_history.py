@@ -58,7 +58,7 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
     Raises:
         InputError: no version knows such a picture, or several begin so.
     """
-    selection, match = _selected(asked, archive)
+    selection, match = selected_pictures(asked, archive)
     derived = derived_from(selection, archive=archive, registry=registry)
     statements: dict[str, dict[str, list[Any]]] = {}
     for touched in derived.tables:
@@ -84,7 +84,7 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
     )
 
 
-def _selected(asked: str, archive: Archive) -> tuple[Selection, str]:
+def selected_pictures(asked: str, archive: Archive) -> tuple[Selection, str]:
     """What the picture is, and how it was found in words."""
     if is_hash_prefix(asked) and not Path(asked).is_file():
         image_id = asked if SHA256_HEX.fullmatch(asked) else _whole_id(asked, archive)

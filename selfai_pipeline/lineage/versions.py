@@ -123,10 +123,15 @@ class Archive:
 
     @cached_property
     def keys(self) -> frozenset[VersionKey]:
-        """Every version that any record names, and every checkpoint that lies in the store."""
+        """Every version that any record names, and every table and checkpoint that lies in the store."""
         named: set[VersionKey] = set()
         for asset in self._names("tables"):
             for partition in self._names(f"tables/{asset}"):
+                # Ablations, and runs that were killed, leave tables that no record names.
+                for name in self.store.files.list(f"tables/{asset}/{partition}"):
+                    sha256, dot, ending = name.partition(".")
+                    if dot + ending == ".parquet" and SHA256_HEX.fullmatch(sha256):
+                        named.add(VersionKey(asset, partition, sha256))
                 for sha256, records in self._folder(asset, partition).records.items():
                     named.add(VersionKey(asset, partition, sha256))
                     named.update(key for record in records for key in _inputs_of(record))

@@ -166,9 +166,7 @@ def _take(
     if sha256 == known:
         files.remember(name, sha256)
         return None
-    outcome, picture = judge_picture(
-        content, found=found, settings=settings, rules=rules, removed=removed
-    )
+    outcome, picture = judge_picture(content, found=found, settings=settings, rules=rules, removed=removed)
     if picture is not None:
         store.pictures.put(picture)
     if outcome.reason != REMOVED:

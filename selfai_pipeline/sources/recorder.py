@@ -132,7 +132,6 @@ class Recorder:
         )
         return recorded
 
-
     def _without_removed(self, item: Came) -> tuple[Outcome, list[Found]]:
         """What came of an address, without the removed addresses that its page names."""
         if not self.removed:

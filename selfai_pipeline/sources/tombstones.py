@@ -219,4 +219,3 @@ def spellings(name: str) -> Iterator[str]:
     parts = whole.split("/")
     for first in range(1, len(parts)):
         yield "/".join(parts[first:])
-
