@@ -16,6 +16,7 @@ from selfai_pipeline.audit import audit
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT, Home, install_instance_file
+from selfai_pipeline.remove import remove
 
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
@@ -63,7 +64,7 @@ def commands() -> None:
     """Score pictures of faces as a crowd does, with the whole path open to audit."""
 
 
-for command in (*COMMANDS, audit):
+for command in (*COMMANDS, audit, remove):
     commands.add_command(command)
 
 

@@ -56,7 +56,6 @@ class Removal:
 
     plan: Plan
     store: Store
-    person_column: str
 
     @property
     def home(self) -> Home:
@@ -90,7 +89,7 @@ class Removal:
 
     def erase_ratings(self) -> None:
         known = Known(Archive(self.store))
-        redact_ratings(self.plan.subjects, known, person_column=self.person_column)
+        redact_ratings(self.plan.subjects, known, person_column=self.plan.person_column)
         stone = self.plan.tombstone(self.home)
         content = with_ratings(self.plan, stone, fingerprint(known)).to_json()
         self.store.files.write(stone.path, content)
@@ -168,9 +167,7 @@ class Removal:
                 _clean_server(database.engine, list(site_tables.tables))
 
 
-def carry_out(
-    plan: Plan, *, store: Store, person_column: str, told: Callable[[str], None] = lambda step: None
-) -> list[str]:
+def carry_out(plan: Plan, *, store: Store, told: Callable[[str], None] = lambda step: None) -> list[str]:
     """Erase what a plan names; returns the files that name it still, which are the user's own.
 
     Args:
@@ -179,7 +176,7 @@ def carry_out(
     Raises:
         StorageError: something cannot be written or is in use; run again to finish.
     """
-    removal = Removal(plan, store, person_column)
+    removal = Removal(plan, store)
     for name, work in removal.steps():
         work()
         logger.info("removal %s: %s done", plan.removal, name)

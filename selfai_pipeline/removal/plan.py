@@ -59,6 +59,7 @@ class Plan:
         reports: hashes of evaluations and comparisons whose pages stand on these.
         checkpoints: of those that learnt from it `asset`, `sha256`, `pictures` by split.
         models: registered versions of these, as (name, version).
+        person_column: of files about pictures, which names the person.
         ratings: fingerprint of the declared files of ratings before.
         ratings_files: files with rows that go; `outside` are those that are the user's own.
         outside: files outside of the home that name it, and stay.
@@ -73,6 +74,7 @@ class Plan:
     reports: tuple[str, ...] = ()
     checkpoints: tuple[Mapping[str, Any], ...] = ()
     models: tuple[tuple[str, int], ...] = ()
+    person_column: str = ""
     ratings: str = ""
     ratings_files: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
@@ -215,6 +217,7 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
             for one in models
         ),
         models=tuple((one.model, one.version) for model in models for one in model.registered),
+        person_column=column,
         ratings=fingerprint(known) if inside else "",
         ratings_files=tuple(sorted({path.relative_to(home.root).as_posix() for path in inside})),
         outside=tuple(sorted({str(path) for path in files if path not in inside})),

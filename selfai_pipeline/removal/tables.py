@@ -56,7 +56,8 @@ def _checked(key: VersionKey, known: Known) -> VersionKey:
 
 
 def _holds(key: VersionKey, subjects: Subjects, known: Known) -> bool:
-    names = ["image_id", "source", "url", "annotator"] + [NAMING[key.asset]] * (key.asset in NAMING)
+    names = ["image_id", "source", "url", "annotator"]
+    names += [NAMING[key.asset]] if key.asset in NAMING else []
     columns = known.columns(key, *names)
     ids = subjects.image_ids
     if not ids.isdisjoint(columns["image_id"]) or not subjects.annotators.isdisjoint(columns["annotator"]):
