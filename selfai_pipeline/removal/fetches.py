@@ -1,6 +1,6 @@
 """The journal of fetches, as far as a removal reads it and takes rows out of it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -49,6 +49,21 @@ class Fetches:
 
     def knows_host(self, host: str) -> bool:
         return any(host_of(url) == host for url in self._scalars(sa.select(fetches.c.url).distinct()))
+
+    def pictures_at(self, has_address: Callable[[str], bool]) -> set[str]:
+        """The pictures that some addresses gave, whether a table has them or not (a crawl may have ended
+        before its table was made)."""
+        query = sa.select(fetches.c.url, fetches.c.image_id).where(fetches.c.image_id.is_not(None)).distinct()
+        found: set[str] = set()
+        for journal in self.journals():
+            with Transaction(journal.engine) as connection:
+                found.update(image_id for url, image_id in connection.execute(query) if has_address(url))
+        return found
+
+    def pictures(self) -> set[str]:
+        """Every picture that is known to have been stored."""
+        query = sa.select(fetches.c.image_id).where(fetches.c.image_id.is_not(None)).distinct()
+        return set(self._scalars(query))
 
     def ending(self, source: str, name: str) -> list[str]:
         """The addresses of files of a source that a name inside its folder may mean."""

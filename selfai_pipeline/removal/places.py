@@ -71,7 +71,7 @@ PLACES = (
     ),
     Place(r"annotations\.key.*", Way.HOLDS_NONE, "A random key."),
     Place(
-        rf"imports/{NAME}/(ratings|scores|pictures)-[0-9a-f]{{12}}\.[a-z.]+",
+        rf"imports/{NAME}/(ratings|scores|pictures)(-[0-9a-f]{{12}})?\.[a-z.]+",
         Way.REWRITTEN,
         "Rows about the pictures or by the annotators; sources.yaml then names the new file.",
     ),

@@ -13,7 +13,7 @@ from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.sources.addresses import host_of
-from selfai_pipeline.sources.tombstones import Tombstones
+from selfai_pipeline.sources.tombstones import Tombstones, was_removed
 
 KINDS = ("picture", "url", "host", "person", "annotator")
 WITH_PICTURES = ("raw_crawl", "pruned_set", "aligned_faces", "annotations", "balanced_label_table")
@@ -141,7 +141,7 @@ def subjects_of(
     }[kind]()
     if kind == "annotator":
         return chosen
-    return _completed(_with_copies(chosen, known), known, fetches)
+    return _completed(_with_copies(chosen, known, fetches), known, fetches)
 
 
 def _unknown(kind: str, value: str, known: Known, mend: str) -> InputError:
@@ -150,11 +150,7 @@ def _unknown(kind: str, value: str, known: Known, mend: str) -> InputError:
     asked = {"picture": "picture", "url": "address", "host": "host", "annotator": "annotator"}.get(kind, kind)
     stone = stones.find(asked, value)
     if stone is not None:
-        return InputError(
-            f"it was removed on {stone.removed_at[:10]} ({stone.reason})",
-            where=f"{kind} {value}",
-            mend="There is nothing left to do.",
-        )
+        return was_removed(stone, f"{kind} {value}")
     return InputError("nothing that is kept knows it", where=f"{kind} {value}", mend=mend)
 
 
@@ -205,12 +201,13 @@ def _address(value: str, known: Known, fetches: Fetches) -> Subjects:
             "Write it whole, letter by letter as it is kept; `selfai audit --picture` shows it.",
         )
     ids = {image_id for found in sources.values() for image_id in found}
+    ids |= fetches.pictures_at(lambda url: url == value)
     return Subjects(image_ids=frozenset(ids), urls=frozenset([value]))
 
 
 def _host(value: str, known: Known, fetches: Fetches) -> Subjects:
     host = value.lower().strip()
-    ids, is_known = set(), fetches.knows_host(host)
+    ids, is_known = fetches.pictures_at(lambda url: host_of(url) == host), fetches.knows_host(host)
     for key in known.keys("raw_crawl"):
         for image_id, url in known.rows(key, "image_id", "url"):
             if host_of(url) == host:
@@ -273,7 +270,7 @@ def _annotator(value: str, known: Known, site_people: frozenset[str]) -> Subject
     return Subjects(annotators=frozenset(found))
 
 
-def _with_copies(chosen: Subjects, known: Known) -> Subjects:
+def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
     """With the pictures that look the same: those that a later crawl would refuse."""
     import numpy as np
 
@@ -300,6 +297,12 @@ def _with_copies(chosen: Subjects, known: Known) -> Subjects:
     if not thumbnails:
         return chosen
     turned = {image_id: turned_hashes(one) for image_id, one in thumbnails.items()}
+    for image_id in fetches.pictures() - hashes.keys() - chosen.image_ids:
+        # Fetched, and not yet measured by pruning, or never to be.
+        if image_id in store.pictures:
+            unmeasured = thumbnail_in(store.pictures.get(image_id), orientation=1)
+            if unmeasured is not None:
+                hashes[image_id] = turned_hashes(unmeasured)[0].tobytes()
     others = sorted(set(hashes) - chosen.image_ids)
     copies: set[str] = set()
     if others:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from selfai_pipeline.errors import AlteredVersion, StorageError
+from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
 from selfai_pipeline.home import Home
 from selfai_pipeline.keys import load_key
 from selfai_pipeline.sources.addresses import host_of
@@ -210,6 +210,15 @@ class Tombstones:
         found = alike(turned_hashes(thumbnail), self._looks)
         owners = [stone for stone in self.stones for _ in stone.looks]
         return next((stone for stone, one in zip(owners, found.tolist(), strict=True) if one), None)
+
+
+def was_removed(stone: Tombstone, where: str) -> InputError:
+    """What to say to somebody who asks about what was removed."""
+    return InputError(
+        f"it was removed on {stone.removed_at[:10]} ({stone.reason})",
+        where=where,
+        mend=f"All that is kept is the record of removal {stone.removal}.",
+    )
 
 
 def spellings(name: str) -> Iterator[str]:
