@@ -29,12 +29,15 @@ def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.
         MissingVersion: the file is not in the store.
         AlteredVersion: it is no Parquet file any more.
     """
+    return read_file(store.tables.present(ref), columns, store=store)
+
+
+def read_file(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.Table":
+    """As `read_columns`, of the file itself: where a removal took rows out of it, they may be back."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = store.files.path(store.tables.path(ref))
-    if not store.files.exists(store.tables.path(ref)):
-        path = store.files.path(store.tables.path(store.tables.present(ref)))
     try:
         with ExitStack() as stack:
             is_local = store.files.is_local

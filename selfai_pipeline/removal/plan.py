@@ -25,7 +25,7 @@ from selfai_pipeline.lineage.versions import VersionKey
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.ratings import files_with, fingerprint
 from selfai_pipeline.removal.subjects import Known, Subjects, subjects_of
-from selfai_pipeline.removal.tables import versions_with
+from selfai_pipeline.removal.tables import stands_on, versions_with
 from selfai_pipeline.sources.tombstones import (
     ADDRESS,
     ANNOTATOR,
@@ -262,13 +262,11 @@ def _models(subjects: Subjects, known: Known, registry: Registry) -> list[Touche
 def _reports(versions: tuple[VersionKey, ...], known: Known) -> list[str]:
     """The evaluations and comparisons that stand on a version that is rewritten, and have a page."""
     home, archive = known.archive.store.home, known.archive
-    files = {archive.version(key).files for key in versions if key.asset not in ("raw_crawl", "annotations")}
+    files = {key for key in versions if key.asset not in ("raw_crawl", "annotations")}
     return sorted(
         key.sha256
         for key in archive.keys
-        if key.asset in PAGES
-        and (home.reports / key.sha256).is_dir()
-        and any(one.files in files for one in archive.upstream(key))
+        if key.asset in PAGES and (home.reports / key.sha256).is_dir() and stands_on(key, files, archive)
     )
 
 

@@ -1,22 +1,26 @@
 """What a removal is about: from what was asked for to every id, address, crop and name of it."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
-from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.labels.site.ratings import ORIGIN, describing_sources
-from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.columns import read_file
 from selfai_pipeline.lineage.picture_history import selected_pictures
 from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.tombstones import Tombstones, was_removed
+from selfai_pipeline.tables import TableRef
 
 KINDS = ("picture", "url", "host", "person", "annotator")
 WITH_PICTURES = ("raw_crawl", "pruned_set", "aligned_faces", "annotations", "balanced_label_table")
+TABLE_FILE = re.compile(r"[0-9a-f]{64}\.parquet")
 HEARSAY = 12
 """Values that a message lists at most."""
 
@@ -79,15 +83,25 @@ class Known:
     )
 
     def keys(self, *assets: str) -> Iterator[VersionKey]:
-        """The versions of some assets whose files are there, each file once."""
-        seen = set()
-        for key in sorted(self.archive.keys):
-            if key.asset not in assets:
-                continue
-            version = self.archive.version(key)
-            if version.files not in seen and self.archive.store.files.exists(version.files[0]):
-                seen.add(version.files)
-                yield key
+        """The files that lie there, of some assets: whatever any record says, and past removals did."""
+        for asset, partition, sha256 in self._files:
+            if asset in assets:
+                yield VersionKey(asset, partition, sha256)
+
+    @cached_property
+    def _files(self) -> list[tuple[str, str, str]]:
+        files = self.archive.store.files
+        return [
+            (asset, partition, name.removesuffix(".parquet"))
+            for asset in files.list("tables")
+            for partition in files.list(f"tables/{asset}")
+            for name in files.list(f"tables/{asset}/{partition}")
+            if TABLE_FILE.fullmatch(name)
+        ]
+
+    @property
+    def assets(self) -> set[str]:
+        return {asset for asset, _, _ in self._files}
 
     def columns(self, key: VersionKey, *names: str) -> dict[str, list[Any]]:
         """Columns by name; empty lists for those that an earlier schema lacks.
@@ -97,9 +111,7 @@ class Known:
         """
         if (key, names) not in self._tables:
             try:
-                table = read_columns(self.archive.table_ref(key), names, store=self.archive.store)
-            except MissingVersion:
-                return {name: [] for name in names}
+                table = read_file(_ref(key), names, store=self.archive.store)
             except AlteredVersion as error:
                 raise AlteredVersion(f"{error}. {MEND_ALTERED}") from error
             found = {name: table[name].to_pylist() for name in table.column_names}
@@ -109,6 +121,10 @@ class Known:
 
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
+
+
+def _ref(key: VersionKey) -> TableRef:
+    return TableRef(key.asset, key.partition, key.sha256, rows=0)
 
 
 MEND_ALTERED = (
@@ -284,7 +300,7 @@ def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
         hashes.update(measured)
         if chosen.image_ids.intersection(image_id for image_id, _ in measured):
             # 4 kB each: they are read for these versions alone, and not kept.
-            table = read_columns(known.archive.table_ref(key), ["image_id", "thumbnail"], store=store)
+            table = read_file(_ref(key), ["image_id", "thumbnail"], store=store)
             for image_id, thumbnail in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 if image_id in chosen.image_ids and thumbnail is not None:
                     thumbnails[image_id] = thumbnail

@@ -1,11 +1,11 @@
 """Versions of tables, without the rows that a removal takes out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import MissingVersion
-from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.removal.subjects import MEND_ALTERED, Known, Subjects
 from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.store import Store
@@ -31,28 +31,32 @@ def versions_with(subjects: Subjects, known: Known) -> Iterator[VersionKey]:
         AlteredVersion: a version cannot be read, or its bytes are not what its name says: it is not written
             anew, or it would be taken for sound from then on.
     """
-    labels = set()
-    for key in known.keys(*_assets(known)):
-        if key.asset != BY_LABELS and _holds(key, subjects, known):
+    labels: set[VersionKey] = set()
+    for key in known.keys(*(known.assets - {BY_LABELS})):
+        if _holds(key, subjects, known):
             if key.asset == "balanced_label_table":
-                labels.add(known.archive.version(key).files)
+                labels.add(key)
             yield _checked(key, known)
     for key in known.keys(BY_LABELS):
-        inputs = known.archive.version(key).inputs
-        if any(known.archive.version(one).files in labels for one in inputs):
+        if stands_on(key, labels, known.archive):
             yield _checked(key, known)
 
 
-def _assets(known: Known) -> set[str]:
-    return {key.asset for key in known.archive.keys if not known.archive.version(key).is_checkpoint}
+def stands_on(key: VersionKey, files: Collection[VersionKey], archive: Archive) -> bool:
+    """Whether a version, or anything that it was made from, is one of these files by now."""
+    return any(
+        VersionKey(one.key.asset, one.key.partition, one.left_as or one.key.sha256) in files
+        or one.key in files
+        for one in archive.upstream(key)
+    )
 
 
 def _checked(key: VersionKey, known: Known) -> VersionKey:
-    """The version as it is named by its file, once its bytes were found to hash to that."""
-    version = known.archive.version(key)
-    sha256 = version.left_as or key.sha256
-    known.archive.store.files.read_verified(version.files[0], sha256, mend=MEND_ALTERED)
-    return VersionKey(key.asset, key.partition, sha256)
+    """The version, once its bytes were found to hash to its name."""
+    store = known.archive.store
+    path = store.tables.path(TableRef(key.asset, key.partition, key.sha256, 0))
+    store.files.read_verified(path, key.sha256, mend=MEND_ALTERED)
+    return key
 
 
 def _holds(key: VersionKey, subjects: Subjects, known: Known) -> bool:

@@ -313,6 +313,21 @@ def test_a_second_removal_takes_more_out_of_what_the_first_left(lived_in: Any, s
     assert states == {State.INTACT, State.REDACTED}
 
 
+def test_a_version_that_came_back_from_a_backup_is_not_read_and_can_be_removed_again(
+    lived_in: Any, search: Search
+) -> None:
+    world, store = lived_in.world, lived_in.store
+    before = world.current("annotations")
+    path = store.files.local_path(store.tables.path(before))
+    content = path.read_bytes()
+    gone = [world.image_id(1).encode()]
+    lived_in.remove("picture", world.image_id(1))
+    path.write_bytes(content)
+    assert world.image_id(1) not in {row["image_id"] for row in world.rows(before)}
+    assert lived_in.remove("picture", world.image_id(1)) == []
+    assert search(lived_in.home.root, gone) == set()
+
+
 def test_a_database_in_use_is_named_and_the_removal_can_be_finished(
     lived_in: Any, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
