@@ -1,10 +1,12 @@
 """A home that has been lived in: traces of every picture in every kind of file, and a search for them."""
 
 import base64
+import copy
 import gzip
 import hashlib
 import importlib.util
 import re
+import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable
@@ -42,7 +44,7 @@ assert _spec
 assert _spec.loader
 _lineage = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_lineage)
-network, make_world, world = _lineage.network, _lineage.make_world, _lineage.world
+network = _lineage.network
 png, World, DAYS = _lineage.png, _lineage.World, _lineage.DAYS
 
 
@@ -92,9 +94,25 @@ class LivedIn:
         }
 
 
+_made: dict[str, Any] = {}
+"""The home that every test gets a copy of: it takes a second to make."""
+
+
 @pytest.fixture
-def lived_in(world: Any, store: Store) -> LivedIn:
+def lived_in(network: Any, store: Store, tmp_path_factory: pytest.TempPathFactory) -> LivedIn:
     """Traces of pictures 1 to 6 in journal, files of ratings, site, caches, pages, logs and databases."""
+    if not _made:
+        first = Store.open(Home.at(tmp_path_factory.mktemp("lived in")).create())
+        _made["world"] = _lineage.filled_world(first, network)
+        _leave_traces(_made["world"], first)
+        _made["home"] = first.home.root
+    shutil.copytree(_made["home"], store.home.root, dirs_exist_ok=True)
+    made = _made["world"]
+    own = {name: copy.copy(getattr(made, name)) for name in ("used", "pictures", "registered")}
+    return LivedIn(World(store, network, runs=made.runs, **own), store)
+
+
+def _leave_traces(world: Any, store: Store) -> None:
     home = store.home
     ratings = "image,annotator,score\n" + "".join(
         f"{number}.png,{name},{number}\n" for number in range(1, 4) for name in ("carl", "dora")
@@ -134,7 +152,6 @@ def lived_in(world: Any, store: Store) -> LivedIn:
                 )
     _live_site(store)
     _leave_files(world, store)
-    return LivedIn(world, store)
 
 
 def _live_site(store: Store) -> None:
