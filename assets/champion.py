@@ -26,7 +26,7 @@ def champion(
     """
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.promotion import promote_compared
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
 
     ref, finding = promote_compared(
         champion_comparison.table,
@@ -61,7 +61,7 @@ def champion_checks(
     """Completeness, sanity and quality floor of a champion."""
     from selfai_pipeline.lineage.promotions import Champion, read_promotions
     from selfai_pipeline.release.model_registry import ModelRegistry, problem_of, reference
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
 
     asset, ref = "champion", champion.table
     (row,) = store.tables.read(ref).to_pylist()

@@ -51,7 +51,7 @@ def champion_comparison(
     from selfai_pipeline.release.examination import examine, log_card, write_comparison
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.recorded import recorded_facts
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
 
     scorer, labels = finetuned_scorer.checkpoint, balanced_label_table.table
     opponent = read_promotions(store).opponent_of(scorer.sha256)
@@ -86,7 +86,7 @@ def champion_comparison(
 def comparison_external(store: Store) -> dict[str, str]:
     """What comes from outside the graph: the champion to be better than, and what was removed."""
     from selfai_pipeline.lineage.promotions import read_promotions
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
     from selfai_pipeline.tables import CheckpointRef
 
     scorer = store.tables.current("finetuned_scorer")
@@ -122,13 +122,15 @@ def champion_comparison_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of the comparison, and the check that the champion moves by."""
     from selfai_pipeline.release.examination import largest_difference, read_comparison
+    from selfai_pipeline.removal.tables import REDACTED_ROWS
 
     asset, ref = "champion_comparison", champion_comparison.table
     comparison, decision = read_comparison(ref, store=store)
     left_out = comparison.test_faces - comparison.faces
     seen = comparison.seen_by_candidate + comparison.seen_by_champion
     text = f"{comparison.faces} of {comparison.test_faces} test faces compared, {seen} were seen in training"
-    complete = ref.rows == comparison.faces and left_out <= seen and (left_out > 0) == (seen > 0)
+    held = store.tables.read(ref, ["face"]).num_rows + store.tables.facts(ref).get(REDACTED_ROWS, 0)
+    complete = held == comparison.faces and left_out <= seen and (left_out > 0) == (seen > 0)
     results = [verdict(asset, "completeness", complete, text, compared=comparison.faces)]
     difference = largest_difference(ref, source_of(store, ref, "evaluation_report"), store=store)
     text = f"scores differ from the evaluation's by {difference:.1e} points at most"

@@ -23,6 +23,7 @@ from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
 from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
 from assets.release_bundle import ReleaseConfig, release_bundle, release_bundle_checks
+from assets.removed_inputs import removed_checks
 from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
 from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
@@ -54,6 +55,7 @@ ALL_CHECKS = [
     release_bundle_checks,
     ablation_run_checks,
     ablation_report_checks,
+    *removed_checks,
 ]
 CONFIGS: Mapping[str, type[Settings]] = {
     "raw_crawl": CrawlConfig,

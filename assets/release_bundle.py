@@ -35,7 +35,7 @@ def release_bundle(
     from selfai_pipeline.release.bundle import CARD, PARITY
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.releasing import write_release
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
 
     released = write_release(
         champion.table,

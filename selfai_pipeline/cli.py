@@ -17,6 +17,7 @@ from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import PROJECT, Home, install_instance_file
 from selfai_pipeline.promote import promote, release, rollback
+from selfai_pipeline.remove import remove
 
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
@@ -64,7 +65,7 @@ def commands() -> None:
     """Score pictures of faces as a crowd does, with the whole path open to audit."""
 
 
-for command in (*COMMANDS, audit, promote, rollback, release):
+for command in (*COMMANDS, audit, remove, promote, rollback, release):
     commands.add_command(command)
 
 

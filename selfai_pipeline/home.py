@@ -104,6 +104,16 @@ class Home:
         return self.root / "releases"
 
     @property
+    def removals(self) -> Path:
+        """Locks and plans of removals, and the key of their tombstones."""
+        return self.root / "removals"
+
+    @property
+    def removal_key(self) -> Path:
+        """The key of the hashes in tombstones: without it nobody can tell whose they are."""
+        return self.removals / "key"
+
+    @property
     def cache(self) -> Path:
         """What can be made again at any time: pixel caches, recovery points of unfinished training."""
         return self.root / "cache"

@@ -35,8 +35,8 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
     from selfai_pipeline.release.champion import promote as promote_version
     from selfai_pipeline.release.examination import examine
     from selfai_pipeline.release.model_registry import reference
-    from selfai_pipeline.release.removed import removed_inputs
     from selfai_pipeline.release.settings import PromotionSettings
+    from selfai_pipeline.removal.marks import removed_inputs
     from selfai_pipeline.tables import TableRef
     from selfai_pipeline.training.settings import ComputeSettings
 
@@ -83,7 +83,7 @@ def rollback(reason: str, by: str) -> None:
     """Take the champion back: the one before it is the champion again."""
     from selfai_pipeline.release.champion import by_hand
     from selfai_pipeline.release.champion import rollback as roll_back
-    from selfai_pipeline.release.removed import removed_inputs
+    from selfai_pipeline.removal.marks import removed_inputs
 
     move = by_hand(reason, by=by)
     _, store, registry, _ = _opened("")
@@ -114,8 +114,8 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
     from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.release.bundle import make_bundle, write_bundle
     from selfai_pipeline.release.examination import comparison_of
-    from selfai_pipeline.release.removed import removed_inputs
     from selfai_pipeline.release.settings import ReleaseSettings
+    from selfai_pipeline.removal.marks import removed_inputs
 
     version, store, _, known = _opened(model)
     files = make_bundle(

@@ -25,6 +25,7 @@ from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_rat
 from selfai_pipeline.labels.reasons import NO_RATINGS
 from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating, site_origin
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
+from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
 
@@ -44,7 +45,7 @@ def collect_annotations(
     whose name means more than one picture, are left out. The facts count them by reason (`left_out`; of files
     about pictures, `left_out_descriptions`; of rows that nobody meant as ratings, `no_ratings`) and by file
     with the first line (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong
-    with each.
+    with each. Ratings by annotators who were removed, and rows about removed pictures, are passed over.
 
     Raises:
         InputError: a file of ratings or of picture attributes cannot be used at all; see `read_ratings`.
@@ -55,6 +56,7 @@ def collect_annotations(
     from selfai_pipeline.schemas import ANNOTATIONS
 
     names = stored_pictures(raw_crawl, store)
+    removed = Tombstones.of(store)
     counts: Counter[str] = Counter()
     parts: list[pa.Table] = []
     lost: list[LeftOut] = []
@@ -71,6 +73,7 @@ def collect_annotations(
         for file in source.ratings:
             ratings = read_ratings(file, home=store.home)
             pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
+            pictures = _without_removed_annotators(ratings, pictures, source.name, removed)
             counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
             unused += [*ratings.left_out, *unmatched]
             read.append((ratings, pictures))
@@ -89,6 +92,11 @@ def collect_annotations(
                 ratings.superseded,
             )
             parts.append(part)
+        # What a removed picture was called is in no list any more.
+        unused, undescribed = (
+            [row for row in rows if not removed.refuses_name(source.name, row.name)]
+            for rows in (unused, undescribed)
+        )
         write_list([*unused, *undescribed], list_path(store.home, source.name))
         no_ratings += [one for one in unused if one.reason in NO_RATINGS]
         lost += [one for one in unused if one.reason not in NO_RATINGS]
@@ -170,6 +178,19 @@ def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[s
             if isinstance(name, str):
                 pictures.append((name, row["image_id"]))
     return names
+
+
+def _without_removed_annotators(
+    ratings: Ratings, pictures: list[str | None], source: str, removed: Tombstones
+) -> list[str | None]:
+    """The picture of each rating, None where its annotator was removed."""
+    if not removed or ratings.annotators is None:
+        return pictures
+    gone = {one for one in set(ratings.annotators) if removed.refuses_annotator(source, one)}
+    return [
+        None if annotator in gone else picture
+        for picture, annotator in zip(pictures, ratings.annotators, strict=True)
+    ]
 
 
 def _attributes_of(

@@ -168,7 +168,7 @@ def _asset_section(asset: str, versions: list[Version], audited: Audit) -> Secti
                     making.run_id or "-" if making else "?",
                     (audited.mlflow_run(version, making) if making else "") or "-",
                     _made_from(making.inputs) if making else "?",
-                    "current" if version.is_current else "past",
+                    _state_of(version),
                 )
             )
     several = sum(len(version.makings) > 1 for version in versions)
@@ -219,6 +219,9 @@ def _verification(findings: Sequence[Finding]) -> Section:
     counts = Counter(finding.kind for finding in findings if finding.state is State.INTACT)
     amiss = [finding for finding in findings if finding.state is not State.INTACT]
     note = f"{counts.total()} of {len(findings)} files hash to what they should."
+    redacted = sum(finding.state is State.REDACTED for finding in findings)
+    if redacted:
+        note += f" Removals took rows out of {redacted} more, and what they left is as they left it."
     rows = [(str(one.state), one.kind, one.path) for one in amiss]
     intact = [("intact", kind, _count(n, "file")) for kind, n in sorted(counts.items())]
     return Section("Verification", ("state", "kind", "file"), [*rows, *intact], note)
@@ -231,7 +234,7 @@ def _derived_sections(derived: Derived) -> list[Section]:
             _day(touched.version.key),
             touched.version.key.sha256,
             str(len(touched.rows)),
-            "current" if touched.version.is_current else "past",
+            _state_of(touched.version),
         )
         for touched in derived.tables
     ]
@@ -313,3 +316,8 @@ def _count(n: int, noun: str) -> str:
 
 def _day(key: VersionKey) -> str:
     return "-" if key.partition == WHOLE else key.partition
+
+
+def _state_of(version: Version) -> str:
+    state = "current" if version.is_current else "past"
+    return f"{state}, redacted ({version.left_as[:12]})" if version.left_as else state

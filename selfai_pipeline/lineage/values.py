@@ -62,11 +62,14 @@ def audit_values(audited: Audit, findings: Iterable[Finding] | None = None) -> d
         found = list(findings)
         values["verification"] = {
             "intact": sum(one.state is State.INTACT for one in found),
-            "amiss": [
-                {"state": str(one.state), "kind": one.kind, "path": one.path}
-                for one in found
-                if one.state is not State.INTACT
-            ],
+            **{
+                name: [
+                    {"state": str(one.state), "kind": one.kind, "path": one.path}
+                    for one in found
+                    if one.state is not State.INTACT and (one.state is State.REDACTED) == is_redacted
+                ]
+                for name, is_redacted in (("redacted", True), ("amiss", False))
+            },
         }
     return values
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,7 @@ from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion
 from selfai_pipeline.lineage.versions import Archive, Version
 from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.sources.tombstones import read_tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of
@@ -24,9 +25,10 @@ COPIED_RATINGS = re.compile(r"[a-z]+-([0-9a-f]{12})\.[a-z.]+")
 
 
 class State(StrEnum):
-    """What was found of a file."""
+    """What was found of a file; redacted: a removal took rows out, and what is left is as it was left."""
 
     INTACT = "intact"
+    REDACTED = "redacted"
     ALTERED = "altered"
     MISSING = "missing"
 
@@ -68,7 +70,10 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
 def _files_of(version: Version, store: Store) -> Iterator[Finding]:
     if not version.is_checkpoint:
         for path in version.files:
-            yield _compared(path, version.key.sha256, f"table {version.key.asset}", store)
+            kind = f"table {version.key.asset}"
+            found = _compared(path, version.left_as or version.key.sha256, kind, store)
+            is_redacted = version.left_as and found.state is State.INTACT
+            yield replace(found, state=State.REDACTED) if is_redacted else found
         return
     ref = CheckpointRef(version.key.asset, version.key.partition, version.key.sha256, rows=0)
     folder = folder_of(ref)
@@ -160,7 +165,17 @@ def _declared_ratings(recorded: set[str | None], store: Store) -> Finding:
     except InputError as error:
         return Finding(State.MISSING, kind, error.where)
     state = State.INTACT if found in recorded else State.ALTERED
+    if state is State.ALTERED and found in _redacted_ratings(recorded, store):
+        state = State.REDACTED
     return Finding(state, kind, str(store.home.sources_file))
+
+
+def _redacted_ratings(recorded: set[str | None], store: Store) -> set[str | None]:
+    """The fingerprints of what removals have left of files of ratings, one after the other."""
+    known = set(recorded)
+    for stone in read_tombstones(store):
+        known.update(after for before, after in stone.ratings.items() if before in known)
+    return known
 
 
 def registered_copy(one: RegisteredVersion) -> Iterator[Finding]:

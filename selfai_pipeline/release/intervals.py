@@ -34,7 +34,8 @@ def interval_words(intervals: Mapping[str, Any], coverage: Mapping[str, Any]) ->
     for level in intervals["levels"]:
         if level["half_width"] is None:
             continue
-        text = f"- {percent(level['coverage'])} of faces: score \N{PLUS-MINUS SIGN} {number(level['half_width'])}"
+        width = number(level["half_width"])
+        text = f"- {percent(level['coverage'])} of faces: score \N{PLUS-MINUS SIGN} {width}"
         measured = _covered(level, coverage)
         if measured and measured["value"] is not None:
             low, high = (None if measured[end] is None else 100 * measured[end] for end in ("low", "high"))
