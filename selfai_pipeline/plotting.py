@@ -47,5 +47,5 @@ def png_of(figure: Figure) -> bytes:
 def svg_of(figure: Figure) -> bytes:
     """A figure as SVG; the same numbers give the same bytes."""
     content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(content, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     return content.getvalue()

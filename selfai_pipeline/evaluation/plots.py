@@ -16,6 +16,9 @@ from selfai_pipeline.evaluation.galleries import Rows
 from selfai_pipeline.plotting import BLUE, GREEN, INK, ORANGE, VERMILION, drawing, png_of, svg_of
 from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
 
+MANY_DOTS = 3000
+"""Above so many the dots are one picture inside the chart: each would take 150 bytes of the page."""
+
 SPLIT_STYLES = {"train": (BLUE, "o"), "validation": (ORANGE, "s"), "test": (GREEN, "^")}
 
 
@@ -33,6 +36,7 @@ def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
             s=16,
             linewidths=0.3,
             edgecolors="#444444",
+            rasterized=len(annotated) > MANY_DOTS,
         )
         low = min(SCORE_MINIMUM, float(predicted.min()))
         high = max(SCORE_MAXIMUM, float(predicted.max()))
@@ -138,7 +142,15 @@ def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
         present = [number for number in range(CLASSES) if (classes == number).any()]
         axes.axhline(0, color=VERMILION, linewidth=1, linestyle="--")
         jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(classes))
-        axes.scatter(classes + jitter, residuals, s=7, color=BLUE, alpha=0.5, linewidths=0)
+        axes.scatter(
+            classes + jitter,
+            residuals,
+            s=7,
+            color=BLUE,
+            alpha=0.5,
+            linewidths=0,
+            rasterized=len(classes) > MANY_DOTS,
+        )
         axes.boxplot(
             [residuals[classes == number] for number in present],
             positions=present,
@@ -211,9 +223,13 @@ def _lines(axes: Axes, history: Sequence[Mapping[str, float]], keys: Mapping[str
 
 
 def _density(first: Reals, second: Reals) -> Reals:
-    """Faces per square point around each face; equal everywhere where a kernel estimate has no value."""
+    """Faces per square point around each face; equal everywhere where a kernel estimate has no value.
+
+    Every so many of a large number of faces stand for all of them: the time grows with their square.
+    """
+    faces = np.vstack([first, second])
     try:
-        found = gaussian_kde(np.vstack([first, second]))(np.vstack([first, second]))
+        found = gaussian_kde(faces[:, :: max(1, len(first) // MANY_DOTS)])(faces)
     except (np.linalg.LinAlgError, ValueError):
         return np.ones(len(first))
     return np.asarray(found * len(first))

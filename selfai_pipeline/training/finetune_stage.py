@@ -14,7 +14,7 @@ from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.conformal import RECORD_KEY, Intervals
-from selfai_pipeline.training.inference import as_vectors, embed_rows
+from selfai_pipeline.training.inference import as_vectors, embed_rows, score_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import Vector, fit_under_dropout, pearson
 from selfai_pipeline.training.provenance import chain_of, check_unseen
@@ -78,7 +78,7 @@ class FinetuneStage:
 
     def _validation_scores(self, network: Network) -> tuple[Vector, Vector]:
         """The crowd's scores and the network's on the validation split, [n] each."""
-        predicted = as_vectors(network.score(embed_rows(network, self.data.validation, feed=self.feed)))
+        predicted = as_vectors(score_rows(network, self.data.validation, feed=self.feed))
         return self.data.scores[self.data.validation], predicted
 
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
@@ -127,7 +127,7 @@ def finetune_scorer(
     machine = Compute.from_settings(compute)
     parent = load_checkpoint(widened, store=store)
     check_unseen(chain_of(widened, store=store), labels=labels, store=store)
-    data = LabelledPixels.load(labels, store=store, size=parent.input_size)
+    data = LabelledPixels.load(labels, store=store, framing=parent.framing)
     run = {
         "asset": ASSET,
         "inputs": {"labels": labels.sha256, "parent": widened.sha256},
@@ -138,7 +138,8 @@ def finetune_scorer(
     stage = FinetuneStage(data, settings, machine)
 
     def start() -> Network:
-        network = Network(with_head(parent.network.stages, dropout=settings.dropout))
+        stages = with_head(parent.network.stages, dropout=settings.dropout, mirrored=settings.mirrored)
+        network = Network(stages)
         network.load_state_dict(parent.network.state_dict(), strict=False)
         network = machine.place(network)
         stage.start_head(network)
@@ -158,6 +159,7 @@ def finetune_scorer(
         record={
             **run,
             "input_size": parent.input_size,
+            "framing": parent.framing.part,
             "metrics": {
                 **figures,
                 "best_epoch": state.best_epoch,

@@ -11,7 +11,7 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.compute import memory_for
-from selfai_pipeline.training.pixels import Pixels, load_pixels
+from selfai_pipeline.training.pixels import Framing, Pixels, load_pixels
 
 TRAIN, VALIDATION = "train", "validation"
 MEND = (
@@ -33,7 +33,7 @@ class LabelledPixels:
     validation: NDArray[np.int64]
 
     @classmethod
-    def load(cls, labels: TableRef, *, store: Store, size: int) -> "LabelledPixels":
+    def load(cls, labels: TableRef, *, store: Store, framing: Framing) -> "LabelledPixels":
         """Read a label table and its pixels.
 
         Raises:
@@ -55,7 +55,7 @@ class LabelledPixels:
         if not (weights[train].sum() > 0 and (weights[train] >= 0).all()):
             raise InputError("no row of the train split has a weight", where=labels.asset, mend=MEND)
         return cls(
-            pixels=load_pixels(labels, store=store, size=size),
+            pixels=load_pixels(labels, store=store, framing=framing),
             scores=scores,
             classes=table["class"].to_numpy().astype(np.int64),
             weights=weights,
