@@ -287,12 +287,14 @@ def _annotator(value: str, known: Known, site_people: frozenset[str]) -> Subject
 
 
 def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
-    """With the pictures that look the same: those that a later crawl would refuse."""
+    """With the pictures that look the same: those that a later crawl would refuse, and those that pruning has
+    found to be near-duplicates, cropped and captioned ones too."""
     import numpy as np
 
     from selfai_pipeline.pictures.looks import alike, thumbnail_in, turned_hashes
 
     store = known.archive.store
+    chosen |= Subjects(image_ids=frozenset(_pruned_copies(chosen.image_ids, known)))
     hashes: dict[str, bytes] = {}
     thumbnails: dict[str, bytes] = {}
     for key in known.keys("pruned_set"):
@@ -327,6 +329,16 @@ def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
         copies = {one for one, is_copy in zip(others, found.tolist(), strict=True) if is_copy}
     looks = {bytes(one[0]).hex() for one in turned.values()} | {hashes[one].hex() for one in copies}
     return chosen | Subjects(image_ids=frozenset(copies), looks=frozenset(looks))
+
+
+def _pruned_copies(image_ids: frozenset[str], known: Known) -> set[str]:
+    """The pictures of the groups of near-duplicates that pruning found these to be in."""
+    groups: dict[str, set[str]] = {}
+    for key in known.keys("pruned_set"):
+        for image_id, kept in known.rows(key, "image_id", "duplicate_of"):
+            if kept is not None:
+                groups.setdefault(kept, {kept}).add(image_id)
+    return {one for group in groups.values() if group & image_ids for one in group}
 
 
 def _completed(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:

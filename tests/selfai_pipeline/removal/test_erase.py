@@ -346,3 +346,19 @@ def test_a_database_in_use_is_named_and_the_removal_can_be_finished(
     (plan,) = unfinished(lived_in.home)
     assert carry_out(plan, store=Store.open(lived_in.home)) == []
     assert search(lived_in.home.root, gone.values()) == set()
+
+
+def test_what_pruning_found_to_be_copies_goes_as_well(lived_in: Any, search: Search) -> None:
+    """A crop of a picture hashes unlike it; pruning has compared the thumbnails, which nobody keeps after."""
+    world = lived_in.world
+    one, two, three = (world.image_id(number) for number in (1, 2, 3))
+    rows = world.rows(world.current("pruned_set", "2026-01-01"))
+    kept_instead = {one: two, three: two}
+    rows = [{**row, "duplicate_of": kept_instead.get(row["image_id"])} for row in rows]
+    world.write(rows, "pruned_set", "2026-01-01", ())
+    pictures = {number: lived_in.store.pictures.get(world.image_id(number)) for number in (1, 2, 3)}
+    lived_in.remove("picture", one)
+    gone = [needle for number in (1, 2, 3) for needle in (world.image_id(number).encode(), pictures[number])]
+    assert search(lived_in.home.root, gone) == set()
+    (stone,) = read_tombstones(lived_in.store)
+    assert stone.counts["pictures"] == len(stone.looks) == 3
