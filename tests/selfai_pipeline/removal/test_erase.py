@@ -362,3 +362,33 @@ def test_what_pruning_found_to_be_copies_goes_as_well(lived_in: Any, search: Sea
     assert search(lived_in.home.root, gone) == set()
     (stone,) = read_tombstones(lived_in.store)
     assert stone.counts["pictures"] == len(stone.looks) == 3
+
+
+def test_a_person_goes_with_the_rows_that_name_them_without_a_picture(lived_in: Any, search: Search) -> None:
+    world = lived_in.world
+    rows = world.rows(world.current("raw_crawl", "2026-01-01"))
+    told = '{"name": "x", "person": "Joan Doe"}'
+    rows[0]["attributes"] = told
+    rows[1].update(
+        image_id=None, status="refused", reason="robots", attributes=told, url="https://b.example/2"
+    )
+    world.write(rows, "raw_crawl", "2026-01-01", ())
+    gone = [lived_in.world.image_id(1).encode(), b"Joan Doe", b"https://b.example/2"]
+    lived_in.remove("person", "Joan Doe")
+    assert search(lived_in.home.root, gone) == set()
+
+
+def test_a_journal_in_postgresql_is_erased_and_rewritten(
+    lived_in: Any, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfai_pipeline.sources.journal_move import move_journal
+
+    monkeypatch.setenv("SELFAI_JOURNAL_URL", postgres.new_place())
+    move_journal(lived_in.home)
+    lived_in.remove("picture", lived_in.world.image_id(1))
+    with open_journal(lived_in.home) as journal:
+        urls = {one.found.url for one in journal.outcomes("one", "2026-01-01")}
+        page = journal.last("one", "2026-01-01", "https://one.example/")
+    assert urls == {"https://one.example/", "https://one.example/2.png", "https://one.example/3.png"}
+    assert page is not None
+    assert page.links == '[["https://one.example/2.png", "https://one.example/3.png"], []]'
