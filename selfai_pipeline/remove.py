@@ -1,6 +1,8 @@
 """The command `selfai remove`: takes pictures, addresses, hosts, persons and annotators out for good."""
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -49,7 +51,7 @@ def remove(
     It waits for runs at work, and runs wait for it. Interrupted, the same command finishes it.
     """
     from selfai_pipeline.store import open_store
-    from selfai_pipeline.turns import alone
+    from selfai_pipeline.turns import alone, unfinished_plans
 
     chosen = {kind: value for kind, value in asked.items() if value is not None}
     if len(chosen) > 1 or (chosen and resume) or (not chosen and not resume):
@@ -69,17 +71,28 @@ def remove(
             "a removal needs a reason", where="--reason", mend="Say why in words that name nobody."
         )
 
+    if chosen and not yes and not unfinished_plans(home):
+        # Nobody waits for the answer: what is erased is found anew behind it.
+        _show(_plan(chosen, reason or "", store), as_json=False)
+        click.confirm("Erase all of this for good?", abort=True, err=True)
+
     def tell() -> None:
         click.echo("Waiting for what is at work to end (runs, imports); new runs wait for this.", err=True)
 
     with alone(home, wait_s=wait, tell=tell):
-        _finish_interrupted(store)
+        finished = _finish_interrupted(store)
         if not chosen:
+            if not finished:
+                click.echo("no removal was interrupted")
             return
-        plan = _plan(chosen, reason or "", store)
-        _show(plan, as_json=False)
-        if not yes:
-            click.confirm("Erase all of this for good?", abort=True, err=True)
+        try:
+            plan = _plan(chosen, reason or "", store)
+        except InputError as error:
+            if not finished:
+                raise
+            # As a rule it is what was asked for that has just been finished.
+            click.echo(str(error))
+            return
         plan.write(home)
         _carry_out(plan, store, as_json=as_json)
 
@@ -96,19 +109,26 @@ def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
     )
 
 
-def _finish_interrupted(store: "Store") -> None:
+def _finish_interrupted(store: "Store") -> bool:
+    """Finish what was interrupted; returns whether anything was."""
     from selfai_pipeline.removal.plan import unfinished
 
-    for plan in unfinished(store.home):
+    plans = unfinished(store.home)
+    for plan in plans:
         click.echo(f"finishing removal {plan.removal}, which was interrupted", err=True)
         _carry_out(plan, store, as_json=False)
+    return bool(plans)
 
 
 def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:
     from selfai_pipeline.removal.erase import carry_out
 
-    left = carry_out(plan, store=store, told=lambda step: click.echo(f"  {step}", err=True))
-    fail_checks(plan, store)
+    left = carry_out(
+        plan,
+        store=store,
+        told=lambda step: click.echo(f"  {step}", err=True),
+        last=lambda: fail_checks(plan, store),
+    )
     if as_json:
         click.echo(json.dumps({**_values(plan), "left": left}, indent=1))
         return
@@ -132,27 +152,18 @@ def fail_checks(plan: "Plan", store: "Store") -> None:
     """Let the check of each current checkpoint that learnt from it fail in Dagster, until trained anew."""
     import dagster as dg
 
-    from assets.removed_inputs import removed_verdict
+    from assets.removed_inputs import report_removed
     from selfai_pipeline.tables import CheckpointRef
 
     marked = {one["sha256"] for one in plan.checkpoints}
-    if not marked or not (store.home.dagster / "dagster.yaml").exists():
+    folder = Path(os.environ.get("DAGSTER_HOME") or store.home.dagster)
+    if not marked or not (folder / "dagster.yaml").exists():
         return
-    with dg.DagsterInstance.from_config(str(store.home.dagster)) as instance:
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
         for asset in sorted({one["asset"] for one in plan.checkpoints}):
             record = store.tables.current(asset)
-            if record is None or not isinstance(record.ref, CheckpointRef) or record.ref.sha256 not in marked:
-                continue
-            result = removed_verdict(record.ref, store)
-            evaluation = dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(asset),
-                check_name=str(result.check_name),
-                passed=result.passed,
-                metadata=result.metadata,
-                severity=result.severity,
-                description=result.description,
-            )
-            instance.report_runless_asset_event(evaluation)
+            if record and isinstance(record.ref, CheckpointRef) and record.ref.sha256 in marked:
+                report_removed(instance, record.ref, store)
 
 
 def _values(plan: "Plan") -> dict[str, object]:

@@ -32,7 +32,7 @@ from selfai_pipeline.release.settings import ReleaseSettings
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
 from selfai_pipeline.training.checkpoints import WEIGHTS, folder_of, load_checkpoint
-from selfai_pipeline.training.pixels import resize_crop
+from selfai_pipeline.training.pixels import Framing
 
 FORMAT = 1
 CARD, MODEL_FILE, GRAPH = "README.md", "model.safetensors", "model.onnx"
@@ -117,6 +117,10 @@ def preprocessing(facts: Recorded) -> dict[str, Any]:
             "crops": facts.alignment,
             "meaning": "crop_size in pixels; eye_distance and eye_height over the side of the crop",
         },
+        "framing": {
+            "part": facts.framing,
+            "formula": "the centre of the crop: round(side * (1 - part) / 2) pixels are cut off at each edge",
+        },
         "input_size": size,
         "resize": "to input_size by input_size: mean over areas where it shrinks (OpenCV INTER_AREA), "
         "bilinear where it enlarges",
@@ -129,6 +133,8 @@ def preprocessing(facts: Recorded) -> dict[str, Any]:
         "safetensors": {
             "input": f"float32 [batch, 3, {size}, {size}], after the normalisation",
             "output": "float32 [batch]",
+            "mirrored": "where the last stage says so, the mean of the scores of the input and of its mirror "
+            "image; in the ONNX graph this is inside",
         },
         "onnx": {
             "opset": OPSET,
@@ -153,6 +159,7 @@ def _release(facts: Recorded) -> dict[str, Any]:
         "checkpoint_sha256": facts.checkpoint_sha256,
         "weights_sha256": facts.weights_sha256,
         "input_size": facts.input_size,
+        "framing": facts.framing,
         "labels_sha256": facts.labels["sha256"],
         "evaluation_sha256": facts.evaluation_sha256,
         "stages": {stage["asset"]: stage["sha256"] for stage in facts.stages},
@@ -168,7 +175,8 @@ def _test_faces(facts: Recorded, version: RegisteredVersion, *, store: Store, mo
     chosen = spread_evenly(rows["predicted"].to_numpy(), most)
     crops = rows["crop_sha256"].to_pylist()
     size = facts.input_size
-    faces = [resize_crop(load_crop(crops[row], store.crops), size) for row in chosen]
+    framing = Framing(size, facts.framing)
+    faces = [framing(load_crop(crops[row], store.crops)) for row in chosen]
     return np.stack(faces) if faces else np.empty((0, size, size, 3), np.uint8)
 
 

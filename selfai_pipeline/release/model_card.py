@@ -213,11 +213,17 @@ def _input(facts: Recorded) -> str:
     )
     return (
         "## Input and output\n\n"
-        f"An upright crop of one face, aligned by five landmarks of RetinaFace ({cut or NOT_STATED}), made "
+        f"An upright crop of one face, aligned by five landmarks of RetinaFace ({cut or NOT_STATED}), {_framing(facts)}made "
         f"{facts.input_size} by {facts.input_size} pixels (area means where it shrinks), RGB. "
         "`preprocessing.json` has every step; in `model.onnx` all behind the resizing is inside the graph. "
         "The output is one number a face, about 0..9 and not clipped.\n"
     )
+
+
+def _framing(facts: Recorded) -> str:
+    if facts.framing == 1.0:
+        return ""
+    return f"of which the network sees the centre, {percent(facts.framing)} of the side, "
 
 
 def _figures(facts: Recorded) -> str:

@@ -30,7 +30,7 @@ INPUT, OUTPUT = "pixels", "score"
 BATCH = "batch"
 OPERATORS = frozenset(
     ("Cast", "Transpose", "Mul", "Add", "Sub", "Conv", "Elu", "MaxPool", "GlobalAveragePool")
-) | {"Flatten", "Gemm", "Squeeze"}
+) | {"Concat", "Flatten", "Gemm", "ReduceMean", "Reshape", "Slice", "Squeeze"}
 """All that a graph of ours is made of."""
 
 
@@ -56,9 +56,14 @@ def onnx_graph(network: Network, *, input_size: int) -> bytes:
         "gain": np.float32(1.0 / (255.0 * INPUT_SPREAD)),
         "offset": np.float32(-INPUT_MIDDLE / INPUT_SPREAD),
         "one": np.array([1], np.int64),
+        # From the last column to the one before the first: backwards there is no other way to write it.
+        "last": np.array([-1], np.int64),
+        "before_first": np.array([-(2**31)], np.int64),
+        "width_axis": np.array([3], np.int64),
+        "two_rows": np.array([2, -1], np.int64),
     }
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
-    nodes = _preprocessing() + _layers(network, constants)
+    nodes = _preprocessing(mirrored=network.mirrored) + _layers(network, constants)
     shape: list[str | int | None] = [BATCH, input_size, input_size, INPUT_CHANNELS]
     pixels = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)
     used = {name for node in nodes for name in node.input}
@@ -83,16 +88,27 @@ def onnx_graph(network: Network, *, input_size: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _preprocessing() -> "list[NodeProto]":
-    """From bytes, channels last, to the network's input: (p / 255 - middle) / spread."""
+def _preprocessing(*, mirrored: bool) -> "list[NodeProto]":
+    """From bytes, channels last, to the network's input: (p / 255 - middle) / spread.
+
+    Args:
+        mirrored: the mirror images follow behind the pictures, in the same batch.
+    """
     from onnx import TensorProto, helper
 
-    return [
+    nodes = [
         helper.make_node("Cast", [INPUT], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Mul", ["planes", "gain"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "offset"], ["stage_0"]),
+        helper.make_node("Add", ["scaled", "offset"], ["pictures" if mirrored else "stage_0"]),
     ]
+    if mirrored:
+        ends = ["last", "before_first", "width_axis", "last"]
+        nodes += [
+            helper.make_node("Slice", ["pictures", *ends], ["mirror_images"]),
+            helper.make_node("Concat", ["pictures", "mirror_images"], ["stage_0"], axis=0),
+        ]
+    return nodes
 
 
 def _layers(network: Network, constants: dict[str, Any]) -> "list[NodeProto]":
@@ -120,7 +136,11 @@ def _layers(network: Network, constants: dict[str, Any]) -> "list[NodeProto]":
             here = append("MaxPool", name=name, kernel_shape=size, strides=size)
         elif isinstance(stage, Head):
             here = append("Gemm", "head.weight", "head.bias", name=name, transB=1)
-            here = append("Squeeze", "one", name=OUTPUT)
+            if stage.mirrored:
+                here = append("Reshape", "two_rows", name=f"{name}_rows")
+                here = append("ReduceMean", name=OUTPUT, axes=[0], keepdims=0)
+            else:
+                here = append("Squeeze", "one", name=OUTPUT)
         else:
             here = append("GlobalAveragePool", name=f"{name}_mean")
             here = append("Flatten", name=name, axis=1)

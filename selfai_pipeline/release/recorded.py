@@ -48,6 +48,7 @@ class Recorded:
     Attributes:
         version: of the registered model; None where the checkpoint is not registered.
         stages: one mapping a stage of training: `asset`, `sha256`, `settings`, `epochs`, `growth`.
+        framing: the part of a crop's side that the network sees, its centre.
         architecture: the stage list, as `stages_to_json` gives it.
         figures: of the evaluation, see `FIGURES`, and `subgroups`.
         intervals: split-conformal, as the scorer's record keeps them; without levels where there are none.
@@ -61,6 +62,7 @@ class Recorded:
     checkpoint_sha256: str
     weights_sha256: str
     input_size: int
+    framing: float
     parameters: int
     architecture: list[dict[str, Any]]
     stages: list[dict[str, Any]]
@@ -108,6 +110,7 @@ def recorded_facts(
         checkpoint_sha256=scorer.sha256,
         weights_sha256=record["weights_sha256"],
         input_size=int(record["input_size"]),
+        framing=float(record.get("framing", 1.0)),
         parameters=int(record["metrics"].get("parameters", 0)),
         architecture=list(record["architecture"]),
         stages=[

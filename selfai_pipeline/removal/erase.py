@@ -167,11 +167,19 @@ class Removal:
                 _clean_server(database.engine, list(site_tables.tables))
 
 
-def carry_out(plan: Plan, *, store: Store, told: Callable[[str], None] = lambda step: None) -> list[str]:
+def carry_out(
+    plan: Plan,
+    *,
+    store: Store,
+    told: Callable[[str], None] = lambda step: None,
+    last: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Erase what a plan names; returns the files that name it still, which are the user's own.
 
     Args:
         told: called with the name of each step that is done.
+        last: done before the plan is forgotten, so that it is not missed where the process ends; may be
+            called again.
 
     Raises:
         StorageError: something cannot be written or is in use; run again to finish.
@@ -196,6 +204,7 @@ def carry_out(plan: Plan, *, store: Store, told: Callable[[str], None] = lambda 
     finished = replace(with_ratings(plan, stone, fingerprint(known)), versions=versions, finished=True)
     store.files.write(stone.path, finished.to_json())
     told("record")
+    last()
     forget(plan, store.home)
     return stays
 

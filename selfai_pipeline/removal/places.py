@@ -85,6 +85,7 @@ PLACES = (
         Way.REWRITTEN,
         "Rows about the pictures or by the annotators; sources.yaml then names the new file.",
     ),
+    Place(rf"imports/{NAME}/gallery\.json", Way.HOLDS_NONE, "Which gallery the ratings are made up for."),
     Place(
         rf"imports/{NAME}/left_out\.csv",
         Way.DELETED,

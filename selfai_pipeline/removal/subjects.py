@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -78,9 +78,6 @@ class Known:
     """The rows of all versions that can be read, with the columns that tell about pictures."""
 
     archive: Archive
-    _tables: dict[tuple[VersionKey, tuple[str, ...]], dict[str, list[Any]]] = field(
-        default_factory=dict, repr=False
-    )
 
     def keys(self, *assets: str) -> Iterator[VersionKey]:
         """The files that lie there, of some assets: whatever any record says, and past removals did."""
@@ -109,15 +106,13 @@ class Known:
         Raises:
             AlteredVersion: the file cannot be read: it may hold what has to go.
         """
-        if (key, names) not in self._tables:
-            try:
-                table = read_file(_ref(key), names, store=self.archive.store)
-            except AlteredVersion as error:
-                raise AlteredVersion(f"{error}. {MEND_ALTERED}") from error
-            found = {name: table[name].to_pylist() for name in table.column_names}
-            rows = table.num_rows
-            self._tables[key, names] = {name: found.get(name, [None] * rows) for name in names}
-        return self._tables[key, names]
+        try:
+            table = read_file(_ref(key), names, store=self.archive.store)
+        except AlteredVersion as error:
+            raise AlteredVersion(f"{error}. {MEND_ALTERED}") from error
+        # They are read again for each question: all versions together may take more than memory has.
+        found = {name: table[name].to_pylist() for name in table.column_names}
+        return {name: found.get(name, [None] * table.num_rows) for name in names}
 
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
@@ -243,14 +238,15 @@ def _person(value: str, known: Known, column: str) -> Subjects:
             where="person_column of balanced_label_table",
             mend="Set it in settings.yaml to the column of your files that does.",
         )
-    found: dict[str, set[str]] = {}
+    found: dict[str, Subjects] = {}
     for key in known.keys("raw_crawl", "annotations", "balanced_label_table"):
         origin = {"annotations": "origin"}.get(key.asset, "source")
-        for image_id, where, text in known.rows(key, "image_id", origin, "attributes"):
+        for image_id, url, where, text in known.rows(key, "image_id", "url", origin, "attributes"):
             if text and column in text and (person := json.loads(text).get(column)) is not None:
                 for source in describing_sources(where):
-                    if value in (str(person), f"{source}/{person}") and image_id:
-                        found.setdefault(f"{source}/{person}", set()).add(image_id)
+                    if value in (str(person), f"{source}/{person}"):
+                        before = found.get(f"{source}/{person}", Subjects())
+                        found[f"{source}/{person}"] = before | _row(source, image_id, url)
     if not found:
         raise _unknown("person", value, known, f"Persons are the values of the column {column!r}.")
     if len(found) > 1:
@@ -259,8 +255,16 @@ def _person(value: str, known: Known, column: str) -> Subjects:
             where=f"person {value}",
             mend="Name one of these; the same name in two sources may be two people.",
         )
-    ((person, image_ids),) = found.items()
-    return Subjects(image_ids=frozenset(image_ids), persons=frozenset([person]))
+    ((person, chosen),) = found.items()
+    return chosen | Subjects(persons=frozenset([person]))
+
+
+def _row(source: str, image_id: str | None, url: str | None) -> Subjects:
+    """What a row about a person tells: a list may name them beside an address that was refused."""
+    ids = frozenset([image_id] if image_id else [])
+    if url and is_inside_folder(url):
+        return Subjects(image_ids=ids, paths=frozenset([f"{source}/{url}"]))
+    return Subjects(image_ids=ids, urls=frozenset([url] if url else []))
 
 
 def _annotator(value: str, known: Known, site_people: frozenset[str]) -> Subjects:
@@ -287,12 +291,14 @@ def _annotator(value: str, known: Known, site_people: frozenset[str]) -> Subject
 
 
 def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
-    """With the pictures that look the same: those that a later crawl would refuse."""
+    """With the pictures that look the same: those that a later crawl would refuse, and those that pruning has
+    found to be near-duplicates, cropped and captioned ones too."""
     import numpy as np
 
     from selfai_pipeline.pictures.looks import alike, thumbnail_in, turned_hashes
 
     store = known.archive.store
+    chosen |= Subjects(image_ids=frozenset(_pruned_copies(chosen.image_ids, known)))
     hashes: dict[str, bytes] = {}
     thumbnails: dict[str, bytes] = {}
     for key in known.keys("pruned_set"):
@@ -327,6 +333,16 @@ def _with_copies(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:
         copies = {one for one, is_copy in zip(others, found.tolist(), strict=True) if is_copy}
     looks = {bytes(one[0]).hex() for one in turned.values()} | {hashes[one].hex() for one in copies}
     return chosen | Subjects(image_ids=frozenset(copies), looks=frozenset(looks))
+
+
+def _pruned_copies(image_ids: frozenset[str], known: Known) -> set[str]:
+    """The pictures of the groups of near-duplicates that pruning found these to be in."""
+    groups: dict[str, set[str]] = {}
+    for key in known.keys("pruned_set"):
+        for image_id, kept in known.rows(key, "image_id", "duplicate_of"):
+            if kept is not None:
+                groups.setdefault(kept, {kept}).add(image_id)
+    return {one for group in groups.values() if group & image_ids for one in group}
 
 
 def _completed(chosen: Subjects, known: Known, fetches: Fetches) -> Subjects:

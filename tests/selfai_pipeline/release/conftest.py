@@ -213,6 +213,7 @@ class World:
                 asset=asset,
                 record={
                     "input_size": SIDE,
+                    "framing": 0.75,
                     "settings": {"seed": 0, "fitted_to": fitted_to},
                     "inputs": inputs,
                     "metrics": {"parameters": network.parameter_count},
@@ -313,7 +314,7 @@ class World:
 def fitted(faces: int) -> Network:
     """An untrained trunk with an inserted layer; its output is a ridge regression on so many faces."""
     trunk = deepen(Network(tiny_darknet(0.25), seed=1), "conv13").network
-    network = Network(with_head(trunk.stages), seed=1).eval()
+    network = Network(with_head(trunk.stages, mirrored=True), seed=1).eval()
     network.load_state_dict(trunk.state_dict(), strict=False)
     scores = [score_of(number) for number in range(faces)]
     pixels = np.stack([grey_face(number, score) for number, score in enumerate(scores)])

@@ -34,6 +34,7 @@ FACTS = Recorded(
     checkpoint_sha256="1" * 64,
     weights_sha256="2" * 64,
     input_size=112,
+    framing=0.75,
     parameters=123_456,
     architecture=[{"kind": "convolution"}, {"kind": "convolution"}, {"kind": "head"}],
     stages=[
@@ -117,6 +118,7 @@ def test_the_card_says_figures_with_intervals_and_ceiling_subgroups_and_hashes()
         "900 train, 180 validation, 120 test",
         "seed 7; growth: wider conv13 1.25",
         "224 px a side",
+        "the network sees the centre, 75\N{NO-BREAK SPACE}% of the side",
         "`" + "4" * 64 + "`",
     ):
         assert words in card, words

@@ -36,6 +36,10 @@ def scorer(stages=None, *, seed=1) -> Network:
     return network
 
 
+def mirrored() -> Network:
+    return scorer(with_head(tiny_darknet(0.25), mirrored=True))
+
+
 def grown() -> Network:
     generator = torch.Generator().manual_seed(0)
     deeper = deepen(scorer(), "conv13").network
@@ -59,11 +63,12 @@ def parity(graph: bytes, network: Network, *, tolerance: float = 1e-3, pictures:
     [
         scorer(),
         grown(),
+        mirrored(),
         scorer(
             (Convolution("one", 6, 5), MaxPool(4), Convolution("two", 3, 1), GlobalAveragePool(), Head(0.0))
         ),
     ],
-    ids=["plain", "grown by Net2Net", "other kernels and pools"],
+    ids=["plain", "grown by Net2Net", "with mirror images", "other kernels and pools"],
 )
 def test_onnxruntime_scores_as_torch_does_and_with_any_batch(network):
     graph = onnx_graph(network, input_size=SIDE)

@@ -346,3 +346,49 @@ def test_a_database_in_use_is_named_and_the_removal_can_be_finished(
     (plan,) = unfinished(lived_in.home)
     assert carry_out(plan, store=Store.open(lived_in.home)) == []
     assert search(lived_in.home.root, gone.values()) == set()
+
+
+def test_what_pruning_found_to_be_copies_goes_as_well(lived_in: Any, search: Search) -> None:
+    """A crop of a picture hashes unlike it; pruning has compared the thumbnails, which nobody keeps after."""
+    world = lived_in.world
+    one, two, three = (world.image_id(number) for number in (1, 2, 3))
+    rows = world.rows(world.current("pruned_set", "2026-01-01"))
+    kept_instead = {one: two, three: two}
+    rows = [{**row, "duplicate_of": kept_instead.get(row["image_id"])} for row in rows]
+    world.write(rows, "pruned_set", "2026-01-01", ())
+    pictures = {number: lived_in.store.pictures.get(world.image_id(number)) for number in (1, 2, 3)}
+    lived_in.remove("picture", one)
+    gone = [needle for number in (1, 2, 3) for needle in (world.image_id(number).encode(), pictures[number])]
+    assert search(lived_in.home.root, gone) == set()
+    (stone,) = read_tombstones(lived_in.store)
+    assert stone.counts["pictures"] == len(stone.looks) == 3
+
+
+def test_a_person_goes_with_the_rows_that_name_them_without_a_picture(lived_in: Any, search: Search) -> None:
+    world = lived_in.world
+    rows = world.rows(world.current("raw_crawl", "2026-01-01"))
+    told = '{"name": "x", "person": "Joan Doe"}'
+    rows[0]["attributes"] = told
+    rows[1].update(
+        image_id=None, status="refused", reason="robots", attributes=told, url="https://b.example/2"
+    )
+    world.write(rows, "raw_crawl", "2026-01-01", ())
+    gone = [lived_in.world.image_id(1).encode(), b"Joan Doe", b"https://b.example/2"]
+    lived_in.remove("person", "Joan Doe")
+    assert search(lived_in.home.root, gone) == set()
+
+
+def test_a_journal_in_postgresql_is_erased_and_rewritten(
+    lived_in: Any, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfai_pipeline.sources.journal_move import move_journal
+
+    monkeypatch.setenv("SELFAI_JOURNAL_URL", postgres.new_place())
+    move_journal(lived_in.home)
+    lived_in.remove("picture", lived_in.world.image_id(1))
+    with open_journal(lived_in.home) as journal:
+        urls = {one.found.url for one in journal.outcomes("one", "2026-01-01")}
+        page = journal.last("one", "2026-01-01", "https://one.example/")
+    assert urls == {"https://one.example/", "https://one.example/2.png", "https://one.example/3.png"}
+    assert page is not None
+    assert page.links == '[["https://one.example/2.png", "https://one.example/3.png"], []]'

@@ -16,16 +16,9 @@ def subjects(*image_ids: str) -> Subjects:
 
 
 def test_other_rows_name_it_no_more(lived_in: Any) -> None:
-    """As the picture that was kept in their place, or as the one that their cluster is called by."""
+    """As the picture that their cluster is called by."""
     world = lived_in.world
     one, two, three = (world.image_id(number) for number in (1, 2, 3))
-    rows = world.rows(world.current("pruned_set", "2026-01-01"))
-    world.write(
-        [{**row, "duplicate_of": one if row["image_id"] == two else None} for row in rows],
-        "pruned_set",
-        "2026-01-01",
-        (),
-    )
     rows = world.rows(world.current("balanced_label_table"))
     world.write(
         [
@@ -37,7 +30,6 @@ def test_other_rows_name_it_no_more(lived_in: Any) -> None:
         (),
     )
     lived_in.remove("picture", one)
-    assert {row["duplicate_of"] for row in world.rows(world.current("pruned_set", "2026-01-01"))} == {None}
     labels = world.rows(world.current("balanced_label_table"))
     clusters = {row["image_id"]: row["cluster"] for row in labels}
     assert clusters[two] == clusters[three] == min(two, three)
