@@ -68,7 +68,7 @@ def champion_checks(
     made = Champion(row["version"], row["checkpoint_sha256"])
     known = [entry.number for entry in read_promotions(store).entries if entry.champion == made]
     text = f"entries of the log that name it: {', '.join(map(str, known)) or 'none'}"
-    problem = problem_of(ModelRegistry(tracking.client()).find(made.version), store=store)
+    problem = problem_of(made, registry=ModelRegistry(tracking.client()), store=store)
     removed = removed_inputs(store, reference(made))
     yield from judged(
         store,

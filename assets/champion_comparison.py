@@ -49,6 +49,7 @@ def champion_comparison(
     from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.lineage.registry import read_registry
     from selfai_pipeline.release.examination import examine, log_card, write_comparison
+    from selfai_pipeline.release.model_card import without_front_matter
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.recorded import recorded_facts
     from selfai_pipeline.removal.marks import removed_inputs
@@ -71,7 +72,7 @@ def champion_comparison(
     if version is not None:
         facts = recorded_facts(version, store=store, registry=read_registry(store.home))
         card = log_card(facts, version.mlflow_run, client=client, comparison=comparison)
-        figures["model_card"] = dg.MetadataValue.md(card)
+        figures["model_card"] = dg.MetadataValue.md(without_front_matter(card))
         figures["registered_version"] = dg.MetadataValue.url(tracking.model_url(version.version))
     return materialized(
         context,

@@ -33,6 +33,7 @@ def release_bundle(
     """
     from selfai_pipeline.lineage.registry import read_registry
     from selfai_pipeline.release.bundle import CARD, PARITY
+    from selfai_pipeline.release.model_card import without_front_matter
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.release.releasing import write_release
     from selfai_pipeline.removal.marks import removed_inputs
@@ -51,7 +52,7 @@ def release_bundle(
         "fingerprint": released.fingerprint,
         "onnx_largest_difference": number("onnx_largest_difference", parity["largest_difference"]),
         "onnx_parity": dg.MetadataValue.json(parity),
-        "model_card": dg.MetadataValue.md(released.files[CARD].decode()),
+        "model_card": dg.MetadataValue.md(without_front_matter(released.files[CARD].decode())),
     }
     inputs = [champion, evaluation_report]
     return materialized(

@@ -42,6 +42,11 @@ def model_card(facts: Recorded, *, comparison: Comparison | None = None) -> str:
     return _front_matter(facts) + "\n" + "\n".join(sections)
 
 
+def without_front_matter(card: str) -> str:
+    """The card as a page shows it that reads no front matter."""
+    return card.split("\n---\n", 1)[1].lstrip("\n")
+
+
 def description(facts: Recorded) -> str:
     """The beginning of the card, for the page of a registered version in MLflow."""
     text = "\n".join([_head(facts), _figures(facts), _subgroups(facts), _uses()])
@@ -213,8 +218,9 @@ def _input(facts: Recorded) -> str:
     )
     return (
         "## Input and output\n\n"
-        f"An upright crop of one face, aligned by five landmarks of RetinaFace ({cut or NOT_STATED}), {_framing(facts)}made "
-        f"{facts.input_size} by {facts.input_size} pixels (area means where it shrinks), RGB. "
+        f"An upright crop of one face, aligned by five landmarks of RetinaFace ({cut or NOT_STATED}), "
+        f"{_framing(facts)}made {facts.input_size} by {facts.input_size} pixels (area means where it "
+        "shrinks), RGB. "
         "`preprocessing.json` has every step; in `model.onnx` all behind the resizing is inside the graph. "
         "The output is one number a face, about 0..9 and not clipped.\n"
     )

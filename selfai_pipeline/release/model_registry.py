@@ -107,9 +107,12 @@ def check_intact(version: RegisteredVersion, *, store: Store) -> None:
         )
 
 
-def problem_of(version: RegisteredVersion, *, store: Store) -> str:
-    """What `check_intact` says against a version; empty where it is as it was made."""
+def problem_of(champion: Champion, *, registry: ModelRegistry, store: Store) -> str:
+    """What speaks against a version that is or was the champion; empty where it is as it was made."""
     try:
+        version = registry.find(champion.version)
+        if version.checkpoint_sha256 != champion.checkpoint_sha256:
+            return f"it is registered with another checkpoint, {version.checkpoint_sha256[:12]}"
         check_intact(version, store=store)
     except SelfaiError as error:
         return str(error)

@@ -176,7 +176,9 @@ def test_the_first_scorer_becomes_champion_and_its_bundle_lies_under_releases(gr
     assert {path.name for path in folder.iterdir()} == {one["name"] for one in graph.row("release_bundle")}
     again = graph.run(*RELEASE)
     assert again.success
-    assert "not for decisions about anyone" in metadata(again, "champion_comparison")["model_card"]
+    card = metadata(again, "champion_comparison")["model_card"]
+    assert card.startswith("# selfai-scorer version 1")
+    assert "not for decisions about anyone" in card
     assert metadata(again, "release_bundle")["onnx_largest_difference"] < 1e-3
     assert len(read_promotions(graph.store).entries) == 1
 
