@@ -1,4 +1,4 @@
-"""Fine-tuning: from pictures to the crowd's score, with a Huber loss on class-balanced draws."""
+"""Fine-tuning: from pictures to the crowd's score, with a Huber loss on draws that favour rare scores."""
 
 from collections.abc import Mapping
 
@@ -128,6 +128,7 @@ def finetune_scorer(
     parent = load_checkpoint(widened, store=store)
     check_unseen(chain_of(widened, store=store), labels=labels, store=store)
     data = LabelledPixels.load(labels, store=store, framing=parent.framing)
+    data = data.drawn_less_evenly(settings.balance_power)
     run = {
         "asset": ASSET,
         "inputs": {"labels": labels.sha256, "parent": widened.sha256},

@@ -258,6 +258,13 @@ class FinetuneSettings(AugmentationSettings):
     )
     warmup: float = Field(0.2, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    balance_power: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
+        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
+    )
     huber_delta: float = Field(1.0, gt=0, description="Error, in score points, where the loss turns linear.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the output.")
     mirrored: bool = Field(
