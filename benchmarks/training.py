@@ -50,6 +50,7 @@ from selfai_pipeline.training.augmentation import augment
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import FinetuneStage
 from selfai_pipeline.training.labels import LabelledPixels
+from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.settings import ComputeSettings, Device, FinetuneSettings, Precision
 from selfai_pipeline.training.trainer import Trainer
@@ -229,7 +230,7 @@ def main() -> None:
         folder.mkdir()
         store = Store.open(Path(temporary) / "home")
         labels = labelled_crops(store, folder, n)
-        data = LabelledPixels.load(labels, store=store, size=SIZE)
+        data = LabelledPixels.load(labels, store=store, framing=Framing(SIZE))
         dataset = Faces(folder, data.scores, data.train)
         choices = [(workers, threads) for workers in {1, cores} for threads in {1, cores}]
         tried = {choice: reference(dataset, workers=choice[0], threads=choice[1]) for choice in choices}

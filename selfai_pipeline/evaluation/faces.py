@@ -102,7 +102,7 @@ def occlusion_of(
     needed = np.unique(np.concatenate([*groups.values(), averaged]))
     if not len(needed):
         return None
-    pictures = np.stack([_square(faces[row], crops, scorer.input_size) for row in needed])
+    pictures = np.stack([scorer.framing(load_crop(faces[row]["crop_sha256"], crops)) for row in needed])
     patch, stride = patch_and_stride(
         scorer.input_size, patch=settings.occlusion_patch, stride=settings.occlusion_stride
     )
@@ -115,12 +115,16 @@ def occlusion_of(
             batch_size=settings.batch_size,
         )
     of_face = dict(zip(needed.tolist(), maps, strict=True))
+    seen = dict(zip(needed.tolist(), pictures, strict=True))
     visible = {int(row) for rows in groups.values() for row in rows}
     largest = max((float(of_face[row].max()) for row in visible), default=0.0)
     inside = np.isin(needed, averaged)
     return OcclusionMaps(
         rows=[
-            Row(title, [_map_card(faces[row], crops, of_face[int(row)], largest, settings) for row in rows])
+            Row(
+                title,
+                [_map_card(faces[row], seen[int(row)], of_face[int(row)], largest, settings) for row in rows],
+            )
             for title, rows in groups.items()
             if len(rows)
         ],
@@ -142,14 +146,13 @@ def _gallery_card(face: Face, crops: PictureStore, side: int) -> Card:
     )
 
 
-def _map_card(
-    face: Face, crops: PictureStore, heat: Reals, largest: float, settings: EvaluationSettings
-) -> Card:
+def _map_card(face: Face, seen: Pixels, heat: Reals, largest: float, settings: EvaluationSettings) -> Card:
+    """`seen` is what the network sees of the face, [size, size, 3]."""
     side = settings.gallery_side
     model, change = number(face["predicted"], 1), number(float(heat.max()))
     return Card(
         data_address(
-            jpeg(heat_over(_square(face, crops, side), heat, largest=largest), side=side), "image/jpeg"
+            jpeg(heat_over(resize_crop(seen, side), heat, largest=largest), side=side), "image/jpeg"
         ),
         f"Occlusion map of a face scored {model} by the model: hiding the {strongest_place(heat)} changes "
         f"the score most, by {change} points",

@@ -14,40 +14,43 @@ BLOCK = 1 << 17
 def elu(values: Tensor) -> Tensor:
     """max(x, exp(min(x, 0)) - 1), of any shape.
 
-    Where a gradient is wanted on a processor, it is computed in blocks, in float32 whatever the number
-    format: torch's own ELU calls expm1, which takes half of a training step of a small network there
+    On a processor it is computed in blocks, in float32 whatever the number format: torch's own ELU calls
+    expm1, which takes half of a training step of a small network there, and more than half of scoring
     (AVX-512, torch 2.14; benchmarks/training.py). The two differ by rounding: 6e-8, and that of the format.
     """
     is_dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
-    if (
-        torch.is_grad_enabled()
-        and values.requires_grad
-        and values.device.type == "cpu"
-        and values.dtype in (torch.bfloat16, torch.float32)
-        and is_dense
-    ):
+    is_blocked = values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float32) and is_dense
+    if is_blocked and torch.is_grad_enabled() and values.requires_grad:
         return _BlockedElu.apply(values)  # type: ignore[no-any-return]
+    # What compiles or exports a network has to see the operator, not its parts.
+    if is_blocked and not torch.compiler.is_compiling():
+        return _in_blocks(values)
     return functional.elu(values)
 
 
+def _in_blocks(values: Tensor) -> Tensor:
+    """ELU of dense values on a processor, a tensor that lies in memory alike."""
+    result = torch.empty_like(values)
+    source, target = (one.as_strided((one.numel(),), (1,)) for one in (values, result))
+    size = min(BLOCK * torch.get_num_threads(), source.numel())
+    given, negative = torch.empty(2, size).unbind()
+    step = max(1, size)
+    for part, out in zip(torch.split(source, step), torch.split(target, step), strict=True):
+        x, y = given[: len(part)], negative[: len(part)]
+        x.copy_(part)
+        torch.clamp(x, max=0.0, out=y)
+        y.exp_().sub_(1.0)
+        torch.maximum(x, y, out=y)
+        out.copy_(y)
+    return result
+
+
 class _BlockedElu(torch.autograd.Function):
-    """ELU of dense values on a processor."""
+    """ELU of dense values on a processor, to be trained through."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        result = torch.empty_like(values)
-        # Both lie alike in memory, without gaps.
-        source, target = (one.as_strided((one.numel(),), (1,)) for one in (values, result))
-        size = min(BLOCK * torch.get_num_threads(), source.numel())
-        given, negative = torch.empty(2, size).unbind()
-        step = max(1, size)
-        for part, out in zip(torch.split(source, step), torch.split(target, step), strict=True):
-            x, y = given[: len(part)], negative[: len(part)]
-            x.copy_(part)
-            torch.clamp(x, max=0.0, out=y)
-            y.exp_().sub_(1.0)
-            torch.maximum(x, y, out=y)
-            out.copy_(y)
+        result = _in_blocks(values)
         ctx.save_for_backward(result)
         return result
 

@@ -58,11 +58,11 @@ class Network(nn.Module):
         if isinstance(self.stages[0], Backbone):
             self.backbone, channels = backbone(self.stages[0]), self.stages[0].channels
         self.register_buffer("distance_weights", torch.full((channels,), 1.0 / channels))
-        self.dropout = 0.0
+        self.dropout, self.mirrored = 0.0, False
         self.head: nn.Linear | None = None
         last = self.stages[-1]
         if isinstance(last, Head):
-            self.dropout = last.dropout
+            self.dropout, self.mirrored = last.dropout, last.mirrored
             self.head = skip_init(nn.Linear, channels, 1)  # type: ignore[no-untyped-call]
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
@@ -104,7 +104,10 @@ class Network(nn.Module):
         Raises:
             RuntimeError: the network has no head.
         """
-        return self.score(self.embed(pictures))
+        scores = self.score(self.embed(pictures))
+        if self.mirrored and not self.training:
+            scores = (scores + self.score(self.embed(pictures.flip(3)))) / 2.0
+        return scores
 
     def score(self, embeddings: Tensor) -> Tensor:
         """Scores [n] of embeddings [n, d]; dropout is active in training mode only."""

@@ -63,10 +63,14 @@ class GlobalAveragePool:
 
 @dataclass(frozen=True)
 class Head:
-    """Dropout, then one linear output: the score."""
+    """Dropout, then one linear output: the score.
+
+    `mirrored`: in evaluation mode the score is the mean of those of the picture and of its mirror image.
+    """
 
     kind: ClassVar[str] = "head"
     dropout: float = 0.5
+    mirrored: bool = False
 
 
 Stage = Convolution | Backbone | MaxPool | GlobalAveragePool | Head
@@ -78,7 +82,7 @@ KINDS: dict[str, type[Stage]] = {
     "head": Head,
 }
 
-ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
 """Which JSON values a field of a stage takes, by its type."""
 
 TINY_DARKNET: tuple[str, ...] = (
@@ -115,9 +119,9 @@ def tiny_darknet(width: float = 1.0) -> tuple[Stage, ...]:
     return (*stages, GlobalAveragePool())
 
 
-def with_head(trunk: Iterable[Stage], *, dropout: float = 0.5) -> tuple[Stage, ...]:
+def with_head(trunk: Iterable[Stage], *, dropout: float = 0.5, mirrored: bool = False) -> tuple[Stage, ...]:
     """The stages of `trunk` with an output layer; one that is already there is replaced."""
-    return (*(stage for stage in trunk if not isinstance(stage, Head)), Head(dropout))
+    return (*(stage for stage in trunk if not isinstance(stage, Head)), Head(dropout, mirrored))
 
 
 def check_stages(stages: Iterable[Stage]) -> None:
@@ -196,7 +200,7 @@ def _stage_from_json(index: int, row: object) -> Stage:
     values = {key: value for key, value in row.items() if key != "kind"}
     types = {field.name: ACCEPTED[field.type] for field in fields(kind)}
     for key, value in values.items():
-        if key not in types or isinstance(value, bool) or not isinstance(value, types[key]):
+        if key not in types or type(value) not in types[key]:
             raise UnfitStages(f"stage {index}: {key} = {value!r} does not fit a {row['kind']}")
     try:
         return kind(**values)

@@ -33,19 +33,41 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     Returns:
         Network input [n, 3, h, w]. What comes in from outside the picture repeats its border.
     """
-    n = len(pixels)
-    unit = to_unit(pixels)
-    grid = functional.affine_grid(
-        _affine(n, settings, generator).to(pixels.device), list(unit.shape), align_corners=False
+    n, height, width, _ = pixels.shape
+    maps = _affine(n, settings, generator).to(pixels.device)
+    moved = functional.grid_sample(
+        pixels.permute(0, 3, 1, 2).to(torch.float32),
+        _grid(maps, height=height, width=width),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
-    moved = functional.grid_sample(unit, grid, mode="bilinear", padding_mode="border", align_corners=False)
     contrast = 1.0 + _uniform((n, 1, 1, 1), settings.contrast, generator)
     colour = 1.0 + _uniform((n, 3, 1, 1), settings.colour, generator)
     brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
-    gain = (contrast * colour).to(pixels.device)
-    offset = (INPUT_MIDDLE + brightness).to(pixels.device) - INPUT_MIDDLE * gain
-    coloured = (moved * gain + offset).clamp_(0.0, 1.0)
-    return _standardise(coloured).contiguous(memory_format=torch.channels_last)
+    gain = contrast * colour
+    offset = INPUT_MIDDLE + brightness - INPUT_MIDDLE * gain
+    # To 0..1, coloured and standardised in one pass over the batch: each pass costs as much as the sampling.
+    coloured = torch.addcmul(
+        _standardise(offset).to(pixels.device), moved, (gain / (255.0 * INPUT_SPREAD)).to(pixels.device)
+    )
+    darkest, brightest = (_standardise(torch.tensor(edge)).item() for edge in (0.0, 1.0))
+    return coloured.clamp_(darkest, brightest).contiguous(memory_format=torch.channels_last)
+
+
+def _grid(maps: Tensor, *, height: int, width: int) -> Tensor:
+    """Where each output pixel comes from, [n, height, width, 2], as `affine_grid(align_corners=False)`.
+
+    A map is a sum of a column's part and a row's part: torch's own multiplies matrices a pixel at a time,
+    which takes longer than the sampling.
+    """
+    across, down = (
+        (2.0 * torch.arange(side, device=maps.device, dtype=maps.dtype) + 1.0) / side - 1.0
+        for side in (width, height)
+    )
+    columns = maps[:, None, None, :, 0] * across[None, None, :, None]
+    rows = maps[:, None, None, :, 1] * down[None, :, None, None] + maps[:, None, None, :, 2]
+    return columns + rows
 
 
 def _affine(n: int, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:

@@ -32,6 +32,7 @@ from selfai_pipeline.training.checkpoint_records import (
     folder_of,
     load_record,
 )
+from selfai_pipeline.training.pixels import Framing
 
 __all__ = [
     "RECORD",
@@ -60,6 +61,11 @@ class Checkpoint:
         """Side of the pictures that the network was trained on, pixels."""
         return int(self.record["input_size"])
 
+    @property
+    def framing(self) -> Framing:
+        """What of an aligned crop the network was trained on; all of it where the record does not say."""
+        return Framing(self.input_size, float(self.record.get("framing", 1.0)))
+
 
 def save_checkpoint(
     network: Network, *, asset: str, record: Mapping[str, Any], rows: int, store: Store
@@ -67,8 +73,9 @@ def save_checkpoint(
     """Store the weights and the record; the same network and record give the same reference.
 
     Args:
-        record: `input_size` (pixels), `settings`, `inputs`, `metrics`, `history`, `growth`: finite JSON
-            values and no run times. Schema version, architecture and the hash of the weights are added.
+        record: `input_size` (pixels), `framing` (see `Framing.part`), `settings`, `inputs`, `metrics`,
+            `history`, `growth`: finite JSON values and no run times. Schema version, architecture and the
+            hash of the weights are added.
         rows: how many pictures it was trained on.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -120,6 +127,9 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
     size = record.get("input_size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=mend)
+    part = record.get("framing", 1.0)
+    if isinstance(part, bool) or not isinstance(part, int | float) or not 0 < part <= 1:
+        raise InputError(f"framing is {part!r}", where=store.files.path(folder_of(ref)), mend=mend)
     return Checkpoint(network.eval(), record)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: from pictures to the crowd's score, with a Huber loss on class-balanced draws."""
+"""Fine-tuning: from pictures to the crowd's score, with a Huber loss on draws that favour rare scores."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from selfai_pipeline.training.compute import Compute
-from selfai_pipeline.training.inference import as_vectors, embed_rows
+from selfai_pipeline.training.inference import as_vectors, embed_rows, score_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_under_dropout, pearson
 from selfai_pipeline.training.provenance import chain_of, check_unseen
@@ -57,7 +57,7 @@ class FinetuneStage:
         Raises:
             UndefinedMetric: the network gives every picture the same score.
         """
-        predicted = as_vectors(network.score(embed_rows(network, self.data.validation, feed=self.feed)))
+        predicted = as_vectors(score_rows(network, self.data.validation, feed=self.feed))
         annotated = self.data.scores[self.data.validation]
         error = torch.from_numpy(predicted), torch.from_numpy(annotated)
         return {
@@ -111,7 +111,8 @@ def finetune_scorer(
     machine = Compute.from_settings(compute)
     parent = load_checkpoint(widened, store=store)
     check_unseen(chain_of(widened, store=store), labels=labels, store=store)
-    data = LabelledPixels.load(labels, store=store, size=parent.input_size)
+    data = LabelledPixels.load(labels, store=store, framing=parent.framing)
+    data = data.drawn_less_evenly(settings.balance_power)
     run = {
         "asset": ASSET,
         "inputs": {"labels": labels.sha256, "parent": widened.sha256},
@@ -122,7 +123,8 @@ def finetune_scorer(
     stage = FinetuneStage(data, settings, machine)
 
     def start() -> Network:
-        network = Network(with_head(parent.network.stages, dropout=settings.dropout))
+        stages = with_head(parent.network.stages, dropout=settings.dropout, mirrored=settings.mirrored)
+        network = Network(stages)
         network.load_state_dict(parent.network.state_dict(), strict=False)
         network = machine.place(network)
         stage.start_head(network)
@@ -140,6 +142,7 @@ def finetune_scorer(
         record={
             **run,
             "input_size": parent.input_size,
+            "framing": parent.framing.part,
             "metrics": {
                 **figures,
                 "best_epoch": state.best_epoch,

@@ -1,4 +1,6 @@
-"""Embeddings of many rows, in evaluation mode and float32."""
+"""Embeddings and scores of many rows, in evaluation mode and float32."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,9 +16,20 @@ BATCH = 128
 
 def embed_rows(network: Network, rows: NDArray[np.int64], *, feed: PixelFeed) -> Tensor:
     """Embeddings [n, d] float32 of the rows [n] of a label table; the network is left in evaluation mode."""
+    return _over_rows(network, network.embed, rows, feed=feed)
+
+
+def score_rows(network: Network, rows: NDArray[np.int64], *, feed: PixelFeed) -> Tensor:
+    """Scores [n] float32 of the rows [n] of a label table; the network is left in evaluation mode."""
+    return _over_rows(network, network, rows, feed=feed)
+
+
+def _over_rows(
+    network: Network, measure: Callable[[Tensor], Tensor], rows: NDArray[np.int64], *, feed: PixelFeed
+) -> Tensor:
     network.eval()
     with torch.no_grad():
-        parts = [network.embed(normalise(feed(part))) for part in torch.split(torch.from_numpy(rows), BATCH)]
+        parts = [measure(normalise(feed(part))) for part in torch.split(torch.from_numpy(rows), BATCH)]
     return torch.cat(parts)
 
 

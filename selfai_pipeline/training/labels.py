@@ -1,6 +1,6 @@
 """What training needs of a label table: scores, classes, splits, weights, and the pixels in its order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.compute import memory_for
-from selfai_pipeline.training.pixels import Pixels, load_pixels
+from selfai_pipeline.training.pixels import Framing, Pixels, load_pixels
 
 TRAIN, VALIDATION = "train", "validation"
 MEND = (
@@ -33,7 +33,7 @@ class LabelledPixels:
     validation: NDArray[np.int64]
 
     @classmethod
-    def load(cls, labels: TableRef, *, store: Store, size: int) -> "LabelledPixels":
+    def load(cls, labels: TableRef, *, store: Store, framing: Framing) -> "LabelledPixels":
         """Read a label table and its pixels.
 
         Raises:
@@ -55,7 +55,7 @@ class LabelledPixels:
         if not (weights[train].sum() > 0 and (weights[train] >= 0).all()):
             raise InputError("no row of the train split has a weight", where=labels.asset, mend=MEND)
         return cls(
-            pixels=load_pixels(labels, store=store, size=size),
+            pixels=load_pixels(labels, store=store, framing=framing),
             scores=scores,
             classes=table["class"].to_numpy().astype(np.int64),
             weights=weights,
@@ -63,9 +63,17 @@ class LabelledPixels:
             validation=validation,
         )
 
+    def drawn_less_evenly(self, power: float) -> "LabelledPixels":
+        """The same rows, drawn with their weights to the power of `power`: 1 changes nothing, at 0 every row
+        of training that has a weight is drawn alike."""
+        weights = np.zeros_like(self.weights)
+        drawn = self.train[self.weights[self.train] > 0]
+        weights[drawn] = (self.weights[drawn] / self.weights[drawn].max()) ** power
+        return replace(self, weights=weights / weights.sum())
+
     @property
     def train_mean(self) -> float:
-        """The mean score of a class-balanced draw."""
+        """The mean score of a draw."""
         return float(np.average(self.scores[self.train], weights=self.weights[self.train]))
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,11 +23,30 @@ SECONDS_KEPT = 14 * 86400.0
 SECONDS_OF_A_PART = 3600.0
 
 
-def resize_crop(crop: Pixels, size: int) -> Pixels:
-    """A square RGB crop [s, s, 3] as [size, size, 3]; shrinking averages areas, enlarging is bilinear.
+@dataclass(frozen=True)
+class Framing:
+    """What a network sees of an aligned crop: its centre, `part` of the side, as `size` pixels a side.
 
-    Training, evaluation and serving all come through here: a network sees the same pixels everywhere.
+    Aligned crops are loose, with hair and chin; a network of few pixels sees the face better without the
+    background around it. Training, evaluation and serving all come through here: a network sees the same
+    pixels everywhere.
     """
+
+    size: int
+    part: float = 1.0
+
+    def __call__(self, crop: Pixels) -> Pixels:
+        """A square RGB crop [s, s, 3] as [size, size, 3]."""
+        side = crop.shape[0]
+        border = round(side * (1.0 - self.part) / 2.0)
+        border = min(border, (side - 1) // 2)
+        return resize_crop(
+            np.ascontiguousarray(crop[border : side - border, border : side - border]), self.size
+        )
+
+
+def resize_crop(crop: Pixels, size: int) -> Pixels:
+    """A square RGB crop [s, s, 3] as [size, size, 3]; shrinking averages areas, enlarging is bilinear."""
     if crop.shape[0] == size and crop.shape[1] == size:
         return crop
     shrinks = crop.shape[0] >= size and crop.shape[1] >= size
@@ -34,13 +54,13 @@ def resize_crop(crop: Pixels, size: int) -> Pixels:
     return np.asarray(cv2.resize(crop, (size, size), interpolation=method), dtype=np.uint8)
 
 
-def cache_path(labels: TableRef, *, store: Store, size: int) -> Path:
+def cache_path(labels: TableRef, *, store: Store, framing: Framing) -> Path:
     """Where the pixels of a label table lie; whoever removes a picture deletes the file, it is made again."""
-    return store.home.cache / "pixels" / f"{labels.sha256}-{size}.npy"
+    return store.home.cache / "pixels" / f"{labels.sha256}-{framing.size}-{framing.part:g}.npy"
 
 
-def load_pixels(labels: TableRef, *, store: Store, size: int) -> Pixels:
-    """Crops of the label table, [rows, size, size, 3] RGB uint8, read-only, in the order of its rows.
+def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
+    """The framed crops of the label table, [rows, size, size, 3] RGB uint8, read-only, in its order.
 
     The first call decodes the crops and writes the cache; later ones map it into memory.
 
@@ -49,8 +69,8 @@ def load_pixels(labels: TableRef, *, store: Store, size: int) -> Pixels:
         MissingVersion, AlteredVersion: a crop is missing or was altered.
         StorageError: the cache cannot be written.
     """
-    path = cache_path(labels, store=store, size=size)
-    shape = (labels.rows, size, size, 3)
+    path = cache_path(labels, store=store, framing=framing)
+    shape = (labels.rows, framing.size, framing.size, 3)
     if path.exists():
         cached = _open(path)
         if cached is not None and cached.shape == shape and cached.dtype == np.uint8:
@@ -63,14 +83,14 @@ def load_pixels(labels: TableRef, *, store: Store, size: int) -> Pixels:
             mend="Import ratings, materialize the data stages, then the label table.",
         )
     hashes: list[str] = store.tables.read(labels, ["crop_sha256"])["crop_sha256"].to_pylist()
-    logger.info("decoding %d crops to %d px", len(hashes), size)
+    logger.info("decoding %d crops to %d px", len(hashes), framing.size)
     part = path.with_suffix(f".{os.getpid()}-{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
             for row, sha256 in enumerate(hashes):
-                pixels[row] = resize_crop(_decode(store.crops.get(sha256), row=row, labels=labels), size)
+                pixels[row] = framing(_decode(store.crops.get(sha256), row=row, labels=labels))
             pixels.flush()
             del pixels
             part.replace(path)

@@ -15,7 +15,7 @@ from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.inference import as_vectors
-from selfai_pipeline.training.pixels import Pixels, resize_crop
+from selfai_pipeline.training.pixels import Framing, Pixels
 from selfai_pipeline.training.settings import ComputeSettings
 
 BATCH = 128
@@ -27,15 +27,15 @@ class Scorer:
     Attributes:
         network: in evaluation mode, on the device of `compute`.
         record: of the checkpoint.
-        input_size: side of the network's input, pixels.
+        framing: what of an aligned crop the network sees.
     """
 
     def __init__(
-        self, network: Network, *, record: Mapping[str, Any], input_size: int, compute: Compute
+        self, network: Network, *, record: Mapping[str, Any], framing: Framing, compute: Compute
     ) -> None:
         self.network = compute.place(network.eval())
         self.record = record
-        self.input_size = input_size
+        self.framing = framing
         self.compute = compute
 
     @classmethod
@@ -56,24 +56,37 @@ class Scorer:
         return cls(
             checkpoint.network,
             record=checkpoint.record,
-            input_size=checkpoint.input_size,
+            framing=checkpoint.framing,
             compute=Compute.from_settings(compute),
         )
 
-    def prepare(self, crops: Pixels) -> torch.Tensor:
-        """Crops [n, s, s, 3] RGB uint8 of any size as network input [n, 3, size, size] on its device."""
+    @property
+    def input_size(self) -> int:
+        """Side of the network's input, pixels."""
+        return self.framing.size
+
+    def frame(self, crops: Pixels) -> Pixels:
+        """Crops [n, s, s, 3] RGB uint8 of any size as the pixels [n, size, size, 3] that the network sees."""
         if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8:
             raise ValueError(f"crops are [n, s, s, 3] uint8, not {list(crops.shape)} {crops.dtype}")
-        resized = np.empty((len(crops), self.input_size, self.input_size, 3), np.uint8)
+        framed = np.empty((len(crops), self.input_size, self.input_size, 3), np.uint8)
         for row, crop in enumerate(crops):
-            resized[row] = resize_crop(crop, self.input_size)
-        return normalise(torch.from_numpy(resized).to(self.compute.device))
+            framed[row] = self.framing(crop)
+        return framed
+
+    def prepare(self, framed: Pixels) -> torch.Tensor:
+        """Framed pixels [n, size, size, 3] as network input [n, 3, size, size] on its device."""
+        return normalise(torch.from_numpy(framed).to(self.compute.device))
 
     def score(self, crops: Pixels) -> NDArray[np.float64]:
         """Scores [n] of crops [n, s, s, 3] RGB uint8, on the scale 0..9, not clipped."""
-        scores = np.empty(len(crops), np.float64)
+        return self.score_framed(self.frame(crops))
+
+    def score_framed(self, framed: Pixels) -> NDArray[np.float64]:
+        """Scores [n] of pixels [n, size, size, 3] RGB uint8 that were framed before, as those of training."""
+        scores = np.empty(len(framed), np.float64)
         with self.compute.session(), torch.inference_mode():
-            for start in range(0, len(crops), BATCH):
-                batch = self.prepare(crops[start : start + BATCH])
+            for start in range(0, len(framed), BATCH):
+                batch = self.prepare(framed[start : start + BATCH])
                 scores[start : start + BATCH] = as_vectors(self.network(batch))
         return scores

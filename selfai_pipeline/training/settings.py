@@ -7,9 +7,9 @@ from pydantic import Field
 
 from selfai_pipeline.environment import Settings
 
-SIAMESE_CODE = "2"
+SIAMESE_CODE = "3"
 WIDEN_CODE = "1"
-FINETUNE_CODE = "2"
+FINETUNE_CODE = "3"
 """Code versions of the training assets: raised by whoever changes what a stage computes. A recovery point of
 another version is not gone on from."""
 
@@ -144,6 +144,13 @@ class SiameseSettings(AugmentationSettings):
         multiple_of=16,
         description="Side of the network's input, pixels; a multiple of 16.",
     )
+    framing: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Central part of an aligned crop that the network sees, as a fraction of its side; crops "
+        "are loose, and hair and background take pixels from the face.",
+    )
     width: float = Field(1.0, gt=0, le=8, description="Channels relative to Tiny Darknet.")
     epochs: int = Field(
         10, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
@@ -251,8 +258,19 @@ class FinetuneSettings(AugmentationSettings):
     )
     warmup: float = Field(0.2, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    balance_power: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
+        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
+    )
     huber_delta: float = Field(1.0, gt=0, description="Error, in score points, where the loss turns linear.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the output.")
+    mirrored: bool = Field(
+        True,
+        description="Score the mean of a face and its mirror image: scoring works twice, training no more.",
+    )
     head_start: HeadStart = Field(
         HeadStart.RIDGE, description="Start of the output layer: ridge on the embeddings, or the mean score."
     )

@@ -14,6 +14,7 @@ from selfai_pipeline.networks.stages import UnfitStages, tiny_darknet
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
+from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.growth import StallRule, apply, copy_options, grow, plan_outcome
@@ -21,6 +22,7 @@ from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_probe, pearson
 from selfai_pipeline.training.pairing import fitted_pairs
+from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import derived_seed
 from selfai_pipeline.training.settings import SIAMESE_CODE, ComputeSettings, SiameseSettings
@@ -135,7 +137,8 @@ def pretrain_siamese(
         parse_plan(settings.growth_plan, stages)
     except UnfitStages as error:
         raise InputError(str(error), where="growth_plan", mend="Mend the plan, or leave it empty.") from error
-    data = LabelledPixels.load(labels, store=store, size=settings.input_size)
+    framing = Framing(settings.input_size, settings.framing)
+    data = LabelledPixels.load(labels, store=store, framing=framing)
     splits = {"train": data.classes[data.train], "validation": data.classes[data.validation]}
     pairs = fitted_pairs(settings, splits, where=labels.asset)
     run = {
@@ -148,7 +151,7 @@ def pretrain_siamese(
     stage = SiameseStage(data, settings, machine, pairs=pairs)
     with machine.session():
         state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
-            lambda: Network(stages, seed=derived_seed(settings.seed, "weights"))
+            lambda: new_network(stages, data=data, seed=settings.seed)
         )
         figures = stage.validate(state.network)
     return save_checkpoint(
@@ -156,7 +159,8 @@ def pretrain_siamese(
         asset=ASSET,
         record={
             **run,
-            "input_size": settings.input_size,
+            "input_size": framing.size,
+            "framing": framing.part,
             "metrics": {
                 **figures,
                 "epochs": state.epoch,

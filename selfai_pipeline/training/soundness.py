@@ -106,7 +106,7 @@ def embedding_condition(ref: CheckpointRef, *, store: Store, compute: ComputeSet
     machine = Compute.from_settings(compute)
     checkpoint = load_checkpoint(ref, store=store)
     labels = store.tables.find("balanced_label_table", WHOLE, checkpoint.record["inputs"]["labels"])
-    data = LabelledPixels.load(labels, store=store, size=checkpoint.input_size)
+    data = LabelledPixels.load(labels, store=store, framing=checkpoint.framing)
     pairs = pairs_of(SiameseSettings(**checkpoint.record["settings"]))
     feed = PixelFeed(data.pixels, device=machine.device)
     with machine.session():
@@ -149,5 +149,5 @@ def validation_scores(
     model = Scorer.load(scorer, store=store, compute=compute)
     table = store.tables.read(labels, ["score", "split"])
     rows = np.flatnonzero(np.array(table["split"].to_pylist(), dtype=str) == VALIDATION)
-    pixels = load_pixels(labels, store=store, size=model.input_size)
-    return model.score(np.asarray(pixels[rows])), table["score"].to_numpy().astype(np.float64)[rows]
+    pixels = load_pixels(labels, store=store, framing=model.framing)
+    return model.score_framed(np.asarray(pixels[rows])), table["score"].to_numpy().astype(np.float64)[rows]

@@ -83,6 +83,7 @@ def widen_checkpoint(
             "inputs": {"parent": siamese.sha256, "labels": parent.record["inputs"]["labels"]},
             "settings": settings.model_dump(mode="json"),
             "input_size": size,
+            "framing": parent.framing.part,
             "metrics": metrics,
             "history": parent.record["history"],
             "growth": parent.record["growth"],

@@ -34,12 +34,15 @@ from selfai_pipeline.networks.stages import tiny_darknet as trunk_of_width
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record, save_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import finetune_scorer
 from selfai_pipeline.training.imagenet import imagenet_trunk
+from selfai_pipeline.training.labels import LabelledPixels
+from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import fingerprint
-from selfai_pipeline.training.samplers import derived_seed, steps_in_epoch
+from selfai_pipeline.training.samplers import steps_in_epoch
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import (
     FINETUNE_CODE,
@@ -195,7 +198,12 @@ class ArmRuns:
             stages: tuple[Stage, ...] = trunk_of_width(settings.siamese.width)
             if arm.trunk is Trunk.WIDE:
                 stages = self._final_shape(seed)
-            return self._keep(Network(stages, seed=derived_seed(seed, "weights"))), NO_EPOCHS
+            data = LabelledPixels.load(
+                labels,
+                store=self.store,
+                framing=Framing(settings.siamese.input_size, settings.siamese.framing),
+            )
+            return self._keep(new_network(stages, data=data, seed=seed)), NO_EPOCHS
         ref, epochs = self._pretrain(labels, seed, grows=arm.trunk is Trunk.GROWN, name=name)
         if arm.is_widened:
             widening = settings.widening.model_copy(update={"seed": seed})
@@ -226,7 +234,8 @@ class ArmRuns:
     def _keep(self, network: Network) -> CheckpointRef:
         """An untrained trunk as a checkpoint, as fine-tuning takes it."""
         nothing: dict[str, Any] = {"inputs": {}, "settings": {}, "metrics": {}, "history": [], "growth": []}
-        record = {**nothing, "input_size": self.settings.siamese.input_size}
+        given = self.settings.siamese
+        record = {**nothing, "input_size": given.input_size, "framing": given.framing}
         return save_checkpoint(network, asset=ASSET, record=record, rows=0, store=self.store)
 
     def _final_shape(self, seed: int) -> tuple[Stage, ...]:

@@ -38,6 +38,19 @@ def test_activations_neither_vanish_nor_explode_at_the_start():
     assert 0.02 < float(embeddings.detach().std()) < 5
 
 
+def test_a_mirrored_head_scores_the_mean_of_a_picture_and_its_mirror_image_outside_training():
+    plain = Network(with_head(tiny_darknet(0.25), dropout=0.0), seed=1)
+    mirrored = Network(with_head(tiny_darknet(0.25), dropout=0.0, mirrored=True), seed=1)
+    for network in (plain, mirrored):
+        torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(0))
+    pictures = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    both = (plain(pictures) + plain(pictures.flip(3))) / 2
+    assert not torch.allclose(plain(pictures), both, atol=1e-4)
+    torch.testing.assert_close(mirrored.eval()(pictures), both)
+    torch.testing.assert_close(mirrored.eval()(pictures.flip(3)), both)
+    torch.testing.assert_close(mirrored.train()(pictures), plain(pictures))
+
+
 def test_dropout_acts_in_training_only():
     network = Network(with_head(tiny_darknet(0.25), dropout=0.5))
     torch.nn.init.ones_(network.head.weight)

@@ -39,6 +39,7 @@ def test_stages_survive_a_round_trip_through_json():
 def test_a_head_is_replaced_not_doubled():
     once = with_head(tiny_darknet(), dropout=0.5)
     assert with_head(once, dropout=0.1) == (*tiny_darknet(), Head(0.1))
+    assert with_head(once, mirrored=True) == (*tiny_darknet(), Head(0.5, mirrored=True))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from selfai_pipeline.training.augmentation import augment, normalise
+from selfai_pipeline.training.augmentation import _grid, augment, normalise
 from selfai_pipeline.training.settings import AugmentationSettings
 
 NOTHING = {
@@ -94,3 +95,15 @@ def test_the_pixels_of_the_cache_are_not_changed():
 def test_batches_are_channels_last_in_memory():
     assert normalise(pixels()).is_contiguous(memory_format=torch.channels_last)
     assert run(pixels(), rotation=10.0).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_map_is_followed_as_torch_follows_it():
+    """The grid is written out for speed; torch's own is what it has to equal, on pictures of any shape."""
+    maps = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = functional.affine_grid(maps, [3, 1, 5, 8], align_corners=False)
+    torch.testing.assert_close(_grid(maps, height=5, width=8), expected)
+
+
+def test_colours_stay_those_that_a_picture_can_have():
+    changed = run(pixels(), brightness=1.0, contrast=0.9, colour=0.9)
+    assert (changed.min(), changed.max()) == (-2.0, 2.0)

@@ -6,7 +6,7 @@ from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet, with_head
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import save_checkpoint
-from selfai_pipeline.training.pixels import load_pixels
+from selfai_pipeline.training.pixels import Framing, load_pixels
 from selfai_pipeline.training.scorer import Scorer
 
 RECORD = {"input_size": 32, "settings": {}, "inputs": {}, "metrics": {}, "history": [], "growth": []}
@@ -43,9 +43,9 @@ def test_no_crops_have_no_scores(scorer):
 
 
 def test_serving_prepares_a_crop_exactly_as_training_caches_it(scorer, store, labels):
-    full = load_pixels(labels, store=store, size=40)
-    cached = load_pixels(labels, store=store, size=32)
-    prepared = scorer.prepare(np.array(full[:4]))
+    full = load_pixels(labels, store=store, framing=Framing(40))
+    cached = load_pixels(labels, store=store, framing=scorer.framing)
+    prepared = scorer.prepare(scorer.frame(np.array(full[:4])))
     assert torch.equal(prepared, normalise(torch.from_numpy(np.array(cached[:4]))))
     assert prepared.shape == (4, 3, 32, 32)
 

@@ -21,7 +21,7 @@ from selfai_pipeline.networks.stages import Convolution, convolutions
 from selfai_pipeline.training import widen_stage
 from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
 from selfai_pipeline.training.finetune_stage import finetune_scorer
-from selfai_pipeline.training.pixels import load_pixels
+from selfai_pipeline.training.pixels import Framing, load_pixels
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import (
     ComputeSettings,
@@ -212,7 +212,7 @@ def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compu
     assert len(record["history"]) == 12
     table = store.tables.read(labels, ["score", "split"])
     rows = np.flatnonzero(np.array(table["split"].to_pylist()) == "validation")
-    crops = load_pixels(labels, store=store, size=40)[rows]
+    crops = load_pixels(labels, store=store, framing=Framing(40))[rows]
     predicted = Scorer.load(ref, store=store, compute=compute).score(crops)
     annotated = table["score"].to_numpy()[rows]
     assert predicted.dtype == np.float64

@@ -22,6 +22,7 @@ from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import FinetuneStage
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.metrics import pearson
+from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import steps_in_epoch
 from selfai_pipeline.training.settings import FinetuneSettings, Precision, WhenMoved
@@ -45,7 +46,7 @@ def trainer_of(store, labels, compute):
         settings = FinetuneSettings(**{**usual, **changes})
         on = compute.model_copy(update=machine_settings or {})
         machine = Compute.from_settings(on)
-        data = LabelledPixels.load(labels, store=store, size=32)
+        data = LabelledPixels.load(labels, store=store, framing=Framing(32))
         run = {
             "asset": "finetuned_scorer",
             "settings": settings.model_dump(mode="json"),

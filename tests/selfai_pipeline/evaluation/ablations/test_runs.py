@@ -13,11 +13,12 @@ from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
 from selfai_pipeline.evaluation.ablations.runs import ArmRuns, run_arm
-from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import Backbone, tiny_darknet
 from selfai_pipeline.tables import CheckpointRef
+from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import load_checkpoint
-from selfai_pipeline.training.samplers import derived_seed
+from selfai_pipeline.training.labels import LabelledPixels
+from selfai_pipeline.training.pixels import Framing
 
 
 class Killed(BaseException):
@@ -92,7 +93,11 @@ def test_from_scratch_begins_with_the_weights_that_pretraining_begins_with(
     )
     arm_runs.outcome(ARMS["scratch"], 1)
     trunk = load_checkpoint(begun["trunk"], store=arm_runs.store).network
-    start = Network(tiny_darknet(0.12), seed=derived_seed(1, "weights"))
+    given = arm_runs.settings.siamese
+    data = LabelledPixels.load(
+        arm_runs.labels, store=arm_runs.store, framing=Framing(given.input_size, given.framing)
+    )
+    start = new_network(tiny_darknet(0.12), data=data, seed=1)
     assert torch.equal(trunk.layer("conv3").weight, start.layer("conv3").weight)
 
 
