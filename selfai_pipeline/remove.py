@@ -111,8 +111,9 @@ def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
 
 def _finish_interrupted(store: "Store") -> bool:
     """Finish what was interrupted; returns whether anything was."""
-    from selfai_pipeline.removal.plan import unfinished
+    from selfai_pipeline.removal.plan import sweep_plans, unfinished
 
+    sweep_plans(store.home)
     plans = unfinished(store.home)
     for plan in plans:
         click.echo(f"finishing removal {plan.removal}, which was interrupted", err=True)
@@ -134,7 +135,7 @@ def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:
         return
     click.echo(f"removal {plan.removal} is done.")
     if left:
-        click.echo("These files of yours name it still; take it out of them:")
+        click.echo("These files name it still, because you wrote it there; take it out of them:")
         for path in left:
             click.echo(f"  {store.home.root / path}")
     if plan.outside:

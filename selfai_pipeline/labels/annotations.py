@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,9 +72,10 @@ def collect_annotations(
         unused: list[LeftOut] = []
         read: list[tuple[Ratings, list[str | None]]] = []
         for file in source.ratings:
-            ratings = read_ratings(file, home=store.home)
+            ratings = read_ratings(
+                file, home=store.home, is_removed=partial(removed.refuses_annotator, source.name)
+            )
             pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
-            pictures = _without_removed_annotators(ratings, pictures, source.name, removed)
             counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
             unused += [*ratings.left_out, *unmatched]
             read.append((ratings, pictures))
@@ -178,19 +180,6 @@ def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[s
             if isinstance(name, str):
                 pictures.append((name, row["image_id"]))
     return names
-
-
-def _without_removed_annotators(
-    ratings: Ratings, pictures: list[str | None], source: str, removed: Tombstones
-) -> list[str | None]:
-    """The picture of each rating, None where its annotator was removed."""
-    if not removed or ratings.annotators is None:
-        return pictures
-    gone = {one for one in set(ratings.annotators) if removed.refuses_annotator(source, one)}
-    return [
-        None if annotator in gone else picture
-        for picture, annotator in zip(pictures, ratings.annotators, strict=True)
-    ]
 
 
 def _attributes_of(

@@ -190,7 +190,7 @@ def _import_folder(
     if pictures is not None:
         described = PicturesFile(path=str(pictures.expanduser().resolve()), picture_column=picture_column)
 
-    read = [read_ratings(file, home=home) for file in declared]
+    read = [read_ratings(file, home=home, is_removed=gone.unwanted.is_annotator) for file in declared]
     about = [read_pictures(described, home=home)] if described else []
     parts: list[Rows] = [*read, *about]
     left_out: list[LeftOut] = []

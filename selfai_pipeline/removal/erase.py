@@ -1,6 +1,7 @@
 """Carries a plan out. Every step can be done again: an interrupted removal is finished by the same steps."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from html import escape
@@ -37,6 +38,9 @@ CACHES = ("copies", "folders", "stored_files")
 
 CACHES_OF_LABELS = ("recovery", "ablations")
 """As `CACHES`, of work on label tables."""
+
+HALF_WRITTEN = re.compile(r"(^|[.-])[0-9a-f]{32}\.part$")
+"""The name of a file until it is whole."""
 
 DAILY = ("raw_crawl", "pruned_set", "aligned_faces")
 GONE = """<!doctype html>
@@ -141,7 +145,12 @@ class Removal:
         doomed = [path for folder in folders for path in (self.home.cache / folder).rglob("*")]
         doomed += [path for sha256 in labels for path in (self.home.cache / "pixels").glob(f"{sha256}-*")]
         gallery = self.home.cache / "gallery"
-        doomed += [path for path in self.home.root.rglob("*.part") if not path.is_relative_to(gallery)]
+        doomed += [
+            path
+            for path in self.home.root.rglob("*.part")
+            # A user's own file may end so, too.
+            if HALF_WRITTEN.search(path.name) and not path.is_relative_to(gallery)
+        ]
         for path in doomed:
             if path.is_file() or path.is_symlink():
                 path.unlink(missing_ok=True)

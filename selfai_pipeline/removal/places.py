@@ -41,7 +41,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 PLACES = (
     Place(r"removals/.*", Way.OWN, "The locks, the key, the plans and the records that stay of removals."),
     Place(
-        r"(?!cache/gallery/).*\.part",
+        r"(?!cache/gallery/)(.*[/.-])?[0-9a-f]{32}\.part",
         Way.DELETED,
         "What killed processes left half-written: all of it goes, since nobody else writes meanwhile.",
     ),

@@ -41,6 +41,7 @@ from selfai_pipeline.storage import replace_file
 from selfai_pipeline.turns import unfinished_plans
 
 PAGES = ("evaluation_report", "ablation_report")
+DONE = ".done"
 SHORTEST_TELLING = 4
 """Letters from which a name in a reason counts as telling: `ann` stands in `announced`."""
 
@@ -280,9 +281,17 @@ def forget(plan: Plan, home: Home) -> None:
     """Delete the plan: the removal is done."""
     path = plan.path(home)
     if path.exists():
-        # What it named shall not stay in the blocks of the disk, as far as that can be helped.
-        with path.open("r+b") as file:
-            file.write(b"\0" * path.stat().st_size)
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
+        path.replace(path.with_suffix(DONE))
+    sweep_plans(home)
+
+
+def sweep_plans(home: Home) -> None:
+    """Delete plans that are done, and those that were never begun because they were not whole."""
+    for path in sorted((home.removals / "unfinished").glob("*")):
+        if path.suffix in (DONE, ".part"):
+            # What it named shall not stay in the blocks of the disk, as far as that can be helped.
+            with path.open("r+b") as file:
+                file.write(b"\0" * path.stat().st_size)
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()

@@ -1,5 +1,6 @@
 """A last look through the home: which files name what was removed still?"""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.store import Store
 
 PARQUET = b"PAR1"
-BIG = ("pictures/", "crops/", "cache/pixels/", "checkpoints/")
+BIG = re.compile(r"(pictures|crops|cache/pixels)/.*|.*\.safetensors")
 """Bytes without names in them: here the names of the files tell."""
 
 
@@ -23,7 +24,7 @@ def traces(plan: Plan, store: Store) -> list[str]:
         relative
         for relative, path in _files(store.home.root)
         if needles.are_in(relative.encode())
-        or (not relative.startswith(BIG) and any(map(needles.are_in, _contents(path))))
+        or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
     )
 
 

@@ -194,7 +194,7 @@ def _leave_files(world: Any, store: Store) -> None:
         pixels,
         home.cache / "recovery" / "siamese_checkpoint-1.2.pt",
         home.cache / "ablations" / "arm-1.json",
-        home.root / "tables" / "raw_crawl" / DAYS[0] / "x.parquet.1234.part",
+        home.root / "tables" / "raw_crawl" / DAYS[0] / f"x.parquet.{'5e' * 16}.part",
         *(home.previews / asset / f"{DAYS[0]}.jpg" for asset in ("raw_crawl", "pruned_set")),
     ):
         file.parent.mkdir(parents=True, exist_ok=True)

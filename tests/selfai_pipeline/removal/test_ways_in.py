@@ -142,13 +142,18 @@ def test_ratings_of_a_removed_annotator_are_passed_over_when_their_file_is_broug
     assert search(store.home.root, [b"anna"]) == set()
 
 
-def test_a_file_of_ratings_outside_of_the_home_stays_and_is_named(photos: Path, store: Store) -> None:
+def test_a_file_of_ratings_outside_of_the_home_stays_and_is_named(
+    photos: Path, store: Store, search: Search
+) -> None:
     bring_in(photos, store)
     path = ratings_in(photos)
+    path.write_text(path.read_text() + "photo-0.png,anna,9\n")
     text = store.home.sources_file.read_text()
     (copy,) = (store.home.imports / "photos").iterdir()
     store.home.sources_file.write_text(text.replace(f"imports/photos/{copy.name}", str(path)))
     crawl(store)
+    # It says twice what anna said of a picture: that is listed by name.
+    assert search(store.home.imports, [b"anna"])
     known = Known(Archive(store))
     plan = make_plan("annotator", "anna", reason="letter 7", known=known, registry=Registry())
     assert plan.outside == (str(path),)
@@ -157,6 +162,7 @@ def test_a_file_of_ratings_outside_of_the_home_stays_and_is_named(photos: Path, 
     assert b"anna" in path.read_bytes()
     crawl(store)
     assert annotators(store) == {"photos/boris"}
+    assert search(store.home.root, [b"anna"]) == set()
 
 
 def test_a_folder_of_which_everything_was_removed_is_not_brought_in(photos: Path, store: Store) -> None:
