@@ -235,20 +235,21 @@ def _settled(registry: ModelRegistry, store: Store, *, by_hand: bool) -> tuple[P
     if number is None and last is None:
         return log, None
     if last and last.model == MODEL:
-        is_tagged = _tag_of(registry, last.champion) == log.last_sha256
+        is_tagged = _tag_of(registry, last.champion) in (log.last_sha256, None)
         at = number == last.champion.version
         if not is_tagged and (at or number == (last.before.version if last.before else None)):
             _finish(last, log.last_sha256, registry=registry)
             number, at = last.champion.version, True
         if at:
             version = registry.find(last.champion.version)
-            if version.checkpoint_sha256 != last.champion.checkpoint_sha256:
+            if version.checkpoint_sha256 == last.champion.checkpoint_sha256:
+                return log, last.champion
+            if not by_hand:
                 raise _foreign_checkpoint(version, last.champion)
-            return log, last.champion
     if by_hand:
-        if number is None:
-            return log, None
-        return log, Champion(number, registry.find(number).checkpoint_sha256)
+        sha256 = "" if number is None else registry.find(number).checkpoint_sha256
+        # What names no checkpoint of ours, nobody can be compared with.
+        return log, Champion(number, sha256) if number and SHA256_HEX.fullmatch(sha256) else None
     found = "gone" if number is None else f"at version {number}"
     told = f"version {last.champion.version}" if last else "nothing of it"
     raise AlteredVersion(
@@ -257,8 +258,13 @@ def _settled(registry: ModelRegistry, store: Store, *, by_hand: bool) -> tuple[P
     )
 
 
-def _tag_of(registry: ModelRegistry, champion: Champion) -> str:
-    return registry.tags(registry.find(champion.version).version).get(PROMOTION_TAG, "")
+def _tag_of(registry: ModelRegistry, champion: Champion) -> str | None:
+    """The entry that moved the champion to a version last, by its tag; None where it is not registered."""
+    try:
+        version = registry.find(champion.version)
+    except InputError:
+        return None
+    return registry.tags(version.version).get(PROMOTION_TAG, "")
 
 
 def _foreign_checkpoint(version: RegisteredVersion, expected: Champion) -> AlteredVersion:

@@ -215,6 +215,24 @@ def test_a_version_whose_checkpoint_tag_was_changed_is_refused(world, first):
         champion_now(world.registry, world.store)
 
 
+def test_a_champion_that_was_deleted_or_renamed_in_mlflow_does_not_lock_a_person_out(world, first, better):
+    world.promote(better)
+    world.client.delete_model_version(MODEL, str(better.version))
+    with pytest.raises(AlteredVersion, match="the alias champion is gone"):
+        champion_now(world.registry, world.store)
+    assert world.promote(first, override=True).champion.version == first.version
+    for sha256 in ("f" * 64, "nonsense"):
+        world.client.set_model_version_tag(MODEL, str(first.version), "checkpoint_sha256", sha256)
+        with pytest.raises(AlteredVersion, match="registered with checkpoint"):
+            champion_now(world.registry, world.store)
+        other = world.candidate(fitted_to=30)
+        assert world.promote(other, override=True).champion.version == other.version
+        world.client.set_model_version_tag(
+            MODEL, str(first.version), "checkpoint_sha256", first.checkpoint_sha256
+        )
+        world.promote(first, override=True)
+
+
 def test_weights_that_were_tampered_with_are_neither_promoted_nor_rolled_back_to(world, first, better):
     path = world.store.files.local_path(f"{folder_of(champion_module.reference(better))}/weights.safetensors")
     content = path.read_bytes()
