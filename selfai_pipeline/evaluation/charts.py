@@ -71,6 +71,9 @@ def charts_of(
     splits = np.array(labels["split"])
     by_split = {split: classes[splits == split] for split in SPLIT_STYLES}
     train = splits == "train"
+    # Of a record from before the setting: the weights as they are in the table.
+    power = float((stages[-1].record.get("settings") or {}).get("balance_power", 1.0))
+    draws = np.array(labels["weight"], np.float64)[train] ** power
     return Charts(
         scatter=Chart(
             "Score by the model against score by the crowd",
@@ -91,10 +94,11 @@ def charts_of(
         ),
         balance=Chart(
             "Class balance of training, before and after",
-            _svg(class_balance_svg(classes[train], np.array(labels["weight"], np.float64)[train])),
-            "Bar chart of the training faces by score class, and of the draws of training by score class. "
+            _svg(class_balance_svg(classes[train], draws)),
+            "Bar chart of the training faces by score class, and of the draws of fine-tuning by score class. "
             f"Faces: {_counts(classes[train])}.",
-            "Training draws by the weights of the label table, so that common scores do not drown rare ones.",
+            "Fine-tuning draws rare scores more often than there are faces of them, so that common ones do "
+            "not drown them.",
         ),
         learning=[_learning(stage) for stage in stages if stage.history],
     )
