@@ -116,13 +116,19 @@ class ComputeSettings(Settings):
 class AugmentationSettings(Settings):
     """Random changes of each training picture; every draw is uniform between minus and plus the value."""
 
-    rotation: float = Field(15.0, ge=0, le=180, description="Rotation, degrees.")
+    rotation: float = Field(20.0, ge=0, le=180, description="Rotation, degrees.")
     scale: float = Field(0.1, ge=0, lt=1, description="Change of size, as a fraction.")
     shift: float = Field(0.06, ge=0, lt=1, description="Translation, as a fraction of the side.")
     flip: bool = Field(True, description="Mirror half of the pictures.")
     brightness: float = Field(0.2, ge=0, le=1, description="Change of brightness, full scale is 1.")
     contrast: float = Field(0.2, ge=0, lt=1, description="Change of contrast, as a fraction.")
-    colour: float = Field(0.1, ge=0, lt=1, description="Change of each colour channel, as a fraction.")
+    colour: float = Field(0.2, ge=0, lt=1, description="Change of each colour channel, as a fraction.")
+    erasing: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Part of the pictures in which a rectangle is hidden by their mean colour.",
+    )
 
 
 class SiameseSettings(AugmentationSettings):
