@@ -1,6 +1,5 @@
 """Carries a plan out. Every step can be done again: an interrupted removal is finished by the same steps."""
 
-import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -30,8 +29,6 @@ from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.sources.journal_table import days, fetches
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
-
-logger = logging.getLogger("selfai.removal")
 
 CACHES = ("copies", "folders", "stored_files")
 """Folders under `cache/` that are made again, and of which nothing tells what is in them."""
@@ -196,7 +193,6 @@ def carry_out(
     removal = Removal(plan, store)
     for name, work in removal.steps():
         work()
-        logger.info("removal %s: %s done", plan.removal, name)
         told(name)
     stays = traces(plan, store)
     stone = plan.tombstone(store.home)
