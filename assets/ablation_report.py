@@ -19,7 +19,7 @@ class ComparisonConfig(defaults_of(ComparisonSettings, section="ablation_report"
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Intervals.")
 
 
-@dg.asset(group_name="ablations", kinds={"parquet"}, owners=OWNERS, code_version="1")
+@dg.asset(group_name="ablations", kinds={"parquet"}, owners=OWNERS, code_version="2")
 def ablation_report(
     context: dg.AssetExecutionContext,
     config: ComparisonConfig,

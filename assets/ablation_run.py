@@ -53,7 +53,8 @@ def ablation_run(
 
     Each run goes on from its last epoch where it was killed, and is kept when it ends. The arms are those of
     the original work (from scratch, from ImageNet, Siamese, Siamese and Net2Net), its controls (without the
-    last widening, wide from scratch with as many steps, with as much work) and a model for each group.
+    last widening, wide from scratch with as many steps, with as much work), a model for each group, and the
+    whole method on an eighth, a quarter and half of the training faces.
     Backfill all of them, then materialize ablation_report. An arm that cannot run here says why in its table.
     """
     from selfai_pipeline.evaluation.ablations.outcome import write_outcomes

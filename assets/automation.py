@@ -24,6 +24,7 @@ from assets.graph import (
     DAILY,
     LABELS,
     MODELS,
+    RELEASE,
     WHOLE_SET,
     awaits_ratings,
     is_current,
@@ -219,15 +220,22 @@ def _days_before(today: datetime.date) -> list[str]:
 class Step:
     """One of those that bring what is made of all days up to date, in turn; `selfai run` does the same.
 
-    While something works on one of `behind`, from which it reads, or on its own assets, it waits.
+    While something works on one of `behind`, from which it reads, or on its own assets, it waits. `may_fail`:
+    a run that fails is an answer, and holds nothing up.
     """
 
     name: str
     assets: Sequence[dg.AssetsDefinition]
     behind: Sequence[dg.AssetsDefinition]
+    may_fail: bool = False
 
 
-STEPS = (Step("labels", LABELS, behind=DAILY), Step("models", MODELS, behind=LABELS))
+STEPS = (
+    Step("labels", LABELS, behind=DAILY),
+    Step("models", MODELS, behind=LABELS),
+    # A scorer that is not better than the champion stops at its blocking check.
+    Step("release", RELEASE, behind=MODELS, may_fail=True),
+)
 
 
 @dg.sensor(
@@ -238,7 +246,8 @@ STEPS = (Step("labels", LABELS, behind=DAILY), Step("models", MODELS, behind=LAB
 def weekly_refresh(
     context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Makes labels, then models and report, where what they were made from changed (SELFAI_REFRESH_CRON).
+    """Makes labels, then models and report, then the champion, where what they were made from changed
+    (SELFAI_REFRESH_CRON).
 
     Models are looked at once the labels are made: new days without new ratings train nothing. Days that did
     not pass their checks are left out of the labels. A step that fails holds the rest of the week up until
@@ -260,7 +269,9 @@ def weekly_refresh(
             continue
         cursor = memory.model_dump_json()
         runs = context.instance.get_runs(filters=dg.RunsFilter(tags={REFRESH_TAG: tag}))
-        holding = _holding_up(runs) or ("" if runs else _waits(context.instance, step))
+        holding = _holding_up(runs, may_fail=step.may_fail) or (
+            "" if runs else _waits(context.instance, step)
+        )
         if holding:
             return dg.SensorResult(skip_reason=f"{step.name}: {holding}", cursor=cursor)
         assets = [] if runs else stale_assets(step.assets, store=store)
@@ -276,7 +287,7 @@ def _waits(instance: dg.DagsterInstance, step: Step) -> str:
     return f"waits for {busy}." if busy else ""
 
 
-def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
+def _holding_up(runs: Sequence[dg.DagsterRun], *, may_fail: bool) -> str:
     """Which of the runs of a step, newest first, keeps the next step from being looked at, and why."""
     newest: dict[str, dg.DagsterRun] = {}
     for run in runs:
@@ -285,7 +296,7 @@ def _holding_up(runs: Sequence[dg.DagsterRun]) -> str:
     if open_runs:
         return f"waits for run {', '.join(open_runs)}."
     failed = [run.run_id for run in newest.values() if not run.is_success]
-    if failed:
+    if failed and not may_fail:
         return (
             f"stopped, because run {', '.join(failed)} did not succeed. Mend what it names and re-execute "
             "it; else the next week begins anew."

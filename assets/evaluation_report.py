@@ -1,16 +1,30 @@
 """The evaluation: how well the scorer correlates with the crowd on faces it never saw."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, preview_link, verdict
+from assets.common import (
+    GPU_TAGS,
+    OWNERS,
+    check_specs,
+    judged,
+    materialized,
+    noise_ceiling,
+    number,
+    preview_link,
+    verdict,
+)
 from assets.training_stage import ran_on
 from resources.compute import Compute
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Snapshot
+from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot
+
+if TYPE_CHECKING:
+    from selfai_pipeline.evaluation.champion import Champion
 
 LARGEST_DIFFERENCE = 1e-3
 """Points by which a face scored twice may differ: batches of another size are summed in another order."""
@@ -24,7 +38,7 @@ class EvaluationConfig(defaults_of(EvaluationSettings, section="evaluation_repor
     group_name="evaluation",
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -36,21 +50,66 @@ def evaluation_report(
     store: dg.ResourceParam[Store],
     compute: Compute,
 ) -> Snapshot:
-    """Scores of the test faces, and a page about them.
+    """Scores of the test faces with their intervals, and a page about them.
 
-    Pearson with its interval beside the noise ceiling, Spearman, errors, subgroups, learning curves,
-    occlusion maps and galleries. The scores are impressions of a crowd, not facts about people.
+    Pearson with its interval beside the noise ceiling, Spearman, errors, calibration, how many faces the
+    intervals cover, subgroups, the champion, drift over crawl days, learning curves, occlusion maps and
+    galleries. The scores are impressions of a crowd, not facts about people.
     """
     from selfai_pipeline.evaluation.report import evaluate, write_report
 
     scorer, labels = finetuned_scorer.checkpoint, balanced_label_table.table
     ref = evaluate(scorer, labels, store=store, settings=config, compute=compute)
-    page = write_report(ref, scorer=scorer, labels=labels, store=store, settings=config, compute=compute)
+    page = write_report(
+        ref,
+        scorer=scorer,
+        labels=labels,
+        store=store,
+        settings=config,
+        compute=compute,
+        champion=champion_in_use(store),
+    )
+    found = store.tables.facts(ref)
     link = preview_link(page.relative_to(store.home.root).as_posix())
-    figures = {"figures": dg.MetadataValue.json(store.tables.facts(ref)), "report": link}
+    figures = {"report": link, **shown_figures(found), "figures": dg.MetadataValue.json(found)}
     facts = {WHOLE: {**figures, **ran_on(compute.describe())}}
     inputs = [finetuned_scorer, balanced_label_table]
     return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
+
+
+def champion_in_use(store: Store) -> "Champion | None":
+    """The scorer that the registry's alias `champion` names; None where it names none."""
+    from selfai_pipeline.evaluation.champion import Champion
+    from selfai_pipeline.lineage.registry import CHAMPION, MODEL, read_registry
+
+    for version in read_registry(store.home).versions:
+        if version.model == MODEL and CHAMPION in version.aliases:
+            ref = CheckpointRef("finetuned_scorer", WHOLE, version.checkpoint_sha256, rows=-1)
+            return Champion(ref, str(version))
+    return None
+
+
+def shown_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Correlation, noise ceiling, and the interval of a score with the share of test faces that it covers.
+
+    What is not defined has its reason in place of a number.
+    """
+    pearson, intervals = facts["pearson"], facts["intervals"]
+    shown: dict[str, Any] = {
+        "pearson": dg.MetadataValue.text(pearson["why_no_value"])
+        if pearson["value"] is None
+        else number("pearson", pearson["value"]),
+        **noise_ceiling(facts),
+    }
+    percent = round(100 * intervals["coverage"])
+    level = next((one for one in intervals["levels"] if one["coverage"] == intervals["coverage"]), None)
+    if level is None or level["half_width"] is None:
+        return {**shown, f"interval_{percent}": dg.MetadataValue.text(f"none: {intervals['reason']}")}
+    return {
+        **shown,
+        f"interval_{percent}": dg.MetadataValue.text(f"score ± {level['half_width']:.2f}"),
+        f"interval_{percent}_covers": number("coverage", level["covered"]["value"]),
+    }
 
 
 @dg.multi_asset_check(

@@ -10,11 +10,20 @@ from assets.ablation_run import AblationConfig, ablation_run, ablation_run_check
 from assets.aligned_faces import FaceConfig, aligned_faces, aligned_faces_checks
 from assets.annotations import annotations, annotations_checks, ratings_external
 from assets.balanced_label_table import LabelConfig, balanced_label_table, balanced_label_table_checks
+from assets.champion import champion, champion_checks
+from assets.champion_comparison import (
+    PromotionConfig,
+    champion_comparison,
+    champion_comparison_checks,
+    comparison_external,
+)
 from assets.common import crawl_days
 from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
 from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
+from assets.release_bundle import ReleaseConfig, release_bundle, release_bundle_checks
+from assets.removed_inputs import removed_checks
 from assets.siamese_checkpoint import SiameseConfig, siamese_checkpoint, siamese_checkpoint_checks
 from assets.widened_checkpoint import WidenConfig, widened_checkpoint, widened_checkpoint_checks
 from selfai_pipeline.environment import Settings
@@ -22,12 +31,13 @@ from selfai_pipeline.knobs import check_sections
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, Ref, TableRef
+from selfai_pipeline.tables import PROMOTION_CHECK, WHOLE, Ref, TableRef
 
 DAILY = [raw_crawl, pruned_set, aligned_faces]
 LABELS = [annotations, balanced_label_table]
 MODELS = [siamese_checkpoint, widened_checkpoint, finetuned_scorer, evaluation_report]
-WHOLE_SET = [*LABELS, *MODELS]
+RELEASE = [champion_comparison, champion, release_bundle]
+WHOLE_SET = [*LABELS, *MODELS, *RELEASE]
 ABLATIONS = [ablation_run, ablation_report]
 """Made by hand or by a backfill: nothing else in the graph stands on them."""
 ALL_ASSETS = [*DAILY, *WHOLE_SET, *ABLATIONS]
@@ -40,8 +50,12 @@ ALL_CHECKS = [
     siamese_checkpoint_checks,
     widened_checkpoint_checks,
     evaluation_report_checks,
+    champion_comparison_checks,
+    champion_checks,
+    release_bundle_checks,
     ablation_run_checks,
     ablation_report_checks,
+    *removed_checks,
 ]
 CONFIGS: Mapping[str, type[Settings]] = {
     "raw_crawl": CrawlConfig,
@@ -53,6 +67,9 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "widened_checkpoint": WidenConfig,
     "finetuned_scorer": FinetuneConfig,
     "evaluation_report": EvaluationConfig,
+    "champion_comparison": PromotionConfig,
+    "champion": Settings,
+    "release_bundle": ReleaseConfig,
     "ablation_run": AblationConfig,
     "ablation_report": ComparisonConfig,
 }
@@ -73,6 +90,7 @@ def _ratings_external(store: Store) -> dict[str, str]:
 EXTERNAL: Mapping[str, Callable[[Store, str], dict[str, str]]] = {
     "raw_crawl": lambda store, day: crawl_fingerprints(day, sources=_sources(store), home=store.home),
     "annotations": lambda store, _: _ratings_external(store),
+    "champion_comparison": lambda store, _: comparison_external(store),
 }
 
 
@@ -140,8 +158,19 @@ def awaits_ratings(store: Store) -> bool:
 
 
 def stale_assets(group: Sequence[dg.AssetsDefinition], *, store: Store) -> list[dg.AssetsDefinition]:
-    """Of a group without partitions, in the order of the graph: from the first that is out of date on."""
+    """Of a group without partitions, in the order of the graph: from the first that is out of date on.
+
+    Behind a comparison after which the champion stays, nothing is.
+    """
     for position, asset in enumerate(group):
         if not is_current(asset, WHOLE, store=store):
             return list(group[position:])
+        if asset is champion_comparison and not may_be_champion(store):
+            break
     return []
+
+
+def may_be_champion(store: Store) -> bool:
+    """Whether the current comparison passed the check that the champion moves by."""
+    record = store.tables.current("champion_comparison")
+    return record is not None and store.tables.verdicts(record.ref).get(PROMOTION_CHECK, False)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from selfai_pipeline.lineage.registry import CHECKPOINT_TAG, EXPERIMENT, MODEL, RUN_TAG
+from selfai_pipeline.lineage.registry import (
+    CANDIDATE,
+    CHECKPOINT_TAG,
+    EXPERIMENT,
+    MODEL,
+    RUN_TAG,
+    STATUS_TAG,
+)
 from selfai_pipeline.tables import TableRef
 
 if TYPE_CHECKING:
@@ -97,7 +104,8 @@ class TrackedRun:
     def register(self, files: Mapping[str, bytes], *, sha256: str) -> str:
         """Make a checkpoint a version of the registered model, its files logged with this run.
 
-        A checkpoint is registered once: where a version of it exists, that one is returned.
+        It is the candidate from then on: what makes it the champion is another step. A checkpoint is
+        registered once: where a version of it exists, that one is returned.
 
         Args:
             files: content of the checkpoint's files by name.
@@ -121,8 +129,10 @@ class TrackedRun:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
         source = f"{self.client.get_run(self.run_id).info.artifact_uri}/scorer"
-        tags = {CHECKPOINT_TAG: sha256}
-        return str(self.client.create_model_version(MODEL, source, self.run_id, tags=tags).version)
+        tags = {CHECKPOINT_TAG: sha256, STATUS_TAG: CANDIDATE}
+        version = str(self.client.create_model_version(MODEL, source, self.run_id, tags=tags).version)
+        self.client.set_registered_model_alias(MODEL, CANDIDATE, version)
+        return version
 
 
 class Tracking(dg.ConfigurableResource["Tracking"]):
@@ -148,6 +158,10 @@ class Tracking(dg.ConfigurableResource["Tracking"]):
             client = MlflowClient(self.tracking_uri)
             client.search_experiments(max_results=1)
         return client
+
+    def model_url(self, version: int) -> str:
+        """The page of a version of the registered model in the MLflow UI."""
+        return f"{self.ui_url}/#/models/{MODEL}/versions/{version}"
 
     @contextmanager
     def run(

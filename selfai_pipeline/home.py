@@ -99,6 +99,21 @@ class Home:
         return self.root / "reports"
 
     @property
+    def releases(self) -> Path:
+        """Release bundles, a folder each."""
+        return self.root / "releases"
+
+    @property
+    def removals(self) -> Path:
+        """Locks and plans of removals, and the key of their tombstones."""
+        return self.root / "removals"
+
+    @property
+    def removal_key(self) -> Path:
+        """The key of the hashes in tombstones: without it nobody can tell whose they are."""
+        return self.removals / "key"
+
+    @property
     def cache(self) -> Path:
         """What can be made again at any time: pixel caches, recovery points of unfinished training."""
         return self.root / "cache"
@@ -117,6 +132,7 @@ class Home:
                 self.mlflow,
                 self.previews,
                 self.reports,
+                self.releases,
                 self.cache,
             ):
                 folder.mkdir(parents=True, exist_ok=True)

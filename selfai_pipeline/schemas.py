@@ -174,7 +174,39 @@ EVALUATION_REPORT = pa.schema(
         _column("score", REAL, "the crowd's score, 0..9"),
         _column("standard_error", REAL, "of the crowd's score", nullable=True),
         _column("predicted", REAL, "the model's score (not clipped)"),
+        _column("low", REAL, "lower end of its interval for 90 % of faces, 0..9", nullable=True),
+        _column("high", REAL, "upper end", nullable=True),
         _column("group", TEXT, "subgroup, where given", nullable=True),
+    ]
+)
+
+CHAMPION_COMPARISON = pa.schema(
+    [
+        _column("image_id", TEXT, "a picture of the test split that neither scorer has seen"),
+        _column("face", WHOLE_NUMBER, "number of the face in its picture"),
+        _column("crop_sha256", TEXT, "the aligned crop"),
+        _column("score", REAL, "the crowd's score, 0..9"),
+        _column("group", TEXT, "subgroup, where given", nullable=True),
+        _column("candidate", REAL, "the new scorer's score (not clipped)"),
+        _column("champion", REAL, "the champion's score; null where there is none", nullable=True),
+    ]
+)
+
+CHAMPION = pa.schema(
+    [
+        _column("model", TEXT, "name of the registered model"),
+        _column("version", WHOLE_NUMBER, "its version that was made champion"),
+        _column("checkpoint_sha256", TEXT, "the scorer's checkpoint"),
+        _column("before_version", WHOLE_NUMBER, "the champion before", nullable=True),
+        _column("before_sha256", TEXT, "its checkpoint", nullable=True),
+    ]
+)
+
+RELEASE_BUNDLE = pa.schema(
+    [
+        _column("name", TEXT, "name of the file in the bundle"),
+        _column("sha256", TEXT, "hash of its bytes"),
+        _column("bytes", WHOLE_NUMBER, "its size"),
     ]
 )
 
@@ -235,6 +267,9 @@ TABLES: dict[str, pa.Schema] = {
     "annotations": ANNOTATIONS,
     "balanced_label_table": BALANCED_LABEL_TABLE,
     "evaluation_report": EVALUATION_REPORT,
+    "champion_comparison": CHAMPION_COMPARISON,
+    "champion": CHAMPION,
+    "release_bundle": RELEASE_BUNDLE,
     "ablation_run": ABLATION_RUN,
     "ablation_report": ABLATION_REPORT,
 }

@@ -8,6 +8,10 @@ beside it as a record of what the version was made from. Layout, under the stora
     tables/<asset>/<partition>/current.json
     tables/<asset>/<partition>/records/<sha256 of the record>.json
     tables/<asset>/<partition>/verdicts/<sha256 of the version>.json
+    tables/<asset>/<partition>/redacted.json
+
+The last one is there where a removal took rows out of versions: it leads from the hash of each such version
+to that of what is left of it, and whoever reads the old version gets what is left.
 
 No run time, run id or random name enters a table: the same input gives the same bytes and so the same hash.
 """
@@ -33,6 +37,9 @@ WHOLE = "all"
 
 CHECKS = ("completeness", "sanity", "quality_floor")
 """The names of the checks that judge every version."""
+
+PROMOTION_CHECK = "promotion"
+"""The check of a comparison with the champion that the champion moves by; a failure is no defect of it."""
 
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 FACTS_KEY = b"selfai.facts"
@@ -177,14 +184,18 @@ class TableStore:
             pyarrow.ArrowInvalid: a value does not fit its column.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         from selfai_pipeline.schemas import TABLES
 
         schema = TABLES[asset]
         table = rows.select(schema.names) if isinstance(rows, pa.Table) else table_of(rows, asset=asset)
-        table = table.cast(schema).combine_chunks()
-        table = table.replace_schema_metadata({FACTS_KEY: json.dumps(facts or {}, sort_keys=True).encode()})
+        return self._put(table.cast(schema), facts or {}, asset=asset, partition=partition)
+
+    def _put(self, table: "pa.Table", facts: Mapping[str, Any], *, asset: str, partition: str) -> TableRef:
+        import pyarrow.parquet as pq
+
+        table = table.combine_chunks()
+        table = table.replace_schema_metadata({FACTS_KEY: json.dumps(facts, sort_keys=True).encode()})
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True)
         content = sink.getvalue()
@@ -243,8 +254,71 @@ class TableStore:
         """The bytes of a version's file, after they were found to hash to its name."""
         import pyarrow as pa
 
+        # First of all: a file that came back from a backup must not bring back what was removed.
+        left = self.present(ref)
         mend = _again(ref.asset, ref.partition)
-        return pa.BufferReader(self.storage.read_verified(self.path(ref), ref.sha256, mend=mend))
+        return pa.BufferReader(self.storage.read_verified(self.path(left), left.sha256, mend=mend))
+
+    def redactions(self, asset: str, partition: str) -> dict[str, str]:
+        """The hash of each version that a removal took rows out of -> that of what is left of it.
+
+        Raises:
+            AlteredVersion: the file that says so is damaged.
+        """
+        path = f"{self.folder(asset, partition)}/redacted.json"
+        try:
+            found = json.loads(self.storage.read(path))
+        except MissingVersion:
+            return {}
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(after, str) for after in found.values()):
+            raise AlteredVersion(
+                f"{self.storage.path(path)}: this does not say what removals have rewritten. Put it back "
+                "from a copy: past versions cannot be read without it."
+            )
+        return found
+
+    def present(self, ref: TableRef) -> TableRef:
+        """The version that holds what is left of `ref`: itself, where nothing was taken out of it."""
+        redactions = self.redactions(ref.asset, ref.partition)
+        sha256 = ref.sha256
+        while sha256 in redactions:
+            sha256 = redactions[sha256]
+        return ref if sha256 == ref.sha256 else replace(ref, sha256=sha256)
+
+    def redact(self, ref: TableRef, table: "pa.Table", facts: Mapping[str, Any]) -> TableRef:
+        """Put `table` in the place of a version, for good; the file of the version itself is deleted.
+
+        The pointer moves along where it named the version, with the record of the version and its verdicts.
+        Called again after it was interrupted, it goes on.
+
+        Args:
+            table: what is left of it, of its own (maybe an earlier) schema.
+        """
+        left = self._put(table, facts, asset=ref.asset, partition=ref.partition)
+        if left.sha256 == ref.sha256:
+            return ref
+        redactions = self.redactions(ref.asset, ref.partition)
+        if redactions.get(ref.sha256) != left.sha256:
+            content = json.dumps({**redactions, ref.sha256: left.sha256}, sort_keys=True, indent=1).encode()
+            self.storage.write(f"{self.folder(ref.asset, ref.partition)}/redacted.json", content)
+        self.judge(left, self.verdicts(ref))
+        self.follow(ref.asset, ref.partition)
+        self.storage.delete(self.path(ref))
+        return left
+
+    def follow(self, asset: str, partition: str) -> None:
+        """Let the pointer of a partition name what is left of its current version."""
+        import pyarrow.parquet as pq
+
+        record = self.current(asset, partition)
+        if record is None or not isinstance(record.ref, TableRef):
+            return
+        left = self.present(record.ref)
+        if left != record.ref:
+            rows = pq.read_metadata(self._verified(left)).num_rows
+            self.point(replace(record, ref=replace(left, rows=rows)))
 
     def read_all(self, snapshot: Snapshot, columns: list[str] | None = None) -> "pa.Table":
         """The rows of every partition of a snapshot, by partition; at least one is needed."""

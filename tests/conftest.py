@@ -4,9 +4,11 @@ Label tables hold drawn discs whose score is what one sees: how large and how re
 """
 
 import hashlib
+import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,6 +17,9 @@ import pytest
 from selfai_pipeline.home import Home
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_configure() -> None:
@@ -133,3 +138,32 @@ def table_of(store: Store) -> Callable[..., TableRef]:
 @pytest.fixture
 def labels(store: Store) -> TableRef:
     return disc_labels(store)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Debian's browser: nothing is downloaded."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """A browser that resolves no names."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=chromium,
+            # Root has no sandbox to go into, and /dev/shm is small in containers; names are not resolved.
+            args=[
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        yield launched
+        launched.close()

@@ -46,6 +46,28 @@ def weighted_bias(annotated: Reals, predicted: Reals, weights: Reals) -> Reals:
     return np.asarray(weights @ (predicted - annotated) / weights.sum(axis=1))
 
 
+def weighted_slope(annotated: Reals, predicted: Reals, weights: Reals) -> Reals:
+    """Slope of the crowd's score on the model's (least squares), points a point.
+
+    1: a face that the model scores a point higher, the crowd scores a point higher on average. Below 1 the
+    model's scores spread too widely, above 1 too narrowly (Cox 1958, Biometrika 45).
+    """
+    total = weights.sum(axis=1)
+    predicted_centred = predicted - (weights @ predicted / total)[:, None]
+    annotated_centred = annotated - (weights @ annotated / total)[:, None]
+    spread = (weights * predicted_centred**2).sum(axis=1)
+    defined = spread > NEGLIGIBLE * (weights @ predicted**2)
+    slope = np.full(len(weights), np.nan)
+    product = (weights * predicted_centred * annotated_centred).sum(axis=1)
+    slope[defined] = product[defined] / spread[defined]
+    return slope
+
+
+def weighted_mean_annotated(annotated: Reals, _: Reals, weights: Reals) -> Reals:
+    """Mean of the crowd's scores, points."""
+    return np.asarray(weights @ annotated / weights.sum(axis=1))
+
+
 def plain(
     statistic: WeightedStatistic,
     annotated: npt.ArrayLike,

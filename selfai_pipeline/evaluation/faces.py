@@ -142,7 +142,7 @@ def _gallery_card(face: Face, crops: PictureStore, side: int) -> Card:
     return Card(
         data_address(jpeg(_square(face, crops, side), side=side), "image/jpeg"),
         f"Face of the test split, scored {crowd} by the crowd and {model} by the model",
-        [f"model {model}", f"crowd {crowd}{_uncertainty(face)}"],
+        [f"model {model}", *_interval(face), f"crowd {crowd}{_uncertainty(face)}"],
     )
 
 
@@ -181,6 +181,13 @@ def _scores(faces: Sequence[Face]) -> tuple[Reals, Reals]:
         np.array([face["score"] for face in faces], np.float64),
         np.array([face["predicted"] for face in faces], np.float64),
     )
+
+
+def _interval(face: Face) -> list[str]:
+    """A line with the interval of the model's score; none where there is none."""
+    if face["low"] is None:
+        return []
+    return [f"{number(face['low'], 1)} to {number(face['high'], 1)}"]
 
 
 def _uncertainty(face: Face) -> str:

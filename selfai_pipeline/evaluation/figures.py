@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
+from selfai_pipeline.evaluation.calibration import calibration_facts
 from selfai_pipeline.evaluation.correlation import (
     Reals,
     weighted_bias,
@@ -12,9 +13,11 @@ from selfai_pipeline.evaluation.correlation import (
     weighted_root_mean_square_error,
     weighted_spearman,
 )
+from selfai_pipeline.evaluation.coverage import coverage_facts
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.evaluation.subgroups import subgroups
 from selfai_pipeline.labels.agreement import ceiling_facts
+from selfai_pipeline.training.conformal import Intervals
 
 
 def figures_of(
@@ -25,6 +28,7 @@ def figures_of(
     clusters: Sequence[str],
     standard_errors: Sequence[float | None],
     label_facts: Mapping[str, Any],
+    intervals: Intervals,
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
     """Figures of the test faces; each is an `Estimate` as a mapping unless said otherwise.
@@ -32,7 +36,8 @@ def figures_of(
     Keys: `faces`, `clusters` (counts); `pearson`, `spearman`; `mean_absolute_error`,
     `root_mean_square_error`, `bias` (predicted minus annotated), in points; `noise_ceiling` of these faces (a
     number, or None) and `noise_ceiling_reason`; `noise_ceiling_of_all`, that of the whole label table;
-    `share_of_ceiling`; `subgroups`; `confidence`.
+    `share_of_ceiling`; `intervals`, how many faces the scorer's intervals cover (see `coverage_facts`);
+    `calibration` (see `calibration_facts`); `subgroups`; `confidence`.
 
     Args:
         annotated: the crowd's scores, [n].
@@ -42,6 +47,7 @@ def figures_of(
         standard_errors: of the crowd's scores, [n], None where not known. A given test split may be spread
             more or less than the whole table, so it has a noise ceiling of its own.
         label_facts: of the label table.
+        intervals: the scorer's.
     """
 
     def over_all_faces(statistic: Any, *, correlation: bool = False) -> Estimate:
@@ -69,7 +75,13 @@ def figures_of(
         "noise_ceiling_reason": own["noise_ceiling_reason"],
         "noise_ceiling_of_all": label_facts.get("noise_ceiling"),
         "share_of_ceiling": share_of_ceiling(pearson, ceiling).to_dict(),
-        "subgroups": subgroups(annotated, predicted, groups, clusters=clusters, settings=settings).to_dict(),
+        "intervals": coverage_facts(
+            annotated, predicted, intervals=intervals, clusters=clusters, settings=settings
+        ),
+        "calibration": calibration_facts(annotated, predicted, clusters=clusters, settings=settings),
+        "subgroups": subgroups(
+            annotated, predicted, groups, intervals=intervals, clusters=clusters, settings=settings
+        ).to_dict(),
     }
 
 

@@ -19,7 +19,9 @@ def render_page(content: Mapping[str, Any]) -> str:
 
     Args:
         content: `facts` of the evaluation table, `charts` (`Charts`), `occlusion` (`OcclusionMaps` or None),
-            `galleries` (rows of cards), `origin` (hashes and settings of what it was made from), `settings`.
+            `galleries` (rows of cards), `champion`, `drift`, `training_size` and `published` as in the JSON,
+            `drift_chart` and `size_chart` (or None), `origin` (hashes and settings of what it was made from),
+            `settings`.
     """
     facts = content["facts"]
     faces = sum(facts["sources"].values())
@@ -28,6 +30,14 @@ def render_page(content: Mapping[str, Any]) -> str:
         **content,
         rated_faces=faces,
         rendered_faces=facts["sources"].get(SAMPLE_GALLERY, 0),
+        shown_level=next(
+            (
+                one
+                for one in facts["intervals"]["levels"]
+                if one["coverage"] == facts["intervals"]["coverage"]
+            ),
+            None,
+        ),
     )
 
 

@@ -3,19 +3,21 @@
 The same numbers give the same bytes.
 """
 
-import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import gaussian_kde
 
 from selfai_pipeline.evaluation.correlation import Reals
 from selfai_pipeline.evaluation.galleries import Rows
-from selfai_pipeline.plotting import BLUE, GREEN, INK, ORANGE, VERMILION, drawing, png_of
+from selfai_pipeline.plotting import BLUE, GREEN, INK, ORANGE, VERMILION, drawing, png_of, svg_of
 from selfai_pipeline.schemas import CLASSES, SCORE_MAXIMUM, SCORE_MINIMUM
+
+MANY_DOTS = 3000
+"""Above so many the dots are one picture inside the chart: each would take 150 bytes of the page."""
 
 SPLIT_STYLES = {"train": (BLUE, "o"), "validation": (ORANGE, "s"), "test": (GREEN, "^")}
 
@@ -34,6 +36,7 @@ def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
             s=16,
             linewidths=0.3,
             edgecolors="#444444",
+            rasterized=len(annotated) > MANY_DOTS,
         )
         low = min(SCORE_MINIMUM, float(predicted.min()))
         high = max(SCORE_MAXIMUM, float(predicted.max()))
@@ -44,7 +47,7 @@ def scatter_svg(annotated: Reals, predicted: Reals) -> bytes:
         axes.legend(loc="upper left")
         bar = figure.colorbar(points, ax=axes, shrink=0.8, pad=0.02)
         bar.set_label("test faces per square point")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def score_distribution_svg(classes: Mapping[str, Rows]) -> bytes:
@@ -61,7 +64,7 @@ def score_distribution_svg(classes: Mapping[str, Rows]) -> bytes:
         _class_axis(axes)
         axes.set_ylabel("share of the split's faces")
         figure.legend(loc="outside upper center", ncols=3, columnspacing=1.0)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def class_balance_svg(classes: Rows, weights: Reals) -> bytes:
@@ -81,7 +84,7 @@ def class_balance_svg(classes: Rows, weights: Reals) -> bytes:
         _class_axis(axes)
         axes.set_ylabel("share in training")
         figure.legend(loc="outside upper center", ncols=2)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def learning_curve_svg(
@@ -99,7 +102,8 @@ def learning_curve_svg(
         upper: key -> name in the legend, losses (no unit).
         lower: key -> name in the legend.
         lower_label: label of the lower vertical axis, with its unit.
-        events: epoch (from 1) after which something happened, and what, in a few letters.
+        events: epoch (from 1) after which something happened, and what; they are numbered in this order, as
+            names of neighbours would lie on each other.
     """
     with drawing(4.8, 4.4) as figure:
         rows = [(upper, "loss (no unit)")]
@@ -108,11 +112,11 @@ def learning_curve_svg(
         for axes, (keys, label) in zip(charts, rows, strict=True):
             _lines(axes, history, keys)
             axes.set_ylabel(label)
-            for epoch, name in events:
+            for place, (epoch, _) in enumerate(events, start=1):
                 axes.axvline(epoch + 0.5, color=INK, linewidth=1, linestyle=":")
                 if axes is charts[0]:
                     axes.annotate(
-                        name,
+                        str(place),
                         (epoch + 0.5, 1.0),
                         xycoords=("data", "axes fraction"),
                         xytext=(0, 3),
@@ -123,7 +127,7 @@ def learning_curve_svg(
         charts[-1].set_xlabel("epoch")
         charts[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         charts[-1].set_xlim(0.5, max(len(history), 1) + 0.5)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
@@ -138,7 +142,15 @@ def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
         present = [number for number in range(CLASSES) if (classes == number).any()]
         axes.axhline(0, color=VERMILION, linewidth=1, linestyle="--")
         jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(classes))
-        axes.scatter(classes + jitter, residuals, s=7, color=BLUE, alpha=0.5, linewidths=0)
+        axes.scatter(
+            classes + jitter,
+            residuals,
+            s=7,
+            color=BLUE,
+            alpha=0.5,
+            linewidths=0,
+            rasterized=len(classes) > MANY_DOTS,
+        )
         axes.boxplot(
             [residuals[classes == number] for number in present],
             positions=present,
@@ -154,7 +166,33 @@ def residuals_svg(classes: Rows, residuals: Reals) -> bytes:
         counts = [int((classes == number).sum()) for number in range(CLASSES)]
         axes.set_xticks(range(CLASSES), [f"{number}\nn {count}" for number, count in enumerate(counts)])
         axes.set_ylabel("model minus crowd (points)")
-        return _svg(figure)
+        return svg_of(figure)
+
+
+def calibration_svg(bins: Sequence[Mapping[str, Any]]) -> bytes:
+    """Mean score by the crowd, with its interval, against mean score by the model, a dot a bin.
+
+    Args:
+        bins: as of `calibration_facts`.
+    """
+    with drawing(4.8, 4.0) as figure:
+        axes = figure.add_subplot()
+        model = np.array([one["predicted"] for one in bins])
+        crowd = np.array([one["annotated"]["value"] for one in bins])
+        low, high = (np.array([one["annotated"][end] for one in bins], np.float64) for end in ("low", "high"))
+        known = np.isfinite(low) & np.isfinite(high)
+        ends = np.concatenate([model, crowd, low[known], high[known]])
+        edges = float(ends.min()) - 0.3, float(ends.max()) + 0.3
+        axes.plot(edges, edges, color=VERMILION, linewidth=1, linestyle="--", label="equal")
+        axes.vlines(model[known], low[known], high[known], color=BLUE, linewidth=1.4)
+        axes.plot(
+            model, crowd, color=BLUE, marker="o", linewidth=0.8, label="mean of a bin, with its interval"
+        )
+        axes.set(xlim=edges, ylim=edges)
+        axes.set_xlabel("mean score by the model (points)")
+        axes.set_ylabel("mean score by the crowd (points)")
+        axes.legend(loc="upper left")
+        return svg_of(figure)
 
 
 def curve_png(history: Sequence[Mapping[str, float]], keys: Sequence[str]) -> bytes:
@@ -185,9 +223,13 @@ def _lines(axes: Axes, history: Sequence[Mapping[str, float]], keys: Mapping[str
 
 
 def _density(first: Reals, second: Reals) -> Reals:
-    """Faces per square point around each face; equal everywhere where a kernel estimate has no value."""
+    """Faces per square point around each face; equal everywhere where a kernel estimate has no value.
+
+    Every so many of a large number of faces stand for all of them: the time grows with their square.
+    """
+    faces = np.vstack([first, second])
     try:
-        found = gaussian_kde(np.vstack([first, second]))(np.vstack([first, second]))
+        found = gaussian_kde(faces[:, :: max(1, len(first) // MANY_DOTS)])(faces)
     except (np.linalg.LinAlgError, ValueError):
         return np.ones(len(first))
     return np.asarray(found * len(first))
@@ -198,9 +240,3 @@ def _class_axis(axes: Axes) -> None:
     axes.set_xlim(-0.6, CLASSES - 0.4)
     axes.set_xlabel("score class (score by the crowd, rounded to points)")
     axes.grid(visible=False, axis="x")
-
-
-def _svg(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    return content.getvalue()

@@ -4,23 +4,29 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError
-from selfai_pipeline.evaluation.charts import charts_of
+from selfai_pipeline.errors import InputError, UndefinedMetric
+from selfai_pipeline.evaluation.ablations.training_size import training_size
+from selfai_pipeline.evaluation.champion import Champion, beside_champion
+from selfai_pipeline.evaluation.charts import charts_of, drift_chart, training_size_chart
 from selfai_pipeline.evaluation.correlation import Reals
+from selfai_pipeline.evaluation.drift import MEASURES, drift_of
 from selfai_pipeline.evaluation.faces import galleries_of, occlusion_of
 from selfai_pipeline.evaluation.figures import figures_of
-from selfai_pipeline.evaluation.images import load_crop
 from selfai_pipeline.evaluation.page import render_page
+from selfai_pipeline.evaluation.published import PUBLISHED
+from selfai_pipeline.evaluation.scoring import score_crops
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.evaluation.words import headline
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
+from selfai_pipeline.training.conformal import Intervals
 from selfai_pipeline.training.provenance import Stage, chain_of, check_unseen
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import ComputeSettings
@@ -29,6 +35,8 @@ logger = logging.getLogger("selfai.evaluation")
 
 REPORT = "report.html"
 FIGURES = "report.json"
+SCHEMA_VERSION = 1
+"""Of `report.json`; raised where a key changes its meaning or goes."""
 
 
 def evaluate(
@@ -54,8 +62,9 @@ def evaluate(
     ).to_pylist()
     tested = rows_of_test(everything, labels=labels)
     check_unseen(chain_of(scorer, store=store), labels=labels, store=store, splits=["test"])
+    loaded = Scorer.load(scorer, store=store, compute=compute)
     predicted = score_crops(
-        Scorer.load(scorer, store=store, compute=compute),
+        loaded,
         [row["crop_sha256"] for row in tested],
         ref=scorer,
         store=store,
@@ -68,14 +77,16 @@ def evaluate(
         clusters=[row["cluster"] for row in tested],
         standard_errors=[row["standard_error"] for row in tested],
         label_facts=store.tables.facts(labels),
+        intervals=loaded.intervals,
         settings=settings,
     )
     logger.info("evaluated: %s", headline(facts))
     columns = ("image_id", "face", "crop_sha256", "score", "standard_error", "group")
+    ends = _ends(predicted, loaded.intervals)
     return store.tables.write(
         [
-            {**{name: row[name] for name in columns}, "predicted": float(score)}
-            for row, score in zip(tested, predicted, strict=True)
+            {**{name: row[name] for name in columns}, "predicted": float(score), "low": low, "high": high}
+            for row, score, (low, high) in zip(tested, predicted, ends, strict=True)
         ],
         asset="evaluation_report",
         facts={
@@ -87,6 +98,15 @@ def evaluate(
             "labels": labels.sha256,
         },
     )
+
+
+def _ends(predicted: Reals, intervals: Intervals) -> list[tuple[float | None, float | None]]:
+    """The ends of each score's interval; None where there are none."""
+    try:
+        low, high = intervals.around(predicted)
+    except UndefinedMetric:
+        return [(None, None)] * len(predicted)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def rows_of_test(rows: Iterable[dict[str, Any]], *, labels: TableRef) -> list[dict[str, Any]]:
@@ -113,10 +133,17 @@ def write_report(
     store: Store,
     settings: EvaluationSettings,
     compute: ComputeSettings,
+    champion: Champion | None = None,
 ) -> Path:
     """Write `report.html` (one page, everything inside it) and `report.json` beside it; returns the page.
 
-    They lie in the home's reports folder, under the hash of the evaluation; writing again replaces them.
+    They lie in the home's reports folder, under the hash of the evaluation; writing again replaces them. The
+    JSON has the figures (facts of the evaluation table), what stands beside them (`champion`, `drift`,
+    `training_size`, `published`), the `origin` of it all and its own `schema_version`; no picture, no name of
+    a picture.
+
+    Args:
+        champion: the scorer in use, to compare with; None where there is none.
 
     Raises:
         InputError: `evaluation` was made from another scorer or label table.
@@ -134,23 +161,40 @@ def write_report(
             )
     faces = store.tables.read(evaluation).to_pylist()
     stages = chain_of(scorer, store=store)
-    with_figures = {
-        "facts": facts,
-        "charts": charts_of(
-            faces, store.tables.read(labels, ["score", "class", "split", "weight"]).to_pydict(), stages=stages
+    loaded = Scorer.load(scorer, store=store, compute=compute)
+    rows = store.tables.read(labels, ["score", "class", "split", "weight"]).to_pydict()
+    beside: dict[str, Any] = {
+        "champion": beside_champion(
+            champion, faces, scorer=scorer, labels=labels, store=store, settings=settings, compute=compute
         ),
-        "occlusion": occlusion_of(
-            faces,
-            scorer=Scorer.load(scorer, store=store, compute=compute),
-            crops=store.crops,
-            settings=settings,
-        ),
-        "galleries": galleries_of(faces, crops=store.crops, settings=settings),
+        "drift": drift_of(labels, scorer=loaded, ref=scorer, store=store, settings=settings).to_dict(),
+        "training_size": training_size(
+            store.tables.snapshot("ablation_run"), labels, store=store, settings=settings
+        ).to_dict(),
+        "published": [asdict(one) for one in PUBLISHED],
     }
     origin = _origin(evaluation, labels, stages=stages, settings=settings)
-    page = render_page({**with_figures, "origin": origin, "settings": settings})
+    page = render_page(
+        {
+            "facts": facts,
+            **beside,
+            "charts": charts_of(faces, rows, stages=stages, calibration=facts["calibration"]),
+            "drift_chart": drift_chart(beside["drift"]["days"], measures=MEASURES),
+            "size_chart": training_size_chart(
+                beside["training_size"]["sizes"], ceiling=facts["noise_ceiling"]
+            ),
+            "occlusion": occlusion_of(faces, scorer=loaded, crops=store.crops, settings=settings),
+            "galleries": galleries_of(faces, crops=store.crops, settings=settings),
+            "origin": origin,
+            "settings": settings,
+        }
+    )
     written = json.dumps(
-        {"figures": facts, "origin": origin}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
+        {"schema_version": SCHEMA_VERSION, "figures": facts, **beside, "origin": origin},
+        indent=1,
+        sort_keys=True,
+        allow_nan=False,
+        ensure_ascii=False,
     )
     path = page_of(evaluation, store=store)
     replace_file(path.with_name(FIGURES), written.encode())
@@ -162,34 +206,6 @@ def write_report(
 def page_of(evaluation: TableRef, *, store: Store) -> Path:
     """Where the page of an evaluation lies, whether it is written or not."""
     return store.home.reports / evaluation.sha256 / REPORT
-
-
-def score_crops(
-    scorer: Scorer, crops: list[str], *, ref: CheckpointRef, store: Store, batch_size: int
-) -> Reals:
-    """Scores of stored crops, [n]; crops may differ in size.
-
-    Raises:
-        InputError: a score is not finite.
-        MissingVersion, AlteredVersion: a crop is missing or was altered.
-    """
-    predicted = np.empty(len(crops), np.float64)
-    with scorer.compute.session():
-        for start in range(0, len(crops), batch_size):
-            pictures = [load_crop(sha256, store.crops) for sha256 in crops[start : start + batch_size]]
-            for side in sorted({picture.shape[0] for picture in pictures}):
-                same = [number for number, picture in enumerate(pictures) if picture.shape[0] == side]
-                predicted[[start + number for number in same]] = scorer.score(
-                    np.stack([pictures[number] for number in same])
-                )
-    broken = int((~np.isfinite(predicted)).sum())
-    if broken:
-        raise InputError(
-            f"it gives no finite score for {broken} of {len(crops)} test faces",
-            where=f"{ref.asset} {ref.sha256[:12]}",
-            mend="Train it again, with a lower learning rate.",
-        )
-    return predicted
 
 
 def _origin(

@@ -47,6 +47,12 @@ class EvaluationSettings(Settings):
         16, ge=0, description="Test faces behind the mean map, spread evenly over the scores; 0: none."
     )
     gallery_faces: int = Field(12, ge=0, le=200, description="Faces in each gallery; 0: no galleries.")
+    drift_days: int = Field(
+        60, ge=0, le=5000, description="Crawl days that drift is shown for, the last ones; 0: no drift."
+    )
+    drift_faces: int = Field(
+        64, ge=0, le=10_000, description="Faces of each of these days that the model scores; 0: no drift."
+    )
     gallery_side: int = Field(112, ge=32, le=512, description="Side of a face in the galleries, pixels.")
 
     sample: ClassVar[dict[str, Any]] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.evaluation.report import score_crops
+from selfai_pipeline.evaluation.scoring import score_crops
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef, differing
 from selfai_pipeline.training.scorer import Scorer

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_rat
 from selfai_pipeline.labels.reasons import NO_RATINGS
 from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating, site_origin
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
+from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
 
@@ -44,7 +46,7 @@ def collect_annotations(
     whose name means more than one picture, are left out. The facts count them by reason (`left_out`; of files
     about pictures, `left_out_descriptions`; of rows that nobody meant as ratings, `no_ratings`) and by file
     with the first line (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong
-    with each.
+    with each. Ratings by annotators who were removed, and rows about removed pictures, are passed over.
 
     Raises:
         InputError: a file of ratings or of picture attributes cannot be used at all; see `read_ratings`.
@@ -55,6 +57,7 @@ def collect_annotations(
     from selfai_pipeline.schemas import ANNOTATIONS
 
     names = stored_pictures(raw_crawl, store)
+    removed = Tombstones.of(store)
     counts: Counter[str] = Counter()
     parts: list[pa.Table] = []
     lost: list[LeftOut] = []
@@ -69,7 +72,9 @@ def collect_annotations(
         unused: list[LeftOut] = []
         read: list[tuple[Ratings, list[str | None]]] = []
         for file in source.ratings:
-            ratings = read_ratings(file, home=store.home)
+            ratings = read_ratings(
+                file, home=store.home, is_removed=partial(removed.refuses_annotator, source.name)
+            )
             pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
             counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
             unused += [*ratings.left_out, *unmatched]
@@ -89,6 +94,11 @@ def collect_annotations(
                 ratings.superseded,
             )
             parts.append(part)
+        # What a removed picture was called is in no list any more.
+        unused, undescribed = (
+            [row for row in rows if not removed.refuses_name(source.name, row.name)]
+            for rows in (unused, undescribed)
+        )
         write_list([*unused, *undescribed], list_path(store.home, source.name))
         no_ratings += [one for one in unused if one.reason in NO_RATINGS]
         lost += [one for one in unused if one.reason not in NO_RATINGS]

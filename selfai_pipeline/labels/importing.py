@@ -15,8 +15,10 @@ from selfai_pipeline.labels.left_out import LeftOut, count_reasons, list_path, m
 from selfai_pipeline.labels.picture_folder import check_name_and_day, name_of_folder, pictures_in
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Rows, read_pictures, read_ratings
+from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.text_table import read_table
+from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.settings import (
     FolderSource,
     PicturesFile,
@@ -25,7 +27,10 @@ from selfai_pipeline.sources.settings import (
     text_with_source,
 )
 from selfai_pipeline.sources.tabular.reading import ending_of
+from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.storage import replace_file
+from selfai_pipeline.store import open_store
+from selfai_pipeline.turns import writing
 
 logger = logging.getLogger("selfai.labels")
 
@@ -119,10 +124,52 @@ def import_folder(
             rows cannot, or a given split is none or contradicts another.
         StorageError: the home cannot be written.
     """
-    folder = folder.expanduser().resolve()
+    with writing(home):
+        return _import_folder(
+            folder.expanduser().resolve(),
+            home=home,
+            day=day,
+            name=name,
+            scores=scores,
+            ratings=ratings,
+            pictures=pictures,
+            licence=licence,
+            picture_column=picture_column,
+            score_column=score_column,
+            annotator_column=annotator_column,
+            annotator_group_column=annotator_group_column,
+            count_column=count_column,
+            rated_at_column=rated_at_column,
+            minimum=minimum,
+            maximum=maximum,
+            strict=strict,
+        )
+
+
+def _import_folder(
+    folder: Path,
+    *,
+    home: Home,
+    day: str,
+    name: str | None,
+    scores: Path | None,
+    ratings: Path | None,
+    pictures: Path | None,
+    licence: str,
+    picture_column: str,
+    score_column: str,
+    annotator_column: str,
+    annotator_group_column: str,
+    count_column: str,
+    rated_at_column: str,
+    minimum: float,
+    maximum: float,
+    strict: bool,
+) -> ImportSummary:
     source_name = name_of_folder(folder) if name is None else name
     check_name_and_day(source_name, day)
-    files = pictures_in(folder)
+    gone = _Gone.of(folder, pictures_in(folder), source_name, Tombstones.of(open_store(home)))
+    files = gone.others
     known = PictureNames((file, file) for file in files)
     declared = []
     for path, annotator in ((ratings, annotator_column), (scores, "")):
@@ -143,23 +190,26 @@ def import_folder(
     if pictures is not None:
         described = PicturesFile(path=str(pictures.expanduser().resolve()), picture_column=picture_column)
 
-    read = [read_ratings(file, home=home) for file in declared]
+    read = [read_ratings(file, home=home, is_removed=gone.unwanted.is_annotator) for file in declared]
     about = [read_pictures(described, home=home)] if described else []
     parts: list[Rows] = [*read, *about]
     left_out: list[LeftOut] = []
     named: list[list[str | None]] = []
     for part in parts:
         found, unmatched = match_names(part.names, part.lines, known=known, file=part.file.path)
-        lost = [*part.left_out, *unmatched]
+        lost = [row for row in (*part.left_out, *unmatched) if not gone.unwanted.is_picture(row.name)]
         refuse_bad_rows(lost, read=part.read, strict=strict)
         left_out += lost
         named.append(found)
     check_splits(parts, named, column=LabelSettings().split_column)
 
-    source = _source(source_name, folder, day, licence, declared, described)
+    originals: list[RatingsFile | PicturesFile] = [*declared, *([described] if described else [])]
+    contents = [gone.content(file) for file in originals]
+    source = _source(source_name, folder, day, licence, declared, described, contents)
     replaced = _replaced(source, home=home, named=name is not None)
     text = text_with_source(home.sources_file, source)
-    _copy(source, [*declared, *([described] if described else [])], home=home)
+    for copy, content in zip(_files_of(source), contents, strict=True):
+        replace_file(copy.file(home), content)
     write_list(left_out, list_path(home, source_name))
     replace_file(home.sources_file, text.encode())
     if replaced:
@@ -224,21 +274,28 @@ def _source(
     licence: str,
     ratings: list[RatingsFile],
     pictures: PicturesFile | None,
+    contents: list[bytes],
 ) -> FolderSource:
     """The source as it will stand in sources.yaml, with its files inside the home."""
     copies = [
         file.model_copy(
-            update={"path": _path_in_home(file, "ratings" if file.annotator_column else "scores", name)}
+            update={
+                "path": _path_in_home(
+                    file, "ratings" if file.annotator_column else "scores", name, content=content
+                )
+            }
         )
-        for file in ratings
+        for file, content in zip(ratings, contents, strict=False)
     ]
-    about = pictures and pictures.model_copy(update={"path": _path_in_home(pictures, "pictures", name)})
+    about = pictures and pictures.model_copy(
+        update={"path": _path_in_home(pictures, "pictures", name, content=contents[-1])}
+    )
     return FolderSource(name=name, path=str(folder), day=day, licence=licence, ratings=copies, pictures=about)
 
 
-def _path_in_home(file: RatingsFile | PicturesFile, kind: str, name: str) -> str:
+def _path_in_home(file: RatingsFile | PicturesFile, kind: str, name: str, *, content: bytes) -> str:
     """Named by content, so that what sources.yaml declares is never half old and half new."""
-    digest = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     return f"imports/{name}/{kind}-{digest[:12]}{ending_of(file.path)}"
 
 
@@ -273,10 +330,59 @@ def _files_of(source: FolderSource) -> list[RatingsFile | PicturesFile]:
     return files
 
 
-def _copy(source: FolderSource, originals: list[RatingsFile | PicturesFile], *, home: Home) -> None:
-    targets = [file.file(home) for file in _files_of(source)]
-    for original, target in zip(originals, targets, strict=True):
-        replace_file(target, Path(original.path).read_bytes())
+@dataclass(frozen=True)
+class _Gone:
+    """What of a folder was removed before: `others` are its pictures without it."""
+
+    others: list[str]
+    unwanted: Unwanted
+    is_any: bool
+
+    @classmethod
+    def of(cls, folder: Path, files: list[str], source: str, removed: Tombstones) -> "_Gone":
+        """Look at every picture of the folder, where something was removed.
+
+        Raises:
+            InputError: nothing else is in the folder.
+        """
+        if not removed:
+            return cls(files, Unwanted(), False)
+        gone = {file for file in files if _was_removed(folder / file, removed)}
+        others = [file for file in files if file not in gone]
+        if not others:
+            raise InputError(
+                "all pictures in it were removed by `selfai remove`",
+                where=str(folder),
+                mend="Take them out of the folder.",
+            )
+        known = PictureNames((file, file) for file in files)
+
+        def is_picture(name: str) -> bool:
+            meant = known.find(name)
+            return bool(gone.intersection(meant)) or (not meant and removed.refuses_name(source, name))
+
+        def is_annotator(annotator: str) -> bool:
+            return removed.refuses_annotator(source, annotator)
+
+        return cls(others, Unwanted(is_picture, is_annotator), True)
+
+    def content(self, file: RatingsFile | PicturesFile) -> bytes:
+        """The bytes of a file of ratings or of columns about pictures, without rows about what is gone."""
+        path = Path(file.path)
+        lines = unwanted_lines(path, file, self.unwanted) if self.is_any else []
+        return without_lines(path, lines, file, self.unwanted) if lines else path.read_bytes()
+
+
+def _was_removed(path: Path, removed: Tombstones) -> bool:
+    if removed.refuses_address(path.as_uri()):
+        return True
+    content = path.read_bytes()
+    try:
+        facts, cleaned = clean_picture(content)
+    except PictureFileError:
+        return False
+    hashes = [hashlib.sha256(one).hexdigest() for one in (content, cleaned)]
+    return removed.refuses_picture(cleaned, hashes=hashes, orientation=facts.orientation)
 
 
 def _drop_unused(source: FolderSource, *, home: Home) -> None:

@@ -66,6 +66,11 @@ class BadRows:
     def __init__(self, file: str, lines: Sequence[int], names: Sequence[str]) -> None:
         self.file, self._lines, self._names = file, lines, names
         self._found: dict[int, LeftOut] = {}
+        self._passed_over: frozenset[int] = frozenset()
+
+    def pass_over(self, rows: Iterable[int]) -> None:
+        """Rows that are neither good nor to be listed, whatever is wrong with them."""
+        self._passed_over = frozenset(rows)
 
     def add(self, row: int, reason: Reason, detail: str) -> None:
         found = LeftOut(self.file, self._lines[row], self._names[row], reason, detail)
@@ -79,7 +84,7 @@ class BadRows:
     def good(self) -> npt.NDArray[np.int64]:
         """The other rows, in their order."""
         good = np.ones(len(self._names), dtype=bool)
-        good[list(self._found)] = False
+        good[[*self._found, *self._passed_over]] = False
         return np.flatnonzero(good)
 
     def add_nested(self, table: TextTable, column: str) -> None:
@@ -90,7 +95,8 @@ class BadRows:
     def all(self, misfits: Iterable[Misfit]) -> list[LeftOut]:
         """By line; also the rows that the table has as misfits."""
         others = [LeftOut(self.file, one.line, one.name, one.reason, one.detail) for one in misfits]
-        return sorted([*self._found.values(), *others], key=lambda one: one.line)
+        own = [one for row, one in self._found.items() if row not in self._passed_over]
+        return sorted([*own, *others], key=lambda one: one.line)
 
 
 def match_names(

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,11 +69,16 @@ class Ratings(Rows):
     superseded: int
 
 
-def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
+def read_ratings(
+    file: RatingsFile, *, home: Home, is_removed: Callable[[str], bool] = lambda annotator: False
+) -> Ratings:
     """Read a ratings file; rows that cannot be used are left out with their reason.
 
     Rows with the same picture and annotator: those that say the same are one rating; of different ones the
     one with the latest `rated_at` counts, and where that is not clear all of them are left out.
+
+    Args:
+        is_removed: whether an annotator was removed; their rows are passed over, as if they were not there.
 
     Raises:
         InputError: the file cannot be used as a whole, has no such column, or is declared in a way that makes
@@ -100,6 +106,8 @@ def read_ratings(file: RatingsFile, *, home: Home) -> Ratings:
         annotators = table.column(
             said_by.annotator_column, setting="--annotator-column (annotator_column in sources.yaml)"
         )
+        removed = {one for one in set(annotators) if is_removed(one)}
+        bad.pass_over(row for row, one in enumerate(annotators) if one in removed)
         bad.add_nested(table, said_by.annotator_column)
         bad.add_empty(annotators, said_by.annotator_column, Reason.NO_ANNOTATOR)
     groups = _annotator_groups(table, said_by, bad)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from selfai_pipeline.errors import AlteredVersion, MissingVersion
 from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.promotions import Promotion, PromotionLog, read_promotions
 from selfai_pipeline.lineage.registry import MODEL, RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Making, Version, VersionKey, is_hash_prefix
 
@@ -28,7 +29,8 @@ class SourceUse:
 class Audit:
     """The chain behind one version, from it to the first inputs, and what could not be read on the way.
 
-    `registered` are the versions of models that are this checkpoint; `asked` the one that was named.
+    `registered` are the versions of models that are this checkpoint; `asked` the one that was named;
+    `promotions` every entry of the log of promotions, where it is a registered one.
     """
 
     key: VersionKey
@@ -38,6 +40,7 @@ class Audit:
     sources: tuple[SourceUse, ...]
     runs: Mapping[tuple[str, str], str]
     problems: tuple[str, ...]
+    promotions: tuple[Promotion, ...] = ()
 
     def mlflow_run(self, version: Version, making: Making) -> str:
         """The MLflow run that recorded a making; empty where none did, as for tables."""
@@ -69,10 +72,17 @@ def audit_of(
     """The chain behind a version."""
     versions = archive.upstream(key)
     sources, problems = _sources_of(versions, archive)
+    registered = tuple(registry.of_checkpoint(key.sha256))
+    log = PromotionLog()
+    if registered:
+        try:
+            log = read_promotions(archive.store)
+        except AlteredVersion as error:
+            problems.append(str(error))
     return Audit(
         key,
         asked=asked,
-        registered=tuple(registry.of_checkpoint(key.sha256)),
+        registered=registered,
         versions=tuple(versions),
         sources=tuple(sources),
         runs=registry.runs,
@@ -81,6 +91,7 @@ def audit_of(
             *problems,
             *archive.problems,
         ),
+        promotions=log.entries,
     )
 
 

@@ -23,10 +23,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read_columns(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.Table":
     """Those of `columns` that the version has, in their order; an earlier schema may lack one.
 
+    Where a removal took rows out of the version, what is left of it is read.
+
     Raises:
         MissingVersion: the file is not in the store.
         AlteredVersion: it is no Parquet file any more.
     """
+    return read_file(store.tables.present(ref), columns, store=store)
+
+
+def read_file(ref: TableRef, columns: Iterable[str], *, store: Store) -> "pa.Table":
+    """As `read_columns`, of the file itself: where a removal took rows out of it, they may be back."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

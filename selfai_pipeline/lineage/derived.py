@@ -9,10 +9,19 @@ from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
+from selfai_pipeline.sources.tombstones import (
+    ADDRESS,
+    ANNOTATOR,
+    HOST,
+    PICTURE,
+    Tombstone,
+    Tombstones,
+    was_removed,
+)
 from selfai_pipeline.training.provenance import RANKS
 
-WITHOUT_PICTURES = ("ablation_run", "ablation_report")
-"""Tables about whole label tables: none of their rows is about one picture."""
+WITHOUT_PICTURES = ("ablation_run", "ablation_report", "champion", "release_bundle")
+"""Tables about whole label tables and models: none of their rows is about one picture."""
 
 ROW_BY_ROW = ("pruned_set", "aligned_faces")
 """Made of the rows of their input one by one: a picture that is not in it need not be looked for in them."""
@@ -152,6 +161,8 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
             if touched is not None:
                 tables[key] = touched
     if not tables:
+        if stone := _removal_of(selection, archive):
+            raise was_removed(stone, f"{selection.kind} {selection.value}")
         raise InputError(
             "no version of any table has a row of it",
             where=f"{selection.kind} {selection.value}",
@@ -172,6 +183,14 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         reports=tuple(_reports(tables, archive)),
         problems=tuple(sorted({*problems, *archive.problems})),
     )
+
+
+def _removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
+    """The removal that took out what is asked about; None where none did."""
+    stones = Tombstones.of(archive.store)
+    kind = {"picture": PICTURE, "url": ADDRESS, "host": HOST, "annotator": ANNOTATOR}.get(selection.kind)
+    asked = selection.image_ids or {selection.value}
+    return next((stone for one in sorted(asked) if kind and (stone := stones.find(kind, one))), None)
 
 
 def _all(several: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.derived import Derived
 from selfai_pipeline.lineage.picture_history import PictureHistory, Statement
+from selfai_pipeline.lineage.promotions import Promotion
 from selfai_pipeline.lineage.verification import Finding, State
 from selfai_pipeline.lineage.versions import Making, Version, VersionKey
 from selfai_pipeline.tables import WHOLE
@@ -21,6 +22,7 @@ IN_WORDS = {
     "annotations": "Who rated it",
     "balanced_label_table": "As a label",
     "evaluation_report": "As a test face",
+    "champion_comparison": "As a face that two scorers were compared on",
 }
 
 
@@ -83,6 +85,8 @@ def audit_document(audited: Audit, findings: Iterable[Finding] | None = None) ->
         registered = [audited.asked, *audited.registered] if audited.asked else list(audited.registered)
         rows = [(str(one), one.checkpoint_sha256, one.mlflow_run) for one in dict.fromkeys(registered) if one]
         sections.append(Section("Registered", ("version", "checkpoint", "MLflow run"), rows))
+    if audited.promotions:
+        sections.append(_promotions(audited.promotions))
     sections += [_asset_section(asset, versions, audited) for asset, versions in by_asset.items()]
     sections.append(
         Section(
@@ -133,6 +137,23 @@ def _problems(problems: Sequence[str]) -> Section:
     return Section("Not all of it could be read", ("",), [(problem,) for problem in problems])
 
 
+def _promotions(promotions: Sequence[Promotion]) -> Section:
+    """The log of promotions; what a person overrode stands behind the reason."""
+    rows = [
+        (
+            str(one.number),
+            one.at,
+            str(one.kind),
+            f"{one.model}@{one.champion.version}",
+            f"{one.model}@{one.before.version}" if one.before else "-",
+            one.by,
+            one.reason + (f" (overridden: {' '.join(one.overridden)})" if one.overridden else ""),
+        )
+        for one in promotions
+    ]
+    return Section("Champions", ("", "when", "what", "champion", "before", "by", "reason"), rows)
+
+
 def _asset_section(asset: str, versions: list[Version], audited: Audit) -> Section:
     rows = []
     for version in versions:
@@ -147,7 +168,7 @@ def _asset_section(asset: str, versions: list[Version], audited: Audit) -> Secti
                     making.run_id or "-" if making else "?",
                     (audited.mlflow_run(version, making) if making else "") or "-",
                     _made_from(making.inputs) if making else "?",
-                    "current" if version.is_current else "past",
+                    _state_of(version),
                 )
             )
     several = sum(len(version.makings) > 1 for version in versions)
@@ -198,6 +219,9 @@ def _verification(findings: Sequence[Finding]) -> Section:
     counts = Counter(finding.kind for finding in findings if finding.state is State.INTACT)
     amiss = [finding for finding in findings if finding.state is not State.INTACT]
     note = f"{counts.total()} of {len(findings)} files hash to what they should."
+    redacted = sum(finding.state is State.REDACTED for finding in findings)
+    if redacted:
+        note += f" Removals took rows out of {redacted} more, and what they left is as they left it."
     rows = [(str(one.state), one.kind, one.path) for one in amiss]
     intact = [("intact", kind, _count(n, "file")) for kind, n in sorted(counts.items())]
     return Section("Verification", ("state", "kind", "file"), [*rows, *intact], note)
@@ -210,7 +234,7 @@ def _derived_sections(derived: Derived) -> list[Section]:
             _day(touched.version.key),
             touched.version.key.sha256,
             str(len(touched.rows)),
-            "current" if touched.version.is_current else "past",
+            _state_of(touched.version),
         )
         for touched in derived.tables
     ]
@@ -292,3 +316,8 @@ def _count(n: int, noun: str) -> str:
 
 def _day(key: VersionKey) -> str:
     return "-" if key.partition == WHOLE else key.partition
+
+
+def _state_of(version: Version) -> str:
+    state = "current" if version.is_current else "past"
+    return f"{state}, redacted ({version.left_as[:12]})" if version.left_as else state

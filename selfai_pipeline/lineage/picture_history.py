@@ -13,6 +13,7 @@ from selfai_pipeline.lineage.derived import Derived, Selection, derived_from
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive, VersionKey, is_hash_prefix
 from selfai_pipeline.picture_store import SHA256_HEX
+from selfai_pipeline.sources.tombstones import PICTURE, Tombstones, was_removed
 
 KINDS = (
     "raw_crawl",
@@ -58,7 +59,7 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
     Raises:
         InputError: no version knows such a picture, or several begin so.
     """
-    selection, match = _selected(asked, archive)
+    selection, match = selected_pictures(asked, archive)
     derived = derived_from(selection, archive=archive, registry=registry)
     statements: dict[str, dict[str, list[Any]]] = {}
     for touched in derived.tables:
@@ -84,7 +85,7 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
     )
 
 
-def _selected(asked: str, archive: Archive) -> tuple[Selection, str]:
+def selected_pictures(asked: str, archive: Archive) -> tuple[Selection, str]:
     """What the picture is, and how it was found in words."""
     if is_hash_prefix(asked) and not Path(asked).is_file():
         image_id = asked if SHA256_HEX.fullmatch(asked) else _whole_id(asked, archive)
@@ -144,6 +145,10 @@ def _selected_by_content(content: bytes, path: Path, archive: Archive) -> tuple[
     image_id = hashlib.sha256(stripped).hexdigest()
     if image_id in archive.store.pictures or image_id in _known_ids(archive):
         return Selection("picture", str(path), frozenset([image_id])), "by its bytes, metadata left out"
+    removed = Tombstones.of(archive.store)
+    stone = removed.find(PICTURE, image_id) or removed.looks_like(stripped, orientation=facts.orientation)
+    if stone is not None:
+        raise was_removed(stone, str(path))
     alike = _alike(stripped, facts.orientation, path, archive)
     if not alike:
         raise InputError(

@@ -24,6 +24,12 @@ MODEL = "selfai-scorer"
 CHECKPOINT_TAG = "checkpoint_sha256"
 RUN_TAG = "dagster.run_id"
 ASSET_TAG = "dagster.asset"
+CHAMPION, CANDIDATE = "champion", "candidate"
+"""Aliases: the scorer that is in use, and the newest that was registered and is not it."""
+STATUS_TAG = "selfai.status"
+"""Of a version: candidate, champion, former champion, or taken back."""
+PROMOTION_TAG = "selfai.promotion"
+"""Of a version: hash of the entry in the log of promotions that moved the champion to it last."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +92,28 @@ def read_registry(home: Home) -> Registry:
         InputError: `SELFAI_ENV` is production and `MLFLOW_TRACKING_URI` is not set.
         StorageError: MLflow's database or server cannot be read.
     """
-    uri = f"sqlite:///{home.mlflow_database}"
-    if current_environment() is Environment.PRODUCTION:
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if not uri:
-            raise InputError(
-                "production keeps its models in an MLflow of its own, and none is named",
-                where="MLFLOW_TRACKING_URI",
-                mend="Set it to the address of the MLflow server.",
-            )
+    uri = tracking_uri(home)
     if uri.startswith("sqlite:///"):
         return read_database(Path(uri.removeprefix("sqlite:///")))
     return read_server(uri)
+
+
+def tracking_uri(home: Home) -> str:
+    """The address of MLflow in the current environment.
+
+    Raises:
+        InputError: `SELFAI_ENV` is production and `MLFLOW_TRACKING_URI` is not set.
+    """
+    if current_environment() is not Environment.PRODUCTION:
+        return f"sqlite:///{home.mlflow_database}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        raise InputError(
+            "production keeps its models in an MLflow of its own, and none is named",
+            where="MLFLOW_TRACKING_URI",
+            mend="Set it to the address of the MLflow server.",
+        )
+    return uri
 
 
 def read_database(database: Path) -> Registry:

@@ -1,6 +1,7 @@
 """What an audit found as JSON values, for machines."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from selfai_pipeline.lineage.audit import Audit
@@ -54,17 +55,21 @@ def audit_values(audited: Audit, findings: Iterable[Finding] | None = None) -> d
             }
             for use in audited.sources
         ],
+        "promotions": [asdict(one) for one in audited.promotions],
         "problems": list(audited.problems),
     }
     if findings is not None:
         found = list(findings)
         values["verification"] = {
             "intact": sum(one.state is State.INTACT for one in found),
-            "amiss": [
-                {"state": str(one.state), "kind": one.kind, "path": one.path}
-                for one in found
-                if one.state is not State.INTACT
-            ],
+            **{
+                name: [
+                    {"state": str(one.state), "kind": one.kind, "path": one.path}
+                    for one in found
+                    if one.state is not State.INTACT and (one.state is State.REDACTED) == is_redacted
+                ]
+                for name, is_redacted in (("redacted", True), ("amiss", False))
+            },
         }
     return values
 

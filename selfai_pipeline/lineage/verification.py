@@ -4,9 +4,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
@@ -15,6 +15,7 @@ from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion
 from selfai_pipeline.lineage.versions import Archive, Version
 from selfai_pipeline.picture_store import PictureStore
+from selfai_pipeline.sources.tombstones import read_tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of
@@ -24,9 +25,10 @@ COPIED_RATINGS = re.compile(r"[a-z]+-([0-9a-f]{12})\.[a-z.]+")
 
 
 class State(StrEnum):
-    """What was found of a file."""
+    """What was found of a file; redacted: a removal took rows out, and what is left is as it was left."""
 
     INTACT = "intact"
+    REDACTED = "redacted"
     ALTERED = "altered"
     MISSING = "missing"
 
@@ -57,14 +59,21 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     crops |= _named_in(audited, "balanced_label_table", "crop_sha256", archive)
     yield from _contents(crops, "crop", store.crops)
     yield from _ratings(audited, store)
+    for entry in audited.promotions:
+        yield _compared(
+            entry.path, PurePosixPath(entry.path).stem[-64:], "entry of the log of promotions", store
+        )
     for one in audited.registered:
-        yield from _registered_copy(one, audited, store)
+        yield from registered_copy(one)
 
 
 def _files_of(version: Version, store: Store) -> Iterator[Finding]:
     if not version.is_checkpoint:
         for path in version.files:
-            yield _compared(path, version.key.sha256, f"table {version.key.asset}", store)
+            kind = f"table {version.key.asset}"
+            found = _compared(path, version.left_as or version.key.sha256, kind, store)
+            is_redacted = version.left_as and found.state is State.INTACT
+            yield replace(found, state=State.REDACTED) if is_redacted else found
         return
     ref = CheckpointRef(version.key.asset, version.key.partition, version.key.sha256, rows=0)
     folder = folder_of(ref)
@@ -156,19 +165,29 @@ def _declared_ratings(recorded: set[str | None], store: Store) -> Finding:
     except InputError as error:
         return Finding(State.MISSING, kind, error.where)
     state = State.INTACT if found in recorded else State.ALTERED
+    if state is State.ALTERED and found in _redacted_ratings(recorded, store):
+        state = State.REDACTED
     return Finding(state, kind, str(store.home.sources_file))
 
 
-def _registered_copy(one: RegisteredVersion, audited: Audit, store: Store) -> Iterator[Finding]:
-    """The files of a registered version, where they lie on this machine."""
+def _redacted_ratings(recorded: set[str | None], store: Store) -> set[str | None]:
+    """The fingerprints of what removals have left of files of ratings, one after the other."""
+    known = set(recorded)
+    for stone in read_tombstones(store):
+        known.update(after for before, after in stone.ratings.items() if before in known)
+    return known
+
+
+def registered_copy(one: RegisteredVersion) -> Iterator[Finding]:
+    """The files of a registered version, where they lie on this machine, against its checkpoint's hash."""
     address = urlsplit(one.source)
     if address.scheme not in ("", "file"):
         return
     folder = Path(unquote(address.path))
     kind = f"file of {one.model}@{one.version}"
-    expected: dict[str, str] = {RECORD: audited.key.sha256}
+    expected: dict[str, str] = {RECORD: one.checkpoint_sha256}
     content = folder / RECORD
-    if content.is_file() and _hash(content.read_bytes()) == audited.key.sha256:
+    if content.is_file() and _hash(content.read_bytes()) == one.checkpoint_sha256:
         expected[WEIGHTS] = json.loads(content.read_bytes())["weights_sha256"]
     for name, sha256 in expected.items():
         path = folder / name

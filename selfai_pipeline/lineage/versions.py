@@ -19,7 +19,8 @@ from selfai_pipeline.tables import PARTITION_NAME, WHOLE, CheckpointRef, Record,
 from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of, load_record
 
 ASSETS = (
-    *("ablation_report", "ablation_run", "evaluation_report"),
+    *("ablation_report", "ablation_run", "release_bundle", "champion", "champion_comparison"),
+    "evaluation_report",
     *("finetuned_scorer", "widened_checkpoint", "siamese_checkpoint"),
     *("balanced_label_table", "annotations", "aligned_faces", "pruned_set", "raw_crawl"),
 )
@@ -63,6 +64,7 @@ class Version:
     """A version, each way in which it was made, and what is amiss with its files as far as reading told.
 
     `rows` is None where no record says it; `files` are relative paths of what the version consists of.
+    `left_as` is the hash of what is left of it, where a removal took rows out; else it is empty.
     """
 
     key: VersionKey
@@ -72,6 +74,7 @@ class Version:
     is_checkpoint: bool
     is_current: bool
     problems: tuple[str, ...] = ()
+    left_as: str = ""
 
     @property
     def inputs(self) -> frozenset[VersionKey]:
@@ -121,10 +124,15 @@ class Archive:
 
     @cached_property
     def keys(self) -> frozenset[VersionKey]:
-        """Every version that any record names, and every checkpoint that lies in the store."""
+        """Every version that any record names, and every table and checkpoint that lies in the store."""
         named: set[VersionKey] = set()
         for asset in self._names("tables"):
             for partition in self._names(f"tables/{asset}"):
+                # Ablations, and runs that were killed, leave tables that no record names.
+                for name in self.store.files.list(f"tables/{asset}/{partition}"):
+                    sha256, dot, ending = name.partition(".")
+                    if dot + ending == ".parquet" and SHA256_HEX.fullmatch(sha256):
+                        named.add(VersionKey(asset, partition, sha256))
                 for sha256, records in self._folder(asset, partition).records.items():
                     named.add(VersionKey(asset, partition, sha256))
                     named.update(key for record in records for key in _inputs_of(record))
@@ -224,13 +232,23 @@ class Archive:
     def _table(self, key: VersionKey) -> Version:
         folder = self._folder(key.asset, key.partition)
         records = folder.records.get(key.sha256, [])
+        left, problems = key.sha256, []
+        try:
+            left = self.store.tables.present(TableRef(key.asset, key.partition, key.sha256, 0)).sha256
+        except AlteredVersion as error:
+            problems.append(str(error))
+        except ValueError:
+            # The name of a folder that is no partition, which the records' reader has told of.
+            pass
         return Version(
             key,
             rows=records[0].ref.rows if records else None,
             makings=_makings(records),
-            files=(f"tables/{key.asset}/{key.partition}/{key.sha256}.parquet",),
+            files=(f"tables/{key.asset}/{key.partition}/{left}.parquet",),
             is_checkpoint=False,
             is_current=folder.current == key.sha256,
+            problems=tuple(problems),
+            left_as="" if left == key.sha256 else left,
         )
 
     def _checkpoint(self, key: VersionKey) -> Version:

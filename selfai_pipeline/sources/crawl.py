@@ -32,6 +32,7 @@ from selfai_pipeline.sources.settings import (
 )
 from selfai_pipeline.sources.source_kinds import today
 from selfai_pipeline.sources.stored_files import SourceUnreachable
+from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.sources.url_list import ListOfDay, read_list
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef, table_of
@@ -98,9 +99,10 @@ def crawl_day(
     left_over: dict[str, dict[str, int]] = {}
     parts = [table_of([], asset="raw_crawl")]
     is_today = day == today()
+    removed = Tombstones.of(store)
     with open_journal(store.home) as journal:
         for source in sorted(sources, key=lambda one: one.name):
-            bringing = _Bringing(source, day, is_today, store, journal)
+            bringing = _Bringing(source, day, is_today, store, journal, removed)
             started = time.monotonic()
             try:
                 bringing.bring_in(settings)
@@ -158,6 +160,7 @@ class _Bringing:
     is_today: bool
     store: Store
     journal: Journal
+    removed: Tombstones
     stored: int = 0
     listed: ListOfDay = field(default_factory=ListOfDay)
 
@@ -251,7 +254,8 @@ class _Bringing:
             )
 
     def discover(self, addresses: list[Found], limits: CrawlSettings) -> None:
-        self.journal.discover(self.source.name, self.day, addresses, most=limits.max_addresses)
+        asked = [found for found in addresses if not self.removed.refuses_address(found.url)]
+        self.journal.discover(self.source.name, self.day, asked, most=limits.max_addresses)
 
     def crawl(self, source: CrawledSource, limits: CrawlSettings) -> None:
         """Ask for what has no final outcome."""

@@ -12,6 +12,7 @@ from selfai_pipeline.sources.deny_lists import DENIED_PICTURE
 from selfai_pipeline.sources.outcomes import REFUSED, STORED, Found, Outcome
 from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource, UrlListSource
+from selfai_pipeline.sources.tombstones import PICTURE, REMOVED, Tombstones
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
 
@@ -100,10 +101,16 @@ def _hash_of(values: dict[str, object]) -> str:
 
 
 def judge_picture(
-    content: bytes, *, found: Found, settings: CrawlSettings, rules: str
+    content: bytes, *, found: Found, settings: CrawlSettings, rules: str, removed: Tombstones
 ) -> tuple[Outcome, bytes | None]:
-    """What becomes of a picture, and if it is to be stored, its bytes without metadata."""
+    """What becomes of a picture, and if it is to be stored, its bytes without metadata.
+
+    Of one that was removed, or looks the same, the outcome has no hash: nothing may tell of it but the
+    address, which is a new one.
+    """
     fetched_sha256 = hashlib.sha256(content).hexdigest()
+    if removed.find(PICTURE, fetched_sha256):
+        return Outcome(found, REFUSED, rules, reason=REMOVED), None
     if fetched_sha256 in settings.deny_pictures:
         return Outcome(found, REFUSED, rules, reason=DENIED_PICTURE, fetched_sha256=fetched_sha256), None
     try:
@@ -116,6 +123,8 @@ def judge_picture(
             found, REFUSED, rules, reason=DENIED_PICTURE, image_id=image_id, fetched_sha256=fetched_sha256
         )
         return denied, None
+    if removed.refuses_picture(cleaned, hashes=[image_id], orientation=facts.orientation):
+        return Outcome(found, REFUSED, rules, reason=REMOVED), None
     stored = Outcome(
         found,
         STORED,

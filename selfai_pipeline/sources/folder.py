@@ -27,6 +27,7 @@ from selfai_pipeline.sources.outcomes import (
     Outcome,
 )
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource
+from selfai_pipeline.sources.tombstones import REMOVED, Tombstones
 from selfai_pipeline.store import Store
 
 # Status, reason and hash of the bytes: what came of a file on another day.
@@ -42,6 +43,9 @@ def read_folder(
     replaced folder counts as a new one; a folder that is gone keeps what was taken from it. A file that could
     not be read and is gone becomes a refusal, `gone`. A subfolder that cannot be listed has an outcome too.
 
+    A file that was removed leaves no row, though it still lies there; a copy of it under another name is
+    refused.
+
     Of a live source a file that is known from another day with the same bytes is no news of today; on a past
     day only those files are looked at that gave no final outcome then.
 
@@ -50,6 +54,7 @@ def read_folder(
         SourceUnreachable: the store that the folder is in does not answer.
     """
     rules = rules_fingerprint(source, settings)
+    removed = Tombstones.of(store)
     root = root_address(source, day, store.home)
     before = {one.found.url: one for one in journal.outcomes(source.name, day) if is_below(root, one)}
     # Files have no moment of fetching: the start of their day keeps the table the same wherever it is made.
@@ -75,10 +80,20 @@ def read_folder(
             found = Found(files.address(name), "file")
             if asked is not None and found.url not in asked:
                 continue
+            if removed.refuses_address(found.url):
+                continue
             here.add(found.url)
             last, other = before.get(found.url), elsewhere.get(found.url)
             outcome = _take(
-                files, name, found, last=last, other=other, store=store, settings=settings, rules=rules
+                files,
+                name,
+                found,
+                last=last,
+                other=other,
+                store=store,
+                settings=settings,
+                rules=rules,
+                removed=removed,
             )
             if outcome is None:
                 continue
@@ -128,6 +143,7 @@ def _take(
     store: Store,
     settings: CrawlSettings,
     rules: str,
+    removed: Tombstones,
 ) -> Outcome | None:
     """What came of a file; None where its bytes are known and the last outcome holds."""
     known = None
@@ -147,10 +163,12 @@ def _take(
             return None
         return Outcome(found, refusal.status, rules, reason=refusal.reason)
     sha256 = hashlib.sha256(content).hexdigest()
-    files.remember(name, sha256)
     if sha256 == known:
+        files.remember(name, sha256)
         return None
-    outcome, picture = judge_picture(content, found=found, settings=settings, rules=rules)
+    outcome, picture = judge_picture(content, found=found, settings=settings, rules=rules, removed=removed)
     if picture is not None:
         store.pictures.put(picture)
+    if outcome.reason != REMOVED:
+        files.remember(name, sha256)
     return outcome

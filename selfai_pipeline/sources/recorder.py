@@ -9,14 +9,15 @@ import os
 import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.news import with_validators, without_repeat
-from selfai_pipeline.sources.outcomes import FAILED, Found, Outcome
+from selfai_pipeline.sources.outcomes import FAILED, REFUSED, Found, Links, Outcome
 from selfai_pipeline.sources.settings import CrawlSettings
+from selfai_pipeline.sources.tombstones import REMOVED, Tombstones
 
 logger = logging.getLogger("selfai.sources")
 
@@ -53,9 +54,15 @@ class Fetched:
     answered: str
     earlier: Outcome | None
 
-    def judged(self, *, settings: CrawlSettings, rules: str) -> tuple[Outcome, bytes | None]:
+    def judged(
+        self, *, settings: CrawlSettings, rules: str, removed: Tombstones
+    ) -> tuple[Outcome, bytes | None]:
         """What becomes of the picture, and the bytes that have to be stored for that."""
-        outcome, content = judge_picture(self.content, found=self.found, settings=settings, rules=rules)
+        if removed.refuses_address(self.answered):
+            return Outcome(self.found, REFUSED, rules, reason=REMOVED), None
+        outcome, content = judge_picture(
+            self.content, found=self.found, settings=settings, rules=rules, removed=removed
+        )
         if content is None:
             return outcome, None
         outcome = with_validators(outcome, self.validators, answered=self.answered)
@@ -83,12 +90,13 @@ class Recorder:
         self.journal = journal
         self.pictures = job.store.pictures
         self.rules = job.rules
+        self.removed = Tombstones.of(job.store)
         self.pictures.sweep()
 
     def judged(self, item: Fetched) -> tuple[Outcome, bytes | None]:
         """As `Fetched.judged`; a defect of ours costs this picture and no other."""
         try:
-            return item.judged(settings=self.job.settings, rules=self.rules)
+            return item.judged(settings=self.job.settings, rules=self.rules, removed=self.removed)
         except Exception as error:
             logger.error("a picture could not be judged: %s", place_of(error))
             return Outcome(item.found, FAILED, self.rules, reason=UNREADABLE), None
@@ -110,7 +118,7 @@ class Recorder:
                 if content is not None and outcome.image_id is not None:
                     contents[outcome.image_id] = content
             else:
-                outcome, led_to = item.outcome, item.led_to
+                outcome, led_to = self._without_removed(item)
             outcomes.append(outcome)
             discovered += led_to
             recorded.append(Recorded(outcome.reason or outcome.status, bool(led_to)))
@@ -123,6 +131,22 @@ class Recorder:
             most=self.job.settings.max_addresses,
         )
         return recorded
+
+    def _without_removed(self, item: Came) -> tuple[Outcome, list[Found]]:
+        """What came of an address, without the removed addresses that its page names."""
+        if not self.removed:
+            return item.outcome, item.led_to
+        outcome = item.outcome
+        if self.removed.refuses_address(outcome.answered_url):
+            return Outcome(outcome.found, REFUSED, outcome.rules, reason=REMOVED), []
+        if outcome.links is not None:
+            links = Links.from_json(outcome.links)
+            pictures, pages = (
+                [url for url in urls if not self.removed.refuses_address(url)]
+                for urls in (links.pictures, links.pages)
+            )
+            outcome = replace(outcome, links=Links(pictures, pages).to_json())
+        return outcome, [found for found in item.led_to if not self.removed.refuses_address(found.url)]
 
 
 def start_recorder(job: CrawlJob) -> ProcessPoolExecutor:

@@ -44,6 +44,7 @@ __all__ = [
     "folder_of",
     "load_checkpoint",
     "load_record",
+    "network_of",
     "save_checkpoint",
     "weights_copy",
 ]
@@ -108,12 +109,33 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
     path, mend = f"{folder_of(ref)}/{WEIGHTS}", again(ref)
     content = store.files.read_verified(path, record.get("weights_sha256"), mend=mend)
     where = store.files.path(path)
+    network = network_of(content, record.get("architecture"), where=where, mend=mend)
+    size = record.get("input_size")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=mend)
+    part = record.get("framing", 1.0)
+    if isinstance(part, bool) or not isinstance(part, int | float) or not 0 < part <= 1:
+        raise InputError(f"framing is {part!r}", where=store.files.path(folder_of(ref)), mend=mend)
+    return Checkpoint(network, record)
+
+
+def network_of(weights: bytes, architecture: object, *, where: str, mend: str) -> Network:
+    """The network, in evaluation mode on the CPU, of a safetensors file and the stage list that goes with it.
+
+    Args:
+        architecture: as `stages_to_json` gives it, and as hostile as the weights.
+        where, mend: of the messages of errors.
+
+    Raises:
+        AlteredVersion: this is no safetensors file.
+        InputError: the weights do not fit the architecture.
+    """
     try:
-        tensors = safetensors.torch.load(content)
+        tensors = safetensors.torch.load(weights)
     except SafetensorError as error:
         raise AlteredVersion(f"{where}: not a safetensors file ({error}). {mend}") from error
     try:
-        stages = stages_from_json(record.get("architecture"))
+        stages = stages_from_json(architecture)
     except UnfitStages as error:
         raise InputError(f"no network can be built ({error})", where=where, mend=mend) from error
     # before the network is built: a record could name more memory than there is
@@ -124,13 +146,7 @@ def load_checkpoint(ref: CheckpointRef, *, store: Store) -> Checkpoint:
         raise InputError(what, where=where, mend=mend)
     network = Network(stages)
     network.load_state_dict(tensors)
-    size = record.get("input_size")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"input_size is {size!r}", where=store.files.path(folder_of(ref)), mend=mend)
-    part = record.get("framing", 1.0)
-    if isinstance(part, bool) or not isinstance(part, int | float) or not 0 < part <= 1:
-        raise InputError(f"framing is {part!r}", where=store.files.path(folder_of(ref)), mend=mend)
-    return Checkpoint(network.eval(), record)
+    return network.eval()
 
 
 def checkpoint_files(ref: CheckpointRef, *, store: Store) -> dict[str, bytes]:

@@ -13,9 +13,10 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.conformal import RECORD_KEY, Intervals
 from selfai_pipeline.training.inference import as_vectors, embed_rows, score_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
-from selfai_pipeline.training.metrics import fit_under_dropout, pearson
+from selfai_pipeline.training.metrics import Vector, fit_under_dropout, pearson
 from selfai_pipeline.training.provenance import chain_of, check_unseen
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.settings import FINETUNE_CODE, ComputeSettings, FinetuneSettings, HeadStart
@@ -57,14 +58,28 @@ class FinetuneStage:
         Raises:
             UndefinedMetric: the network gives every picture the same score.
         """
-        predicted = as_vectors(score_rows(network, self.data.validation, feed=self.feed))
-        annotated = self.data.scores[self.data.validation]
+        annotated, predicted = self._validation_scores(network)
         error = torch.from_numpy(predicted), torch.from_numpy(annotated)
         return {
             "validation_loss": float(functional.huber_loss(*error, delta=self.settings.huber_delta)),
             "validation_pearson": pearson(predicted, annotated),
             "validation_mae": float(np.abs(predicted - annotated).mean()),
         }
+
+    def calibrate(self, network: Network, *, clusters: list[str]) -> Intervals:
+        """Split-conformal intervals from the validation faces; `clusters` are those of all rows.
+
+        These faces chose the epoch, so that the intervals may be a little narrow: the evaluation measures on
+        the test faces how many they cover.
+        """
+        annotated, predicted = self._validation_scores(network)
+        held_out = [clusters[row] for row in self.data.validation]
+        return Intervals.calibrated(annotated, predicted, clusters=held_out)
+
+    def _validation_scores(self, network: Network) -> tuple[Vector, Vector]:
+        """The crowd's scores and the network's on the validation split, [n] each."""
+        predicted = as_vectors(score_rows(network, self.data.validation, feed=self.feed))
+        return self.data.scores[self.data.validation], predicted
 
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
         """Nothing: the network has its final shape."""
@@ -101,7 +116,8 @@ def finetune_scorer(
 ) -> CheckpointRef:
     """Fine-tune a checkpoint on the label table's train split; a killed run goes on from its last epoch.
 
-    The kept weights are those of the epoch with the highest validation Pearson.
+    The kept weights are those of the epoch with the highest validation Pearson. The record's `intervals` are
+    calibrated on the validation faces.
 
     Raises:
         InputError: the checkpoint does not fit, it has learnt from faces that are now held out, or the
@@ -136,6 +152,8 @@ def finetune_scorer(
         )
         state = trainer.fit(start)
         figures = stage.validate(state.judged)
+        clusters = store.tables.read(labels, ["cluster"])["cluster"].to_pylist()
+        intervals = stage.calibrate(state.judged, clusters=clusters)
     return save_checkpoint(
         state.judged,
         asset=ASSET,
@@ -148,6 +166,7 @@ def finetune_scorer(
                 "best_epoch": state.best_epoch,
                 "parameters": state.judged.parameter_count,
             },
+            RECORD_KEY: intervals.to_dict(),
             "history": state.history,
             "growth": parent.record["growth"],
             **({"moves": state.moves} if state.moves else {}),

@@ -1,6 +1,6 @@
 """The chain of checkpoints behind a scorer, and proof that it learnt from no face that is held out."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,20 +94,12 @@ def check_unseen(
     """
     held_out: list[dict[str, Any]] = []
     for stage in stages:
-        sha256 = stage.inputs.get("labels")
-        if not sha256 or sha256 == labels.sha256:
+        if not _read_other_labels(stage, labels):
             continue
         if not held_out:
             rows = store.tables.read(labels, COLUMNS).to_pylist()
             held_out = [row for row in rows if row["split"] in splits]
-        earlier = store.tables.find(labels.asset, labels.partition, sha256)
-        facts = store.tables.facts(labels)
-        seen = _seen(
-            held_out,
-            store.tables.read(earlier, COLUMNS).to_pylist(),
-            radius=int(facts.get("duplicate_radius", 0)),
-            least_correlation=float(facts.get("duplicate_correlation", HASHES_ALONE)),
-        )
+        seen = sum(seen_faces([stage], held_out, labels=labels, store=store))
         if seen:
             raise InputError(
                 f"{stage.ref.asset} {stage.ref.sha256[:12]} has seen {seen} of {len(held_out)} faces that "
@@ -117,19 +109,48 @@ def check_unseen(
             )
 
 
+def seen_faces(
+    stages: Iterable[Stage], faces: Sequence[Mapping[str, Any]], *, labels: TableRef, store: Store
+) -> list[bool]:
+    """Which held-out faces of `labels` some stage has seen, in the sense of `check_unseen`.
+
+    Args:
+        faces: rows of `labels`, with its `COLUMNS`.
+
+    Raises:
+        MissingVersion, AlteredVersion: a label table that a stage read is not as it was.
+    """
+    facts = store.tables.facts(labels)
+    seen = [False] * len(faces)
+    for sha256 in {stage.inputs["labels"] for stage in stages if _read_other_labels(stage, labels)}:
+        earlier = store.tables.find(labels.asset, labels.partition, sha256)
+        found = _seen(
+            faces,
+            store.tables.read(earlier, COLUMNS).to_pylist(),
+            radius=int(facts.get("duplicate_radius", 0)),
+            least_correlation=float(facts.get("duplicate_correlation", HASHES_ALONE)),
+        )
+        seen = [before or now for before, now in zip(seen, found, strict=True)]
+    return seen
+
+
+def _read_other_labels(stage: Stage, labels: TableRef) -> bool:
+    return (stage.inputs.get("labels") or labels.sha256) != labels.sha256
+
+
 COLUMNS = ["image_id", "crop_sha256", "perceptual_hash", "thumbnail", "split"]
 HASHES_ALONE = 1.1
 """A correlation that no two thumbnails reach."""
 
 
 def _seen(
-    held_out: list[dict[str, Any]],
-    earlier: list[dict[str, Any]],
+    held_out: Sequence[Mapping[str, Any]],
+    earlier: Sequence[Mapping[str, Any]],
     *,
     radius: int,
     least_correlation: float,
-) -> int:
-    """How many of the held-out faces were nearer to training in the earlier table."""
+) -> list[bool]:
+    """Which of the held-out faces were nearer to training in the earlier table."""
     # Loads OpenCV, which a look at the chain alone does not need.
     from selfai_pipeline.pictures.duplicates import have_copies
 
@@ -137,24 +158,24 @@ def _seen(
     for row in earlier:
         for key in (row["image_id"], row["crop_sha256"]):
             nearest[key] = min(RANKS[row["split"]], nearest.get(key, RANKS[row["split"]]))
-    seen = 0
-    unknown: list[dict[str, Any]] = []
-    for row in held_out:
+    seen = [False] * len(held_out)
+    unknown: dict[str, list[int]] = {}
+    for number, row in enumerate(held_out):
         known = [nearest[key] for key in (row["image_id"], row["crop_sha256"]) if key in nearest]
-        seen += bool(known) and min(known) < RANKS[row["split"]]
+        seen[number] = bool(known) and min(known) < RANKS[row["split"]]
         if not known and row["perceptual_hash"] is not None:
-            unknown.append(row)
-    for split in {row["split"] for row in unknown}:
-        new = [row for row in unknown if row["split"] == split]
+            unknown.setdefault(row["split"], []).append(number)
+    for split, numbers in unknown.items():
         nearer = [row for row in earlier if RANKS[row["split"]] < RANKS[split]]
         old = [row for row in nearer if row["perceptual_hash"] is not None]
         copies = have_copies(
-            [row["perceptual_hash"] for row in new],
-            [row["thumbnail"] for row in new],
+            [held_out[number]["perceptual_hash"] for number in numbers],
+            [held_out[number]["thumbnail"] for number in numbers],
             of_hashes=[row["perceptual_hash"] for row in old],
             of_thumbnails=[row["thumbnail"] for row in old],
             radius=radius,
             least_correlation=least_correlation,
         )
-        seen += int(copies.sum())
+        for number, is_copy in zip(numbers, copies.tolist(), strict=True):
+            seen[number] = is_copy
     return seen

@@ -14,6 +14,7 @@ from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint
 from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.conformal import COVERAGE, Intervals, Reals
 from selfai_pipeline.training.inference import as_vectors
 from selfai_pipeline.training.pixels import Framing, Pixels
 from selfai_pipeline.training.settings import ComputeSettings
@@ -28,6 +29,7 @@ class Scorer:
         network: in evaluation mode, on the device of `compute`.
         record: of the checkpoint.
         framing: what of an aligned crop the network sees.
+        intervals: how far from a score the crowd's own lies; without levels where they were never calibrated.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Scorer:
         self.network = compute.place(network.eval())
         self.record = record
         self.framing = framing
+        self.intervals = Intervals.of_record(record)
         self.compute = compute
 
     @classmethod
@@ -43,7 +46,8 @@ class Scorer:
         """The scorer of a checkpoint.
 
         Raises:
-            InputError: the checkpoint has no head, or does not fit (see `load_checkpoint`).
+            InputError: the checkpoint has no head, does not fit (see `load_checkpoint`), or what its record
+                keeps are no intervals.
             MissingVersion, AlteredVersion: it is missing or was altered.
         """
         checkpoint = load_checkpoint(ref, store=store)
@@ -90,3 +94,14 @@ class Scorer:
                 batch = self.prepare(framed[start : start + BATCH])
                 scores[start : start + BATCH] = as_vectors(self.network(batch))
         return scores
+
+    def score_with_interval(
+        self, crops: Pixels, *, coverage: float = COVERAGE
+    ) -> tuple[NDArray[np.float64], Reals, Reals]:
+        """Scores [n] as of `score`, and the lower and upper ends [n] of their intervals, within 0..9.
+
+        Raises:
+            UndefinedMetric: no interval of this coverage was calibrated; the message says why.
+        """
+        scores = self.score(crops)
+        return scores, *self.intervals.around(scores, coverage)

@@ -27,7 +27,7 @@ from assets.automation import (
     weekly_refresh,
 )
 from assets.dagster_internals import backfill_request, backfilled
-from assets.graph import DAILY, LABELS, MODELS
+from assets.graph import DAILY, LABELS, MODELS, RELEASE
 from selfai_pipeline.definitions import defs
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import install_instance_file
@@ -267,7 +267,7 @@ class TestWeeklyRefresh:
         night.declare(night.source())
         assert self.selected(tick(weekly_refresh, night))[0] == "annotations", "all ratings were taken away"
 
-    def test_makes_labels_then_models_then_nothing(self, night: Any) -> None:
+    def test_makes_labels_then_models_then_the_champion_then_nothing(self, night: Any) -> None:
         make(night, YESTERDAY)
         labels = tick(weekly_refresh, night)
         assert self.selected(labels) == ["annotations", "balanced_label_table"]
@@ -283,6 +283,10 @@ class TestWeeklyRefresh:
         assert self.selected(models) == [asset.key.to_user_string() for asset in MODELS]
         assert models.run_requests[0].run_key != labels.run_requests[0].run_key
         self.end(night, models, dg.DagsterRunStatus.SUCCESS)
+        release = tick(weekly_refresh, night)
+        assert self.selected(release) == [asset.key.to_user_string() for asset in RELEASE]
+        # A scorer that is not better than the champion: that is an answer, and holds nothing up.
+        self.end(night, release, dg.DagsterRunStatus.FAILURE)
         done = tick(weekly_refresh, night)
         assert (done.run_requests, done.skip_message) == ([], "Everything is up to date.")
         assert Memory.read(done.cursor).since == NIGHT.replace(second=0)
@@ -299,7 +303,7 @@ class TestWeeklyRefresh:
 
     def test_new_days_that_change_no_label_train_nothing(self, night: Any) -> None:
         make(night, YESTERDAY)
-        night.pretend([*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS, *RELEASE])
         assert tick(weekly_refresh, night).skip_message == "Everything is up to date."
         make(night, DAYS[3])
         labels = tick(weekly_refresh, night)
@@ -310,7 +314,7 @@ class TestWeeklyRefresh:
 
     def test_trains_where_the_code_of_a_model_changed(self, night: Any) -> None:
         make(night, YESTERDAY)
-        night.pretend([*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS, *RELEASE])
         age(night, "finetuned_scorer", WHOLE)
         assert self.selected(tick(weekly_refresh, night)) == ["finetuned_scorer", "evaluation_report"]
 
@@ -332,7 +336,7 @@ class TestWeeklyRefresh:
         make(night, *DAYS)
         faces = night.record("aligned_faces", DAYS[0]).ref
         night.store.tables.judge(faces, {"quality_floor": False})
-        night.pretend([*LABELS, *MODELS])
+        night.pretend([*LABELS, *MODELS, *RELEASE])
         assert tick(weekly_refresh, night).run_requests != [], "they were made with the day that failed"
         record = night.record("balanced_label_table", WHOLE)
         passed = {day: sha256 for day, sha256 in record.inputs["aligned_faces"].items() if day != DAYS[0]}

@@ -61,7 +61,7 @@ def test_the_definitions_load_without_heavy_modules(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asset", ALL_ASSETS, ids=lambda asset: asset.key.to_user_string())
 def test_every_asset_declares_what_the_house_asks_for(asset: dg.AssetsDefinition) -> None:
     spec = asset.specs_by_key[asset.key]
-    assert spec.group_name in {"data", "labels", "training", "evaluation", "ablations"}
+    assert spec.group_name in {"data", "labels", "training", "evaluation", "release", "ablations"}
     assert spec.kinds
     assert spec.owners
     assert spec.code_version
@@ -91,6 +91,8 @@ READERS: dict[str, tuple[type[BaseModel], str]] = {
     "widened_checkpoint": (CONFIGS["widened_checkpoint"], "selfai_pipeline/training"),
     "finetuned_scorer": (CONFIGS["finetuned_scorer"], "selfai_pipeline/training"),
     "evaluation_report": (CONFIGS["evaluation_report"], "selfai_pipeline/evaluation"),
+    "champion_comparison": (CONFIGS["champion_comparison"], "selfai_pipeline/release"),
+    "release_bundle": (CONFIGS["release_bundle"], "selfai_pipeline/release"),
     "ablation_run": (CONFIGS["ablation_run"], "selfai_pipeline/evaluation/ablations"),
     "ablation_report": (CONFIGS["ablation_report"], "selfai_pipeline/evaluation/ablations"),
     "compute": (Compute, "selfai_pipeline/training"),

@@ -16,6 +16,7 @@ from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.evaluation.report import page_of
 from selfai_pipeline.home import Home
+from selfai_pipeline.lineage.registry import MODEL
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, TableRef
@@ -96,6 +97,8 @@ def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
 
 @pytest.mark.slow
 def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Graph) -> None:
+    from mlflow import MlflowClient
+
     for asset in CHAIN:
         result = graph.run(asset)
         evaluations = result.get_asset_check_evaluations()
@@ -107,6 +110,17 @@ def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Gra
         if asset in ("siamese_checkpoint", "finetuned_scorer"):
             assert "noise_ceiling" in event.materialization.metadata, "it stands beside every correlation"
         assert graph.store.tables.has_passed(graph.ref(asset))
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    facts = graph.store.tables.facts(graph.ref("evaluation_report"))
+    level = next(one for one in facts["intervals"]["levels"] if one["coverage"] == 0.9)
+    assert metadata["pearson"] == facts["pearson"]["value"]
+    assert metadata["interval_90_covers"] == level["covered"]["value"]
+    assert metadata["interval_90"] == f"score ± {level['half_width']:.2f}"
+    page = page_of(graph.ref("evaluation_report"), store=graph.store)
+    assert "no scorer has been promoted to champion yet" in page.read_text()
+    MlflowClient(f"sqlite:///{graph.home.mlflow_database}").set_registered_model_alias(MODEL, "champion", "1")
+    assert graph.run("evaluation_report").success
+    assert "this scorer is the champion" in page.read_text()
 
 
 @pytest.fixture

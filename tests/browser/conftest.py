@@ -7,7 +7,6 @@ failures too, are kept under pytest's temporary folder.
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -221,35 +220,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[
     finally:
         process.terminate()
         process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Debian's browser: nothing is downloaded."""
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    return program
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator["Browser"]:
-    """A browser that resolves no names."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=chromium,
-            # Root has no sandbox to go into, and /dev/shm is small in containers; names are not resolved.
-            args=[
-                "--no-sandbox",
-                "--disable-dev-shm-usage",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

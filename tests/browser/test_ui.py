@@ -14,6 +14,7 @@ GROUPS = {
     "labels": ["annotations", "balanced_label_table"],
     "training": ["siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"],
     "evaluation": ["evaluation_report"],
+    "release": ["champion_comparison", "champion", "release_bundle"],
 }
 IS_LOADED = "image => image.complete && image.naturalWidth > 0"
 

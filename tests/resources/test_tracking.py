@@ -116,7 +116,8 @@ def test_a_checkpoint_is_registered_once_with_its_files(tracking: Tracking, clie
     assert len(client.search_model_versions(f"name='{MODEL}'")) == 2
     registered = client.get_model_version(MODEL, version)
     assert registered.run_id == first.run_id
-    assert registered.tags == {"checkpoint_sha256": "1" * 64}
+    assert registered.tags == {"checkpoint_sha256": "1" * 64, "selfai.status": "candidate"}
+    assert client.get_registered_model(MODEL).aliases == {"candidate": int(other)}, "the newest is it"
     names = {Path(item.path).name for item in client.list_artifacts(first.run_id, "scorer")}
     assert names == set(FILES)
 

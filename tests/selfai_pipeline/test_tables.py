@@ -22,6 +22,8 @@ def prediction(image_id: str, predicted: float) -> dict[str, Any]:
         "score": 5.0,
         "standard_error": None,
         "predicted": predicted,
+        "low": None,
+        "high": None,
         "group": None,
     }
 

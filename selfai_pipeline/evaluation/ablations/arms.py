@@ -24,7 +24,11 @@ class Length(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to make a scorer. `published` is the seed's Pearson and hours for it, where it has any."""
+    """One way to make a scorer.
+
+    `share` is the part of the training faces that it learns from, in all stages; `published` is the seed's
+    Pearson and hours for it, where it has any.
+    """
 
     name: str
     title: str
@@ -32,6 +36,7 @@ class Arm:
     is_widened: bool = False
     length: Length = Length.FINE_TUNING
     by_group: bool = False
+    share: float = 1.0
     published: tuple[float, float] | None = None
 
 
@@ -59,8 +64,22 @@ ARMS = {
             is_widened=True,
             by_group=True,
         ),
+        *(
+            Arm(
+                f"share_{parts}",
+                f"The whole method, {words} of the training faces",
+                Trunk.GROWN,
+                is_widened=True,
+                share=1 / parts,
+            )
+            for parts, words in ((8, "an eighth"), (4, "a quarter"), (2, "half"))
+        ),
     )
 }
 """By name. The first four are the seed's table (2016-17); the others are the controls without which it would
-say nothing (what a smaller learning rate, more steps, or the width alone bring), and the seed's open question
-whether a model a group does better."""
+say nothing (what a smaller learning rate, more steps, or the width alone bring), the seed's open question
+whether a model a group does better, and its claim that more data is what helps: shares of the training faces,
+each inside the next, with as many steps as the whole method takes."""
+
+SHARES = sorted((arm for arm in ARMS.values() if arm.share < 1), key=lambda arm: arm.share)
+"""The arms on a part of the training faces, the smallest first."""

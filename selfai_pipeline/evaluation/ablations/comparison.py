@@ -9,9 +9,12 @@ import numpy as np
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Trunk
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes
+from selfai_pipeline.evaluation.ablations.seeds import NO_ESTIMATE, mean_over, mean_pearson
 from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
+from selfai_pipeline.evaluation.ablations.training_size import training_size
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
-from selfai_pipeline.evaluation.correlation import Reals, weighted_pearson
+from selfai_pipeline.evaluation.correlation import Reals
+from selfai_pipeline.evaluation.paired import minus
 from selfai_pipeline.labels.agreement import ceiling_facts
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -25,7 +28,8 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
 
     Facts: `faces`, `noise_ceiling` and its reason, of the test faces; `target_pearson`; `seconds_ratio` and
     `operations_ratio`, how many times as long wide networks from scratch took to the target as the whole
-    method (None where one of them did not reach it); `labels`, the hash.
+    method (None where one of them did not reach it); `training_size`, the correlation against the number of
+    training faces; `labels`, the hash.
 
     Raises:
         InputError: an arm was run on another version of the label table.
@@ -81,17 +85,19 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         "seconds_ratio": _ratio(costs, "seconds_to_target"),
         "operations_ratio": _ratio(costs, "operations_to_target"),
         "labels": labels.sha256,
+        "training_size": training_size(runs, labels, store=store, settings=settings.evaluation).to_dict(),
         "confidence": settings.evaluation.confidence,
     }
     return store.tables.write(table, asset="ablation_report", facts=facts)
 
 
 def target_of(finished: Finished) -> float | None:
-    """The highest correlation of two digits that every run of our own network reached on validation."""
+    """The highest correlation of two digits that every run of our own network on all faces reached on
+    validation."""
     best = [
         max(value for _, _, value in outcome.course)
         for name, found in finished.items()
-        if ARMS[name].trunk is not Trunk.IMAGENET
+        if ARMS[name].trunk is not Trunk.IMAGENET and ARMS[name].share == 1
         for outcome in found
         if outcome.course
     ]
@@ -115,7 +121,7 @@ def _row(
     ended = finished.get(arm.name, [])
     reasons = sorted({one.reason for one in outcomes if one.reason})
     reached = [at for one in ended if target is not None and (at := first_at(one, target)) is not None]
-    pearson = _mean_pearson(ended, annotated, options)
+    pearson = mean_pearson(ended, annotated, options)
     difference = _difference(ended, finished.get(WHOLE_METHOD, []), annotated, options)
     correlations = [one.pearson for one in ended if one.pearson is not None]
     everywhere = bool(ended) and len(reached) == len(ended)
@@ -152,38 +158,14 @@ def _row(
     }
 
 
-NO_ESTIMATE = Estimate(None, why_no_value="it was not run", why_no_interval="it was not run")
-
-
-def _mean_pearson(outcomes: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]) -> Estimate:
-    """The mean of the seeds' correlations, with an interval over faces."""
-    if not outcomes:
-        return NO_ESTIMATE
-    return estimate(_mean_over(outcomes), annotated, np.array(outcomes[0].predicted), **options)
-
-
 def _difference(
     outcomes: Sequence[Outcome], whole: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]
 ) -> Estimate:
     """How far an arm lies above the whole method; both are measured on the same resamples of the faces."""
     if not outcomes or not whole or outcomes[0].arm == WHOLE_METHOD:
         return NO_ESTIMATE
-    arm, method = _mean_over(outcomes), _mean_over(whole)
-
-    def between(truth: Reals, guess: Reals, weights: Reals) -> Reals:
-        return np.asarray(arm(truth, guess, weights) - method(truth, guess, weights))
-
+    between = minus(mean_over(outcomes), mean_over(whole))
     return estimate(between, annotated, np.array(outcomes[0].predicted), **options)
-
-
-def _mean_over(outcomes: Sequence[Outcome]) -> Any:
-    """The mean of the seeds' correlations as a statistic of resampled faces."""
-    predictions = [np.array(one.predicted) for one in outcomes]
-
-    def mean(truth: Reals, _: Reals, weights: Reals) -> Reals:
-        return np.asarray(np.mean([weighted_pearson(truth, one, weights) for one in predictions], axis=0))
-
-    return mean
 
 
 def _ratio(rows: Mapping[str, Mapping[str, Any]], cost: str) -> float | None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS
+from selfai_pipeline.evaluation.charts import training_size_chart
 from selfai_pipeline.evaluation.page import fill
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
@@ -28,5 +29,7 @@ def write_page(comparison: TableRef, *, store: Store) -> Path:
     path = page_of(comparison, store=store)
     content = json.dumps({"arms": rows, "figures": facts}, indent=1, allow_nan=False)
     replace_file(path.with_name(FIGURES), content.encode())
-    replace_file(path, fill(PAGE, rows=rows, facts=facts, arms=list(ARMS.values())).encode())
+    sizes = training_size_chart(facts["training_size"]["sizes"], ceiling=facts["noise_ceiling"])
+    page = fill(PAGE, rows=rows, facts=facts, arms=list(ARMS.values()), size_chart=sizes)
+    replace_file(path, page.encode())
     return path

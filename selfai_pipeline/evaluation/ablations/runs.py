@@ -25,9 +25,11 @@ from selfai_pipeline.evaluation.ablations.costs import (
 )
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
 from selfai_pipeline.evaluation.ablations.settings import AblationSettings
+from selfai_pipeline.evaluation.ablations.subsets import of_group, of_share
 from selfai_pipeline.evaluation.bootstrap import estimate
 from selfai_pipeline.evaluation.correlation import weighted_mean_absolute_error, weighted_pearson
-from selfai_pipeline.evaluation.report import rows_of_test, score_crops
+from selfai_pipeline.evaluation.report import rows_of_test
+from selfai_pipeline.evaluation.scoring import score_crops
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import Backbone, Stage, with_head
 from selfai_pipeline.networks.stages import tiny_darknet as trunk_of_width
@@ -123,7 +125,10 @@ class ArmRuns:
 
     def _whole(self, arm: Arm, seed: int) -> Outcome:
         tested = rows_of_test(self._rows(self.labels), labels=self.labels)
-        trained = self._train(arm, seed, self.labels)
+        labels = self.labels
+        if arm.share < 1:
+            labels = of_share(labels, arm.share, seed=seed, store=self.store)
+        trained = self._train(arm, seed, labels)
         record = load_record(trained.scorer, store=self.store)
         outcome = self._outcome(arm, seed, [trained], tested, [self._scores(trained.scorer, tested)])
         before = sum(trained.pretraining.seconds), sum(trained.pretraining.operations)
@@ -146,29 +151,14 @@ class ArmRuns:
         trained, tested, scores = [], [], []
         for group in groups:
             try:
-                trained.append(self._train(arm, seed, self._labels_of(group), name=f"{group}."))
+                trained.append(
+                    self._train(arm, seed, of_group(self.labels, group, store=self.store), name=f"{group}.")
+                )
             except InputError as error:
                 raise CannotRun(f"group {group}: {error}") from error
             tested.append([row for row in faces if row["group"] == group])
             scores.append(self._scores(trained[-1].scorer, tested[-1]))
         return self._outcome(arm, seed, trained, [row for part in tested for row in part], scores)
-
-    def _labels_of(self, group: str) -> TableRef:
-        """A version of the label table with the faces of one group; weights are a distribution again."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        table = self.store.tables.read(self.labels)
-        table = table.filter(pc.equal(table["group"], group))
-        weights = table["weight"].to_numpy()
-        if weights.sum() > 0:
-            weights = weights / weights.sum()
-        place = table.schema.get_field_index("weight")
-        table = table.set_column(place, table.schema.field(place), pa.array(weights))
-        facts = self.store.tables.facts(self.labels)
-        return self.store.tables.write(
-            table, asset=self.labels.asset, partition=self.labels.partition, facts=facts
-        )
 
     def _train(self, arm: Arm, seed: int, labels: TableRef, *, name: str = "") -> Trained:
         name = f"{name}seed{seed}"
@@ -204,17 +194,23 @@ class ArmRuns:
                 framing=Framing(settings.siamese.input_size, settings.siamese.framing),
             )
             return self._keep(new_network(stages, data=data, seed=seed)), NO_EPOCHS
-        ref, epochs = self._pretrain(labels, seed, grows=arm.trunk is Trunk.GROWN, name=name)
+        ref, epochs = self._pretrain(labels, seed, share=arm.share, grows=arm.trunk is Trunk.GROWN, name=name)
         if arm.is_widened:
             widening = settings.widening.model_copy(update={"seed": seed})
             ref = widen_checkpoint(ref, store=self.store, settings=widening, compute=self.compute)
         return ref, epochs
 
     def _pretrain(
-        self, labels: TableRef, seed: int, *, grows: bool, name: str
+        self, labels: TableRef, seed: int, *, share: float, grows: bool, name: str
     ) -> tuple[CheckpointRef, Epochs]:
         given = self.settings.siamese
         settings = given.model_copy(update={"seed": seed, "growth_plan": given.growth_plan if grows else []})
+        if share < 1:
+            longer = {
+                "epochs": self._longer(settings.epochs, settings, labels),
+                "stall_patience": self._longer(settings.stall_patience, settings, labels),
+            }
+            settings = settings.model_copy(update=longer)
         made_from = {"labels": labels.sha256, "settings": settings.model_dump(mode="json")}
         path = self._path("siamese", made_from)
         if path.exists():
@@ -247,6 +243,8 @@ class ArmRuns:
     def _epochs(self, arm: Arm, seed: int, labels: TableRef, stages: tuple[Stage, ...]) -> int:
         """Epochs of fine-tuning that are as long as the arm is to be, one at least."""
         settings = self.settings.fine_tuning
+        if arm.share < 1:
+            return self._longer(settings.epochs, settings, labels)
         if arm.length is Length.FINE_TUNING:
             return settings.epochs
         whole = self.outcome(ARMS[WHOLE_METHOD], seed)
@@ -256,6 +254,15 @@ class ArmRuns:
         size = self.settings.siamese.input_size
         epoch = FORWARD_AND_BACKWARD * forward_operations(stages, size) * steps * batch
         return max(1, round(whole.operations / epoch))
+
+    def _longer(self, epochs: int, settings: SiameseSettings | FinetuneSettings, labels: TableRef) -> int:
+        """Epochs on `labels` that take as many steps as `epochs` on all faces, one at least.
+
+        With as many epochs in their place, half of the faces would be half of the training too.
+        """
+        whole, _ = self._steps(settings, self.labels)
+        steps, _ = self._steps(settings, labels)
+        return max(1, round(epochs * whole / steps))
 
     def _steps(self, settings: SiameseSettings | FinetuneSettings, labels: TableRef) -> tuple[int, int]:
         """Steps of an epoch on a label table, and pictures of a step."""

@@ -12,6 +12,7 @@ from selfai_pipeline.labels.site.database import SiteDatabase, answers
 from selfai_pipeline.labels.site.faces import current_faces, take_in_faces
 from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.store import Store
+from selfai_pipeline.turns import writing
 
 logger = logging.getLogger("selfai.site")
 
@@ -42,11 +43,13 @@ class Keeper:
         Raises:
             StorageError, MissingVersion, AlteredVersion: database or store cannot be used.
         """
-        versions = current_faces(self.store)
-        fingerprint = versions.fingerprint
-        if fingerprint != self._versions:
-            take_in_faces(self.database, versions, store=self.store, settings=self.settings)
-            self._versions = fingerprint
+        # A removal must not be overtaken by faces that were read before it.
+        with writing(self.store.home):
+            versions = current_faces(self.store)
+            fingerprint = versions.fingerprint
+            if fingerprint != self._versions:
+                take_in_faces(self.database, versions, store=self.store, settings=self.settings)
+                self._versions = fingerprint
         with self.database.reading() as connection:
             latest = connection.scalar(sa.select(sa.func.max(answers.c.id))) or 0
         if latest != self._answers:

@@ -2,18 +2,30 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
 import sqlalchemy as sa
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.labels.site.assigning import release
-from selfai_pipeline.labels.site.database import SECOND, SiteDatabase, assignments, now, people, sessions
+from selfai_pipeline.labels.site.assigning import COUNTED, add_to_face, release
+from selfai_pipeline.labels.site.database import (
+    SECOND,
+    SiteDatabase,
+    answers,
+    assignments,
+    decisions,
+    now,
+    people,
+    sessions,
+)
 from selfai_pipeline.labels.site.tokens import hash_of, new_token
 
 NAME = re.compile(r"\w([\w .-]{0,62}[\w.-])?")
 DAY = 24 * 3600 * SECOND
+NOBODY = 0
+"""The number of a person who was removed."""
 
 
 class Role(StrEnum):
@@ -97,6 +109,38 @@ def revoke(database: SiteDatabase, name: str) -> None:
         shown = sa.select(assignments).where(assignments.c.person == known.id, assignments.c.state == "open")
         for row in connection.execute(shown).all():
             release(connection, row, state="expired")
+
+
+def remove_people(database: SiteDatabase, names: Collection[str]) -> int:
+    """Delete people, and everything that they said; returns how many there were.
+
+    A face that they scored counts one annotator less and is shown to another one. What an administrator
+    decided about faces stays, and no longer tells who did.
+    """
+    removed = 0
+    for name in sorted(names):
+        with database.writing() as connection:
+            number = connection.scalar(sa.select(people.c.id).where(people.c.name == _composed(name)))
+            if number is None:
+                continue
+            own = sa.select(assignments).where(assignments.c.person == number)
+            for row in connection.execute(own).all():
+                if row.kind in COUNTED and row.state in ("open", "rated"):
+                    add_to_face(connection, row.face, taken=-1, rated=-1 if row.state == "rated" else 0)
+            shown = sa.select(assignments.c.id).where(assignments.c.person == number)
+            connection.execute(sa.delete(answers).where(answers.c.assignment.in_(shown)))
+            connection.execute(sa.delete(assignments).where(assignments.c.person == number))
+            connection.execute(sa.delete(sessions).where(sessions.c.person == number))
+            connection.execute(sa.update(decisions).where(decisions.c.person == number).values(person=NOBODY))
+            connection.execute(sa.delete(people).where(people.c.id == number))
+            removed += 1
+    return removed
+
+
+def people_names(database: SiteDatabase) -> frozenset[str]:
+    """The names of everybody who was invited."""
+    with database.reading() as connection:
+        return frozenset(connection.scalars(sa.select(people.c.name)))
 
 
 def person_of_link(connection: sa.Connection, token: str, *, key: bytes) -> Person | None:

@@ -17,6 +17,7 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import save_checkpoint
+from selfai_pipeline.training.conformal import RECORD_KEY, Intervals, Level
 from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
 
 SIDE = 32
@@ -140,7 +141,20 @@ def fitted_network(scores: Sequence[float]) -> Network:
     return network
 
 
-def save_chain(store: Store, labels: TableRef, network: Network) -> World:
+INTERVALS = Intervals(
+    18,
+    (
+        Level(0.5, 0.3),
+        Level(0.8, 0.6),
+        Level(0.9, 0.9),
+        Level(0.95, None, "19 faces are needed, here are 18"),
+    ),
+)
+
+
+def save_chain(
+    store: Store, labels: TableRef, network: Network, *, intervals: Intervals | None = INTERVALS
+) -> World:
     """The three checkpoints as training leaves them: records carry on what their parents did."""
 
     def save(asset: str, stage: Network, inputs: dict[str, str], **record: Any) -> CheckpointRef:
@@ -177,6 +191,7 @@ def save_chain(store: Store, labels: TableRef, network: Network) -> World:
         {"labels": labels.sha256, "parent": widened.sha256},
         history=[{"epoch": e, "loss": 2 / e, "validation_pearson": 1 - 1 / e} for e in (1, 2)],
         growth=growth,
+        **({} if intervals is None else {RECORD_KEY: intervals.to_dict()}),
     )
     return World(store, labels, scorer, widened, siamese)
 
@@ -190,6 +205,7 @@ def make_world(store: Store, label_rows: Callable[..., list[dict[str, Any]]]) ->
         *,
         facts: Mapping[str, Any] | None = None,
         change: Callable[[Network], None] | None = None,
+        intervals: Intervals | None = INTERVALS,
         **further: Any,
     ) -> World:
         labels = write_labels(store, label_rows(scores, **further), facts)
@@ -197,7 +213,7 @@ def make_world(store: Store, label_rows: Callable[..., list[dict[str, Any]]]) ->
         if change:
             with torch.no_grad():
                 change(network)
-        return save_chain(store, labels, network)
+        return save_chain(store, labels, network, intervals=intervals)
 
     return make
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.evaluation.plots import (
+    calibration_svg,
     class_balance_svg,
     curve_png,
     learning_curve_svg,
@@ -29,6 +30,12 @@ def every_chart() -> dict[str, bytes]:
         "scatter": scatter_svg(annotated, predicted),
         "distribution": score_distribution_svg({"train": classes, "test": classes[:3]}),
         "balance": class_balance_svg(classes, np.full(40, 1 / 40)),
+        "calibration": calibration_svg(
+            [
+                {"predicted": 2.0, "annotated": {"value": 2.5, "low": 2.1, "high": 3.0}},
+                {"predicted": 6.0, "annotated": {"value": 5.5, "low": None, "high": None}},
+            ]
+        ),
         "residuals": residuals_svg(classes, predicted - annotated),
         "learning": learning_curve_svg(
             HISTORY,
@@ -49,6 +56,15 @@ def test_charts_are_repeatable_svg_that_asks_for_nothing_from_elsewhere() -> Non
         addresses = re.findall(rb'(?:href|src)="([^"]*)"', content)
         assert all(address.startswith((b"#", b"data:")) for address in addresses)
         assert b"<script" not in content
+
+
+def test_many_faces_make_no_large_page() -> None:
+    generator = np.random.default_rng(0)
+    annotated = generator.uniform(0, 9, 3001)
+    predicted = annotated + generator.normal(0, 1, 3001)
+    scatter = scatter_svg(annotated, predicted)
+    assert len(scatter) + len(residuals_svg(np.rint(annotated).astype(np.int64), predicted)) < 700_000
+    assert b"image/png" in scatter
 
 
 def test_drawing_leaves_the_style_of_other_charts_alone() -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
+from selfai_pipeline.evaluation.champion import Champion
 from selfai_pipeline.evaluation.report import evaluate, write_report
 from selfai_pipeline.evaluation.settings import EvaluationSettings
-from selfai_pipeline.tables import TableRef
+from selfai_pipeline.tables import Record, TableRef
 from selfai_pipeline.training.settings import ComputeSettings
 
 MakeWorld = Callable[..., Any]
@@ -46,7 +48,13 @@ def evaluated(world: Any, settings: EvaluationSettings, compute: ComputeSettings
     return evaluate(world.scorer, world.labels, store=world.store, settings=settings, compute=compute)
 
 
-def reported(world: Any, settings: EvaluationSettings, compute: ComputeSettings) -> Path:
+def reported(
+    world: Any,
+    settings: EvaluationSettings,
+    compute: ComputeSettings,
+    *,
+    champion: Champion | None = None,
+) -> Path:
     return write_report(
         evaluated(world, settings, compute),
         scorer=world.scorer,
@@ -54,6 +62,7 @@ def reported(world: Any, settings: EvaluationSettings, compute: ComputeSettings)
         store=world.store,
         settings=settings,
         compute=compute,
+        champion=champion,
     )
 
 
@@ -79,6 +88,12 @@ def test_the_table_holds_the_test_faces_and_its_facts_the_figures(
     assert (facts["scorer"], facts["labels"]) == (world.scorer.sha256, world.labels.sha256)
     assert facts["split_counts"] == {"test": 20, "train": 40, "validation": 20}
     assert facts["headline"].startswith("Pearson 0.9")
+    assert rows[0]["low"] == pytest.approx(max(0, rows[0]["predicted"] - 0.9))
+    assert rows[0]["high"] == pytest.approx(min(9, rows[0]["predicted"] + 0.9))
+    inside = np.mean([row["low"] <= row["score"] <= row["high"] for row in rows])
+    levels = {level["coverage"]: level for level in facts["intervals"]["levels"]}
+    assert levels[0.9]["covered"]["value"] == pytest.approx(inside)
+    assert facts["calibration"]["slope"]["value"] == pytest.approx(1, abs=0.2)
 
 
 def test_evaluating_again_gives_the_same_hash_and_the_same_page(
@@ -108,8 +123,8 @@ def test_the_page_carries_everything_inside_and_describes_every_picture(
     assert policies[0] is not None
     assert policies[0].startswith("default-src 'none'; img-src data:")
     assert any(one.get("name") == "viewport" for one in page.all("meta"))
-    # Two charts on agreement, two on data, two learning curves; 3 x 2 maps and the mean map; 3 x 4 faces.
-    assert len(page.all("img")) == 6 + 7 + 12
+    # Three charts on agreement, two on data, two learning curves; 3 x 2 maps and the mean map; 3 x 4 faces.
+    assert len(page.all("img")) == 7 + 7 + 12
 
 
 def test_the_page_says_what_was_measured_and_what_scores_are_not(
@@ -125,7 +140,14 @@ def test_the_page_says_what_was_measured_and_what_scores_are_not(
     assert "the portraits are rendered" in text
     assert "ratings are simulated" in text
     assert "the label table names no group" in text
-    assert text.count("Net2Net grew the network (wider conv13 1.25 after epoch 2)") == 1
+    assert "score for a stated share of 18 validation faces" in text
+    assert "none: 19 faces are needed, here are 18" in text
+    assert "The validation faces also chose the epoch that was kept" in text
+    assert "No comparison: no scorer has been promoted to champion yet." in text
+    assert "ResNeXt-50, from ImageNet SCUT-FBP5500, 60/40 split 0.878" in text
+    assert "no record names the crawl days that the label table was made from" in text
+    assert "Not measured on this label table. Materialize the partitions share_8" in text
+    assert text.count("Net2Net grew the network (1: wider conv13 1.25 after epoch 2)") == 1
     assert text.count("Kept: epoch 2, the best on the validation split.") == 2
     for sha256 in (world.labels.sha256, world.scorer.sha256, world.widened.sha256, world.siamese.sha256):
         assert sha256 in text
@@ -137,8 +159,18 @@ def test_figures_for_programs_lie_beside_the_page(
 ) -> None:
     path = reported(world, settings, compute)
 
-    written = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+    def no_constant(name: str) -> float:
+        raise AssertionError(f"{name} is no JSON")
+
+    content = (path.parent / "report.json").read_text(encoding="utf-8")
+    written = json.loads(content, parse_constant=no_constant)
+    assert written["schema_version"] == 1
     assert written["figures"]["faces"] == 20
+    assert written["champion"]["reason"].startswith("no scorer has been promoted")
+    assert written["drift"]["days"] == written["training_size"]["sizes"] == []
+    assert [one["pearson"] for one in written["published"]][:4] == [0.68, 0.73, 0.82, 0.84]
+    rows = world.store.tables.read(world.labels).to_pylist()
+    assert not any(row["image_id"] in content or row["crop_sha256"] in content for row in rows)
     assert [one["asset"] for one in written["origin"]["checkpoints"]] == [
         "siamese_checkpoint",
         "widened_checkpoint",
@@ -162,6 +194,57 @@ def test_photographs_are_not_called_rendered_and_names_from_outside_are_text(
     assert "1 group has fewer than 15 test faces (6 faces together)" in page.text
     assert not page.all("script")
     assert all(set(image) == {"src", "alt"} for image in page.all("img"))
+
+
+def test_a_scorer_without_intervals_is_said_to_have_none(
+    make_world: MakeWorld, settings: EvaluationSettings, compute: ComputeSettings
+) -> None:
+    world = make_world(np.linspace(0.5, 8.5, 40).tolist(), intervals=None)
+    page = Page(reported(world, settings, compute))
+    assert "No interval: the scorer was trained without calibrated intervals" in page.text
+    assert "score is its 90" not in page.text
+    rows = world.store.tables.read(evaluated(world, settings, compute)).to_pylist()
+    assert {(row["low"], row["high"]) for row in rows} == {(None, None)}
+
+
+def test_the_champion_stands_beside_the_scorer_and_its_name_is_text(
+    make_world: MakeWorld, settings: EvaluationSettings, compute: ComputeSettings
+) -> None:
+    scores = np.linspace(0.5, 8.5, 80).tolist()
+    groups = [HOSTILE] * 80
+    former = make_world(scores, groups=groups, change=lambda network: network.head.weight.mul_(0.2))
+    world = make_world(scores, groups=groups)
+
+    path = reported(world, settings, compute, champion=Champion(former.scorer, HOSTILE))
+
+    page = Page(path)
+    assert "on 20 test faces that neither has learnt from" in page.text
+    assert not page.all("script")
+    assert f"This scorer minus {HOSTILE}" in " ".join("".join(page.shown).split())
+    assert former.scorer.sha256 in page.text
+    written = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))["champion"]
+    assert written["name"] == HOSTILE
+    assert written["groups"][0]["group"] == HOSTILE
+    assert written["mean_absolute_error"]["value"] < 0
+
+
+def test_the_page_shows_the_curve_over_training_faces_where_it_was_measured(
+    world: Any, settings: EvaluationSettings, compute: ComputeSettings
+) -> None:
+    tested = [row for row in world.store.tables.read(world.labels).to_pylist() if row["split"] == "test"]
+    truth = np.array([row["score"] for row in sorted(tested, key=lambda row: row["image_id"])])
+    for name, noise in (("share_2", 2.0), ("siamese_net2net", 0.5)):
+        predicted = truth + np.random.default_rng(0).normal(0, noise, len(truth))
+        done = Outcome(name, 0, State.FINISHED, pearson=0.5, predicted=predicted.tolist())
+        ref = write_outcomes([done], arm=name, store=world.store, facts={"labels": world.labels.sha256})
+        world.store.tables.point(Record(ref, code_version="1", settings={}, inputs={}))
+
+    page = Page(reported(world, settings, compute))
+
+    assert "The last doubling of the training faces changed the correlation by +0." in page.text
+    assert "Not run yet: share_8, share_4." in page.text
+    assert any("number of training faces" in str(image["alt"]) for image in page.all("img"))
+    assert "ablation_run, share_2" in page.text
 
 
 def test_a_mix_of_rendered_and_real_faces_is_said(
@@ -224,12 +307,14 @@ def test_a_handful_of_test_faces_still_gives_a_report(
 def test_everything_that_can_be_switched_off_is_said_to_be(
     world: Any, settings: EvaluationSettings, compute: ComputeSettings
 ) -> None:
-    bare = settings.model_copy(update={"occlusion_faces": 0, "occlusion_mean_faces": 0, "gallery_faces": 0})
+    off = ("occlusion_faces", "occlusion_mean_faces", "gallery_faces", "drift_days")
+    bare = settings.model_copy(update=dict.fromkeys(off, 0))
     page = Page(reported(world, bare, compute))
 
     assert "Occlusion maps are switched off" in page.text
     assert "Galleries are switched off" in page.text
-    assert len(page.all("img")) == 6
+    assert "it is switched off (drift_days or drift_faces is 0)" in page.text
+    assert len(page.all("img")) == 7
 
 
 def test_a_label_table_without_test_faces_is_refused(

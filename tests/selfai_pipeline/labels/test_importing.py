@@ -42,7 +42,8 @@ def bring_in(
 
 
 def everything_in(home: Home) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(home.root.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(home.root.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    return {str(path): path.read_bytes() for path in files}
 
 
 def test_an_import_declares_a_source_with_its_own_copy_of_the_ratings(photos: Path, home: Home) -> None:

@@ -227,6 +227,10 @@ def make_world(network: Network) -> Callable[[Store], World]:
 
 @pytest.fixture
 def world(store: Store, network: Network) -> World:
+    return filled_world(store, network)
+
+
+def filled_world(store: Store, network: Network) -> World:
     """Two days of three pictures, two annotators, a scorer and its report; registered as champion."""
     world = World(store, network)
     world.crawl(DAYS[0], {number: f"https://one.example/{number}.png" for number in (1, 2, 3)})

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from selfai_pipeline.errors import UndefinedMetric
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet, with_head
 from selfai_pipeline.training.augmentation import normalise
@@ -36,6 +37,23 @@ def test_a_crop_scores_the_same_alone_and_in_a_large_batch(scorer):
     many = crops(130)
     together = scorer.score(many)
     assert scorer.score(many[129:])[0] == pytest.approx(together[129], abs=1e-4)
+
+
+def test_a_score_comes_with_its_interval(scorer, store, compute):
+    widths = {"faces": 40, "levels": [{"coverage": 0.9, "half_width": 1.25, "reason": ""}]}
+    ref = save_checkpoint(
+        scorer.network, asset="finetuned_scorer", record={**RECORD, "intervals": widths}, rows=1, store=store
+    )
+    scores, low, high = Scorer.load(ref, store=store, compute=compute).score_with_interval(crops(3))
+    assert scores.tolist() == scorer.score(crops(3)).tolist()
+    assert low.tolist() == pytest.approx(np.clip(scores - 1.25, 0, 9).tolist())
+    assert high.tolist() == pytest.approx(np.clip(scores + 1.25, 0, 9).tolist())
+
+
+def test_a_scorer_from_before_there_were_intervals_scores_and_says_that_it_has_none(scorer):
+    assert scorer.score(crops(1)).shape == (1,)
+    with pytest.raises(UndefinedMetric, match="materialize finetuned_scorer again"):
+        scorer.score_with_interval(crops(1))
 
 
 def test_no_crops_have_no_scores(scorer):

@@ -219,6 +219,11 @@ def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compu
     assert np.corrcoef(predicted, annotated)[0, 1] == pytest.approx(
         record["metrics"]["validation_pearson"], abs=1e-4
     )
+    errors = np.sort(np.abs(predicted - annotated))
+    kept = record["intervals"]
+    assert kept["faces"] == len(rows) == 24
+    widths = [level["half_width"] for level in kept["levels"]]
+    assert widths == pytest.approx([errors[rank - 1] for rank in (13, 20, 23, 24)], abs=1e-3)
 
 
 def test_a_trunk_is_no_scorer(store, siamese, compute):

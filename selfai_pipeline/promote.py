@@ -1,0 +1,189 @@
+"""The commands `selfai promote`, `selfai rollback` and `selfai release`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.home import Home
+
+if TYPE_CHECKING:
+    from selfai_pipeline.lineage.promotions import Promotion
+    from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
+    from selfai_pipeline.release.model_registry import ModelRegistry
+    from selfai_pipeline.store import Store
+
+BY = click.option("--by", default="", help="Who decides; default: the user of this machine.")
+REASON = click.option("--reason", required=True, help="Why, in a sentence; it is kept for ever.")
+
+
+@click.command()
+@click.argument("model")
+@REASON
+@BY
+@click.option("--override", is_flag=True, help="Promote it although the comparison speaks against it.")
+def promote(model: str, reason: str, by: str, override: bool) -> None:
+    """Make MODEL the champion, by hand and with a reason.
+
+    MODEL is a version of the registered scorer: @3, selfai-scorer@3, @candidate, or the first characters of
+    its checkpoint's hash. It is compared with the champion first, on test faces that neither has seen. What
+    that says against it can be overridden; that removed data is in it cannot.
+    """
+    from selfai_pipeline.knobs import defaults_of
+    from selfai_pipeline.release.champion import by_hand, opponent_now
+    from selfai_pipeline.release.champion import promote as promote_version
+    from selfai_pipeline.release.examination import examine
+    from selfai_pipeline.release.model_registry import reference
+    from selfai_pipeline.release.settings import PromotionSettings
+    from selfai_pipeline.removal.marks import removed_inputs
+    from selfai_pipeline.tables import TableRef
+    from selfai_pipeline.training.settings import ComputeSettings
+
+    move = by_hand(reason, by=by, override=override)
+    version, store, registry, _ = _opened(model)
+    labels = store.tables.current("balanced_label_table")
+    if labels is None or not isinstance(labels.ref, TableRef):
+        raise InputError(
+            "there is no label table, whose test faces the two are compared on",
+            where="balanced_label_table",
+            mend="Materialize it first.",
+        )
+    comparison, decision = examine(
+        reference(version),
+        opponent_now(version, registry=registry, store=store),
+        labels.ref,
+        store=store,
+        settings=defaults_of(PromotionSettings, section="champion_comparison")(),
+        compute=defaults_of(ComputeSettings, section="compute")(),
+        removed_inputs=removed_inputs,
+    )
+    click.echo(decision.finding)
+    entry = promote_version(
+        version,
+        comparison=comparison,
+        decision=decision,
+        move=move,
+        registry=registry,
+        store=store,
+        removed_inputs=removed_inputs,
+    )
+    if entry is None:
+        click.echo(f"{version.model}@{version.version} is the champion already; nothing was changed")
+        return
+    for sentence in entry.overridden:
+        click.echo(f"overridden: {sentence}")
+    _tell(entry)
+
+
+@click.command()
+@REASON
+@BY
+def rollback(reason: str, by: str) -> None:
+    """Take the champion back: the one before it is the champion again."""
+    from selfai_pipeline.release.champion import by_hand
+    from selfai_pipeline.release.champion import rollback as roll_back
+    from selfai_pipeline.removal.marks import removed_inputs
+
+    move = by_hand(reason, by=by)
+    _, store, registry, _ = _opened("")
+    _tell(roll_back(move=move, registry=registry, store=store, removed_inputs=removed_inputs))
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--verify",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Check a bundle in place of writing one.",
+)
+def release(model: str | None, folder: Path | None, verify: Path | None) -> None:
+    """Write the release bundle of MODEL into FOLDER, or check one with --verify FOLDER.
+
+    MODEL is as for `selfai promote`; @champion is the one in use. FOLDER is new or empty.
+    """
+    if verify is not None:
+        if model or folder:
+            raise click.UsageError("Name the folder behind --verify alone.")
+        _verify(verify)
+        return
+    if not (model and folder):
+        raise click.UsageError("Name the MODEL and the FOLDER to write, or --verify and a folder.")
+    from selfai_pipeline.knobs import defaults_of
+    from selfai_pipeline.lineage.promotions import read_promotions
+    from selfai_pipeline.release.bundle import make_bundle, write_bundle
+    from selfai_pipeline.release.examination import comparison_of
+    from selfai_pipeline.release.settings import ReleaseSettings
+    from selfai_pipeline.removal.marks import removed_inputs
+
+    version, store, _, known = _opened(model)
+    files = make_bundle(
+        version,
+        store=store,
+        registry=known,
+        settings=defaults_of(ReleaseSettings, section="release_bundle")(),
+        removed_inputs=removed_inputs,
+        comparison=comparison_of(read_promotions(store), version.checkpoint_sha256),
+    )
+    written = write_bundle(files, folder)
+    size = sum(map(len, files.values()))
+    click.echo(f"{version}: {len(files)} files, {size / 1e6:.1f} MB in {written}")
+
+
+def _verify(folder: Path) -> None:
+    from selfai_pipeline.knobs import defaults_of
+    from selfai_pipeline.release.releasing import known_bundles, known_weights
+    from selfai_pipeline.release.settings import ReleaseSettings
+    from selfai_pipeline.release.verified_bundle import verify_bundle
+    from selfai_pipeline.store import open_store
+
+    settings = defaults_of(ReleaseSettings, section="release_bundle")()
+    bundle = verify_bundle(folder, tolerance=settings.onnx_tolerance)
+    assert bundle.parity is not None
+    click.echo(
+        f"{bundle.model}@{bundle.version}: every file is whole, the weights load, and the ONNX graph is "
+        f"within {bundle.parity.largest_difference:.1e} points of them"
+    )
+    click.echo(f"fingerprint: {bundle.fingerprint}")
+    store = open_store(Home.from_environment())
+    if bundle.fingerprint in known_bundles(store):
+        click.echo("every file is as this SELFAI_HOME released it")
+    elif bundle.weights_sha256 == known_weights(bundle.checkpoint_sha256, store=store):
+        click.echo("the weights are those of this SELFAI_HOME's checkpoint; of the rest it has no record")
+    else:
+        click.echo(
+            "this SELFAI_HOME has no record of it, and whole is not genuine: compare the fingerprint with "
+            "what its publisher says"
+        )
+
+
+def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Registry]":
+    """The version that `model` names (empty: the newest), the store, and the registry, to write and to read.
+
+    Raises:
+        InputError: nothing is registered, or nothing of this name.
+    """
+    from selfai_pipeline.lineage.registry import MODEL, read_registry, tracking_uri
+    from selfai_pipeline.lineage.versions import is_hash_prefix
+    from selfai_pipeline.release.model_registry import ModelRegistry
+    from selfai_pipeline.store import open_store
+
+    home = Home.from_environment()
+    known = read_registry(home)
+    name, _, wanted = model.partition("@")
+    matching = [one for one in known.versions if one.checkpoint_sha256.startswith(name)]
+    if is_hash_prefix(name) and len(matching) == 1:
+        version = matching[0]
+    else:
+        version = known.find(name or MODEL, wanted)
+    from mlflow import MlflowClient
+
+    return version, open_store(home), ModelRegistry(MlflowClient(tracking_uri(home))), known
+
+
+def _tell(entry: "Promotion") -> None:
+    before = f"; before it was {entry.model}@{entry.before.version}" if entry.before else ""
+    click.echo(f"{entry.model}@{entry.champion.version} is the champion{before}")
+    click.echo(f"entry {entry.number} of the log of promotions; `selfai audit @champion` shows them all")
+    click.echo("`selfai release @champion FOLDER` writes what can be published of it")

@@ -1,0 +1,108 @@
+"""SQLite files without a trace in free pages, logs or texts."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from selfai_pipeline.errors import StorageError
+from selfai_pipeline.home import Home
+from selfai_pipeline.removal.texts import Needles
+
+LONGEST_WAIT_S = 60.0
+HEADER = b"SQLite format 3\0"
+
+
+def databases_in(*places: Path) -> Iterator[Path]:
+    """The SQLite files among files and below folders."""
+    for place in places:
+        paths = sorted(place.rglob("*")) if place.is_dir() else [place]
+        for path in paths:
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    if file.read(len(HEADER)) == HEADER:
+                        yield path
+
+
+def own_databases(home: Home) -> Iterator[Path]:
+    """All of a home: the journal, the annotation site's, Dagster's and MLflow's."""
+    yield from databases_in(home.own_journal, home.own_annotations, home.dagster, home.mlflow)
+
+
+def scrub(path: Path, needles: Needles) -> int:
+    """Take what was removed out of every text of a database; counts the cells that had any.
+
+    Raises:
+        StorageError: the database is damaged, or another process holds it.
+    """
+    changed = 0
+    with _opened(path) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+        ]
+        for table in tables:
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
+            for column in columns:
+                changed += _scrub_column(connection, table, column, needles)
+        connection.commit()
+    return changed
+
+
+def _scrub_column(connection: sqlite3.Connection, table: str, column: str, needles: Needles) -> int:
+    name, where = _quoted(table), _quoted(column)
+    # By value, so that tables without row numbers are no special case.
+    query = f"SELECT DISTINCT {where} FROM {name} WHERE typeof({where}) = 'text'"  # noqa: S608
+    changes = []
+    for (text,) in connection.execute(query):
+        scrubbed = needles.scrubbed(text)
+        if scrubbed != text:
+            changes.append((scrubbed, text))
+    statement = f"UPDATE {name} SET {where} = ? WHERE {where} = ?"  # noqa: S608
+    connection.executemany(statement, changes)
+    return len(changes)
+
+
+def clean(path: Path) -> None:
+    """Leave nothing of deleted rows in a database: no free page, no write-ahead log.
+
+    Raises:
+        StorageError: as `scrub`.
+    """
+    with _opened(path) as connection:
+        connection.isolation_level = None
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("VACUUM")
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise _in_use(path, "others still read from its log")
+
+
+class _opened:  # noqa: N801
+    """A connection that is closed; SQLite's trouble becomes a `StorageError` that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> sqlite3.Connection:
+        self.context = closing(sqlite3.connect(self.path, timeout=LONGEST_WAIT_S))
+        return self.context.__enter__()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.context.__exit__(None, None, None)
+        if isinstance(error, sqlite3.Error):
+            raise _in_use(self.path, str(error)) from error
+
+
+def _in_use(path: Path, why: str) -> StorageError:
+    return StorageError(
+        f"{path}: it cannot be cleaned ({why}). Stop `selfai up` and `selfai annotate`, or free some space, "
+        "then finish with `selfai remove --resume`."
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

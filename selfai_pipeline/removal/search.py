@@ -1,0 +1,58 @@
+"""A last look through the home: which files name what was removed still?"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfai_pipeline.removal.databases import HEADER
+from selfai_pipeline.removal.places import Way, place_of
+from selfai_pipeline.removal.plan import Plan
+from selfai_pipeline.removal.texts import Needles
+from selfai_pipeline.store import Store
+
+PARQUET = b"PAR1"
+BIG = re.compile(r"(pictures|crops|cache/pixels)/.*|.*\.safetensors")
+"""Bytes without names in them: here the names of the files tell."""
+
+
+def traces(plan: Plan, store: Store) -> list[str]:
+    """The files of the home, by their path inside it, that name any of it: hashes, addresses, hosts or
+    annotators. The plan, and the sample gallery, are passed over.
+    """
+    needles = Needles.of(plan.subjects)
+    return sorted(
+        relative
+        for relative, path in _files(store.home.root)
+        if needles.are_in(relative.encode())
+        or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
+    )
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    for path in root.rglob("*"):
+        relative = path.relative_to(root).as_posix()
+        place = place_of(relative)
+        if not path.is_file() or path.is_symlink() or relative.startswith("cache/gallery/"):
+            continue
+        if place is None or place.way is not Way.OWN:
+            yield relative, path
+
+
+def _contents(path: Path) -> Iterator[bytes]:
+    """The bytes of a file; of Parquet those of its texts, which are compressed in it."""
+    with path.open("rb") as file:
+        start = file.read(len(HEADER))
+    if not start.startswith(PARQUET):
+        yield path.read_bytes()
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        yield repr(file.schema_arrow.metadata).encode()
+        texts = [one.name for one in file.schema_arrow if pa.types.is_string(one.type)]
+        for column in file.read(texts, use_threads=False).columns:
+            yield "\n".join(value for value in set(column.to_pylist()) if value).encode()
+    except (pa.ArrowException, OSError):
+        yield path.read_bytes()

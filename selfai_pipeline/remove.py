@@ -1,0 +1,221 @@
+"""The command `selfai remove`: takes pictures, addresses, hosts, persons and annotators out for good."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.home import Home
+
+if TYPE_CHECKING:
+    from selfai_pipeline.removal.plan import Plan
+    from selfai_pipeline.store import Store
+
+LONGEST_WAIT_S = 3600.0
+MOST_SHOWN = 20
+
+
+@click.command()
+@click.option("--picture", help="A picture: its id (or its first characters), its address or a file.")
+@click.option("--url", help="An address, and the pictures that came from it.")
+@click.option("--host", help="A host: all its addresses, and the pictures that came from them.")
+@click.option("--person", help="A person: all pictures that the column of persons names so.")
+@click.option("--annotator", help="An annotator: their name and all their ratings.")
+@click.option("--reason", help="Why, in words that name nobody: it is kept for ever.")
+@click.option("--dry-run", is_flag=True, help="List what would go, and change nothing.")
+@click.option("--resume", is_flag=True, help="Finish a removal that was interrupted, and do nothing else.")
+@click.option("--yes", is_flag=True, help="Do not ask before erasing.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=LONGEST_WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for runs that are at work.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def remove(
+    reason: str | None,
+    dry_run: bool,
+    resume: bool,
+    yes: bool,
+    wait: float,
+    as_json: bool,
+    **asked: str | None,
+) -> None:
+    """Erase something from pictures, tables, history, caches, pages and databases; it cannot be undone.
+
+    It waits for runs at work, and runs wait for it. Interrupted, the same command finishes it.
+    """
+    from selfai_pipeline.store import open_store
+    from selfai_pipeline.turns import alone, unfinished_plans
+
+    chosen = {kind: value for kind, value in asked.items() if value is not None}
+    if len(chosen) > 1 or (chosen and resume) or (not chosen and not resume):
+        raise click.UsageError(
+            "Name one thing: a --picture, a --url, a --host, a --person or an --annotator; or --resume."
+        )
+    home = Home.from_environment()
+    if not home.root.is_dir():
+        raise InputError("there is no such folder", where=str(home.root), mend="Check SELFAI_HOME.")
+    store = open_store(home)
+    if dry_run:
+        if chosen:
+            _show(_plan(chosen, reason or "a dry run", store), as_json=as_json)
+        return
+    if chosen and not (reason or "").strip():
+        raise InputError(
+            "a removal needs a reason", where="--reason", mend="Say why in words that name nobody."
+        )
+
+    if chosen and not yes and not unfinished_plans(home):
+        # Nobody waits for the answer: what is erased is found anew behind it.
+        _show(_plan(chosen, reason or "", store), as_json=False)
+        click.confirm("Erase all of this for good?", abort=True, err=True)
+
+    def tell() -> None:
+        click.echo("Waiting for what is at work to end (runs, imports); new runs wait for this.", err=True)
+
+    with alone(home, wait_s=wait, tell=tell):
+        finished = _finish_interrupted(store)
+        if not chosen:
+            if not finished:
+                click.echo("no removal was interrupted")
+            return
+        try:
+            plan = _plan(chosen, reason or "", store)
+        except InputError as error:
+            if not finished:
+                raise
+            # As a rule it is what was asked for that has just been finished.
+            click.echo(str(error))
+            return
+        plan.write(home)
+        _carry_out(plan, store, as_json=as_json)
+
+
+def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
+    from selfai_pipeline.lineage.registry import read_registry
+    from selfai_pipeline.lineage.versions import Archive
+    from selfai_pipeline.removal.plan import make_plan
+    from selfai_pipeline.removal.subjects import Known
+
+    ((kind, value),) = chosen.items()
+    return make_plan(
+        kind, value, reason=reason, known=Known(Archive(store)), registry=read_registry(store.home)
+    )
+
+
+def _finish_interrupted(store: "Store") -> bool:
+    """Finish what was interrupted; returns whether anything was."""
+    from selfai_pipeline.removal.plan import sweep_plans, unfinished
+
+    sweep_plans(store.home)
+    plans = unfinished(store.home)
+    for plan in plans:
+        click.echo(f"finishing removal {plan.removal}, which was interrupted", err=True)
+        _carry_out(plan, store, as_json=False)
+    return bool(plans)
+
+
+def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:
+    from selfai_pipeline.removal.erase import carry_out
+
+    left = carry_out(
+        plan,
+        store=store,
+        told=lambda step: click.echo(f"  {step}", err=True),
+        last=lambda: fail_checks(plan, store),
+    )
+    if as_json:
+        click.echo(json.dumps({**_values(plan), "left": left}, indent=1))
+        return
+    click.echo(f"removal {plan.removal} is done.")
+    if left:
+        click.echo("These files name it still, because you wrote it there; take it out of them:")
+        for path in left:
+            click.echo(f"  {store.home.root / path}")
+    if plan.outside:
+        click.echo("These files outside of SELFAI_HOME have rows about it; an import passes them over:")
+        for path in plan.outside:
+            click.echo(f"  {path}")
+    if plan.checkpoints:
+        click.echo(
+            f"{len(plan.checkpoints)} checkpoints learnt from it and are marked. `selfai run` makes the "
+            "labels again and trains without it."
+        )
+
+
+def fail_checks(plan: "Plan", store: "Store") -> None:
+    """Let the check of each current checkpoint that learnt from it fail in Dagster, until trained anew."""
+    import dagster as dg
+
+    from assets.removed_inputs import report_removed
+    from selfai_pipeline.tables import CheckpointRef
+
+    marked = {one["sha256"] for one in plan.checkpoints}
+    folder = Path(os.environ.get("DAGSTER_HOME") or store.home.dagster)
+    if not marked or not (folder / "dagster.yaml").exists():
+        return
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        for asset in sorted({one["asset"] for one in plan.checkpoints}):
+            record = store.tables.current(asset)
+            if record and isinstance(record.ref, CheckpointRef) and record.ref.sha256 in marked:
+                report_removed(instance, record.ref, store)
+
+
+def _values(plan: "Plan") -> dict[str, object]:
+    return {
+        "removal": plan.removal,
+        "asked": plan.asked,
+        "counts": plan.counts,
+        "pictures": sorted(plan.subjects.image_ids),
+        "addresses": sorted(plan.subjects.urls | plan.subjects.paths),
+        "versions": [
+            {"asset": key.asset, "partition": key.partition, "sha256": key.sha256} for key in plan.versions
+        ],
+        "reports": list(plan.reports),
+        "checkpoints": [dict(one) for one in plan.checkpoints],
+        "models": [f"{name}@{version}" for name, version in plan.models],
+        "ratings_files": list(plan.ratings_files),
+        "outside": list(plan.outside),
+    }
+
+
+def _show(plan: "Plan", *, as_json: bool) -> None:
+    """What goes, on the terminal and nowhere else."""
+    if as_json:
+        click.echo(json.dumps(_values(plan), indent=1))
+        return
+    subjects = plan.subjects
+    counts = ", ".join(f"{count} {name}" for name, count in plan.counts.items()) or "nothing"
+    click.echo(f"to be erased: {counts}")
+    listed = {
+        "pictures": subjects.image_ids,
+        "addresses": subjects.urls | subjects.paths,
+        "annotators": subjects.annotators,
+        "versions of tables": [f"{key}" for key in plan.versions],
+        "reports": plan.reports,
+        "files of ratings": plan.ratings_files,
+        "checkpoints that learnt from it, to be marked": [
+            f"{one['asset']} {one['sha256'][:12]}" for one in plan.checkpoints
+        ],
+        "registered models, to be marked": [f"{name}@{version}" for name, version in plan.models],
+        "files outside of SELFAI_HOME, which stay": plan.outside,
+    }
+    for title, values in listed.items():
+        if values:
+            click.echo(f"{title}:")
+            shown = sorted(values)
+            for one in shown[:MOST_SHOWN]:
+                click.echo(f"  {one}")
+            if len(shown) > MOST_SHOWN:
+                click.echo(f"  and {len(shown) - MOST_SHOWN} more (--json lists all)")
+    if plan.asked == "annotator":
+        click.echo(
+            "Past label tables keep the scores that were made with these ratings, without the name; "
+            "`selfai run` makes the label table again without them."
+        )

@@ -1,0 +1,230 @@
+"""What was removed and must not come back: read by every way in.
+
+A removal leaves one record, `removals/records/<removal>.json` in the storage. It names nothing: of ids,
+addresses, hosts and annotators it has keyed hashes, of pictures the perceptual hash, which cannot be keyed
+because it is compared by distance. The key is a file of the home (`Home.removal_key`).
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
+from selfai_pipeline.home import Home
+from selfai_pipeline.keys import load_key
+from selfai_pipeline.sources.addresses import host_of
+from selfai_pipeline.store import Store
+
+if TYPE_CHECKING:
+    from selfai_pipeline.pictures.looks import Hashes
+
+logger = logging.getLogger("selfai.sources")
+
+REMOVED = "removed"
+"""The reason of a picture or an address that is refused because it was removed."""
+
+RECORDS = "removals/records"
+REMOVAL = re.compile(r"[0-9a-f]{12}")
+PICTURE, ADDRESS, HOST, ANNOTATOR, NAME = "picture", "address", "host", "annotator", "name"
+"""Kinds of what a keyed hash is of."""
+
+
+def keyed(kind: str, value: str, key: bytes) -> str:
+    """HMAC-SHA-256 of a name, so that only who has the key can tell whether it is there."""
+    return hmac.new(key, f"{kind}\0{value}".encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What stays of a removal.
+
+    Args:
+        removal: its name, 12 random hexadecimals.
+        removed_at: when it began, ISO 8601 in UTC.
+        reason: as it was given.
+        asked: what was asked for: picture, url, host, person or annotator.
+        names: keyed hashes.
+        looks: perceptual hashes (256 bits, hexadecimal) of the pictures that could be decoded.
+        counts: how many pictures, addresses ... it was.
+        checkpoints: of each checkpoint that learnt from it `asset`, `sha256`, and `pictures` by split.
+        versions: of each rewritten table version `asset`, `partition`, `before` and `after` (SHA-256).
+        ratings: fingerprint of all files of ratings before -> after.
+        finished: whether all of it was done.
+    """
+
+    removal: str
+    removed_at: str
+    reason: str
+    asked: str
+    names: tuple[str, ...]
+    looks: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    checkpoints: tuple[Mapping[str, Any], ...] = ()
+    versions: tuple[Mapping[str, str], ...] = ()
+    ratings: Mapping[str, str] = field(default_factory=dict)
+    finished: bool = False
+    key_check: str = ""
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "Tombstone":
+        values = json.loads(content)
+        lists = ("names", "looks", "checkpoints", "versions")
+        return cls(**{**values, **{name: tuple(values[name]) for name in lists}})
+
+    @property
+    def path(self) -> str:
+        return f"{RECORDS}/{self.removal}.json"
+
+
+def read_tombstones(store: Store) -> list[Tombstone]:
+    """The records of all removals, oldest first.
+
+    Raises:
+        AlteredVersion: one of them is damaged.
+    """
+    found = []
+    for name in store.files.list(RECORDS):
+        path = f"{RECORDS}/{name}"
+        if not name.endswith(".json"):
+            continue
+        try:
+            found.append(Tombstone.from_json(store.files.read(path)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise AlteredVersion(
+                f"{store.files.path(path)}: this is no record of a removal. Put it back from a copy: without "
+                "it what was removed could come back."
+            ) from error
+    return sorted(found, key=lambda one: (one.removed_at, one.removal))
+
+
+def removal_key(home: Home) -> bytes:
+    """The key of the keyed hashes; made where nothing was ever removed.
+
+    Raises:
+        StorageError: it cannot be read or is damaged.
+    """
+    return load_key(
+        home.removal_key, mend="Put it back from a copy: nothing else tells what must not come back."
+    )
+
+
+@dataclass(frozen=True)
+class Tombstones:
+    """All of them, to be asked; without any it costs nothing to ask."""
+
+    stones: tuple[Tombstone, ...] = ()
+    key: bytes = b""
+
+    def __bool__(self) -> bool:
+        return bool(self.stones)
+
+    @classmethod
+    def of(cls, store: Store) -> "Tombstones":
+        """Those of a store.
+
+        Raises:
+            AlteredVersion: a record is damaged.
+            StorageError: the key is not there, or is another one: what was removed could come back.
+        """
+        stones = tuple(read_tombstones(store))
+        if not stones:
+            return cls()
+        path = store.home.removal_key
+        if not path.exists():
+            raise StorageError(
+                f"{path}: the key of the removals' records is not there. Put it back from a copy: without it "
+                "nothing tells what must not come back."
+            )
+        key = removal_key(store.home)
+        if any(stone.key_check not in ("", keyed("key", "check", key)) for stone in stones):
+            raise StorageError(
+                f"{path}: this is not the key that the removals' records were made with. Put the right one "
+                "back from a copy."
+            )
+        return cls(stones, key)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tombstone]:
+        return {name: stone for stone in self.stones for name in stone.names}
+
+    @cached_property
+    def _looks(self) -> "Hashes":
+        import numpy as np
+
+        hashes = [bytes.fromhex(one) for stone in self.stones for one in stone.looks]
+        return np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1)
+
+    def find(self, kind: str, value: str | None) -> Tombstone | None:
+        """The removal that took out what is called so; None where none did."""
+        if not self.stones or not value:
+            return None
+        return self._by_name.get(keyed(kind, value, self.key))
+
+    def refuses_address(self, url: str | None) -> bool:
+        """Whether an address, or everything of its host, was removed."""
+        if not self.stones or not url:
+            return False
+        return bool(self.find(ADDRESS, url) or self.find(HOST, host_of(url)))
+
+    def refuses_name(self, source: str, name: str) -> bool:
+        """Whether a name in a file of ratings is one that a removed picture of the source was called by."""
+        if not self.stones:
+            return False
+        return any(self.find(NAME, f"{source}/{one}") for one in spellings(name))
+
+    def refuses_annotator(self, source: str, annotator: str) -> bool:
+        return self.find(ANNOTATOR, f"{source}/{annotator}") is not None
+
+    def refuses_picture(self, content: bytes, *, hashes: Iterable[str], orientation: int) -> bool:
+        """Whether a picture was removed: these bytes, or others that look the same.
+
+        Args:
+            content: the picture without metadata.
+            hashes: SHA-256 of the bytes as they came, and without metadata.
+        """
+        if not self.stones:
+            return False
+        if any(self.find(PICTURE, one) for one in hashes):
+            return True
+        return self.looks_like(content, orientation=orientation) is not None
+
+    def looks_like(self, content: bytes, *, orientation: int) -> Tombstone | None:
+        """The removal of a picture that looks the same, turned or mirrored too; None where there is none."""
+        if not any(stone.looks for stone in self.stones):
+            return None
+        from selfai_pipeline.pictures.looks import alike, thumbnail_in, turned_hashes
+
+        thumbnail = thumbnail_in(content, orientation=orientation)
+        if thumbnail is None:
+            return None
+        found = alike(turned_hashes(thumbnail), self._looks)
+        owners = [stone for stone in self.stones for _ in stone.looks]
+        return next((stone for stone, one in zip(owners, found.tolist(), strict=True) if one), None)
+
+
+def was_removed(stone: Tombstone, where: str) -> InputError:
+    """What to say to somebody who asks about what was removed."""
+    return InputError(
+        f"it was removed on {stone.removed_at[:10]} ({stone.reason})",
+        where=where,
+        mend=f"All that is kept is the record of removal {stone.removal}.",
+    )
+
+
+def spellings(name: str) -> Iterator[str]:
+    """The names that a file of ratings may mean a picture by: the whole, and each end of a path."""
+    whole = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+    yield whole
+    parts = whole.split("/")
+    for first in range(1, len(parts)):
+        yield "/".join(parts[first:])

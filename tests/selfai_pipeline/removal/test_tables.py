@@ -1,0 +1,94 @@
+"""Versions without the rows of a removal, and what else of them names what was removed."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.removal.subjects import Subjects
+from selfai_pipeline.removal.tables import redact
+from selfai_pipeline.tables import TableRef
+
+
+def subjects(*image_ids: str) -> Subjects:
+    return Subjects(image_ids=frozenset(image_ids))
+
+
+def test_other_rows_name_it_no_more(lived_in: Any) -> None:
+    """As the picture that their cluster is called by."""
+    world = lived_in.world
+    one, two, three = (world.image_id(number) for number in (1, 2, 3))
+    rows = world.rows(world.current("balanced_label_table"))
+    world.write(
+        [
+            {**row, "cluster": one if row["image_id"] in (one, two, three) else row["cluster"], "weight": 0.1}
+            for row in rows
+        ],
+        "balanced_label_table",
+        "all",
+        (),
+    )
+    lived_in.remove("picture", one)
+    labels = world.rows(world.current("balanced_label_table"))
+    clusters = {row["image_id"]: row["cluster"] for row in labels}
+    assert clusters[two] == clusters[three] == min(two, three)
+    assert abs(sum(row["weight"] for row in labels) - 1) < 1e-12
+
+
+def test_scores_of_single_faces_go_from_the_ablations_that_stand_on_it(lived_in: Any) -> None:
+    world = lived_in.world
+    row = {"arm": "scratch", "predicted": [1.0, 2.0], "scorers": [], "seed": 0}
+    ref = lived_in.store.tables.write(
+        [
+            {
+                name: row.get(name, None if field.nullable else ("" if str(field.type) == "string" else 0))
+                for name, field in _fields("ablation_run")
+            }
+        ],
+        asset="ablation_run",
+    )
+    world.point(ref, [world.current("balanced_label_table")])
+    lived_in.remove("picture", world.image_id(1))
+    (left,) = world.rows(world.current("ablation_run"))
+    assert left["predicted"] == []
+    assert left["arm"] == "scratch"
+
+
+def _fields(asset: str) -> list[tuple[str, pa.Field]]:
+    from selfai_pipeline.schemas import TABLES
+
+    return [(field.name, field) for field in TABLES[asset]]
+
+
+def test_a_version_of_an_earlier_schema_keeps_its_columns(lived_in: Any) -> None:
+    store, image_id = lived_in.store, lived_in.world.image_id(1)
+    table = pa.table({"image_id": [image_id, "other"], "url": ["https://one.example/1.png", "b"]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    content = sink.getvalue().to_pybytes()
+    import hashlib
+
+    ref = TableRef("raw_crawl", "2026-01-01", hashlib.sha256(content).hexdigest(), 2)
+    store.files.write(store.tables.path(ref), content)
+    lived_in.remove("picture", image_id)
+    assert not store.files.exists(store.tables.path(ref))
+    assert store.tables.read(ref).to_pylist() == [{"image_id": "other", "url": "b"}]
+
+
+def test_facts_name_it_no_more(lived_in: Any) -> None:
+    store, world = lived_in.store, lived_in.world
+    rows = [{**row, "rated_at": None} for row in world.rows(world.current("annotations"))]
+    image_id = world.image_id(1)
+    said = {"unavailable": {"one": f"{image_id}, https://one.example/1.png: gone"}, "count": 3}
+    ref = store.tables.write(rows, asset="annotations", facts=said)
+    key = VersionKey("annotations", "all", ref.sha256)
+    redact(key, Subjects(frozenset([image_id]), urls=frozenset(["https://one.example/1.png"])), store=store)
+    facts = store.tables.facts(ref)
+    assert facts == {"unavailable": {"one": "[removed], [removed]: gone"}, "count": 3, "redacted_rows": 2}
+
+
+def test_what_is_gone_already_is_left_alone(lived_in: Any) -> None:
+    key = VersionKey("annotations", "all", "ab" * 32)
+    redact(key, subjects("ab" * 32), store=lived_in.store)
+    assert lived_in.store.tables.redactions("annotations", "all") == {}

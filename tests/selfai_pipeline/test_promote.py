@@ -1,0 +1,53 @@
+"""`selfai promote`, `rollback` and `release`: what they print, and what they say after a mistake.
+
+What moves, and when, stands in tests/selfai_pipeline/release.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from selfai_pipeline.cli import commands
+from selfai_pipeline.errors import InputError
+
+
+def selfai(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "@1"], "Missing option '--reason'"),
+        (["rollback"], "Missing option '--reason'"),
+        (["promote", "--reason", "why"], "Missing argument 'MODEL'"),
+        (["release"], "Name the MODEL and the FOLDER to write, or --verify and a folder."),
+        (["release", "@1"], "Name the MODEL and the FOLDER to write"),
+        (["release", "@1", "folder", "--verify", "."], "Name the folder behind --verify alone."),
+    ],
+)
+def test_what_is_missing_is_said(arguments: list[str], message: str) -> None:
+    found = selfai(*arguments)
+    assert found.exit_code == 2
+    assert message in found.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "@1", "--reason", "it is better"], "no model of this name is registered"),
+        (["rollback", "--reason", "it is worse"], "no model of this name is registered"),
+        (["release", "@champion", "folder"], "no model of this name is registered"),
+        (["promote", "@1", "--reason", " "], "--reason: no reason is given"),
+        (["release", "--verify", "."], "this is no release bundle"),
+    ],
+)
+def test_a_home_without_models_is_told_in_a_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = selfai(*arguments)
+    assert isinstance(found.exception, InputError)
+    assert re.search(message, str(found.exception))
