@@ -6,10 +6,10 @@ For published sets such as SCUT-FBP5500 (3,300 faces of its official training pa
 
 A fifth of the pictures, by the SHA-256 of their names, is the test split, handed over in a `split` column as
 a user would; the rest is split into training and validation by the pipeline. Everything runs through the
-command line (`selfai import`, `selfai run`) in the `local` environment. Killed, it goes on where it was when
-it is given the same --home; seconds are then those of the last part, and `resumed` is true. `--quick` takes
-150 pictures, taken evenly by name, through small settings. Prints a table and, as its last line, one
-JSON object.
+command line (`selfai import`, `selfai run`) in the `local` environment. With several --seeds everything from
+pre-training on is done again with each of them. Killed, it goes on where it was when it is given the same
+--home; seconds are then those of the last part, and `resumed` is true. `--quick` takes
+150 pictures, taken evenly by name, through small settings. Prints a table and one JSON object a seed.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import os
 import platform
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,11 +34,12 @@ PICTURES = {".jpg", ".jpeg", ".png"}
 NAME = "rated-folder"
 DAY = "2026-01-01"
 QUICK_PICTURES = 150
-QUICK_SETTINGS = """
-siamese_checkpoint: {input_size: 64, width: 0.25, epochs: 6, batch_size: 32, least_steps: 1}
-finetuned_scorer: {epochs: 6, batch_size: 16}
-evaluation_report: {bootstrap_draws: 500, occlusion_faces: 2, occlusion_mean_faces: 2}
-"""
+QUICK_SETTINGS: dict[str, dict[str, Any]] = {
+    "siamese_checkpoint": {"input_size": 64, "width": 0.25, "epochs": 6, "batch_size": 32, "least_steps": 1},
+    "finetuned_scorer": {"epochs": 6, "batch_size": 16},
+    "evaluation_report": {"bootstrap_draws": 500, "occlusion_faces": 2, "occlusion_mean_faces": 2},
+}
+TRAINED = ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer")
 
 
 def is_tested(name: str) -> bool:
@@ -112,6 +114,13 @@ def rows_of(home: Path) -> dict[str, int]:
     return {name: sum(ref.rows for ref in tables.snapshot(name).refs.values()) for name in assets}
 
 
+def write_settings(home: Path, *, seed: int, quick: bool) -> None:
+    settings = {asset: dict(values) for asset, values in QUICK_SETTINGS.items()} if quick else {}
+    for asset in TRAINED:
+        settings.setdefault(asset, {})["seed"] = seed
+    (home / "settings.yaml").write_text(json.dumps(settings))
+
+
 def seeds_of(home: Path) -> dict[str, int]:
     """Every seed in the recorded settings of the current versions."""
     from selfai_pipeline.home import Home
@@ -146,6 +155,9 @@ def main() -> None:
     parser.add_argument("--minimum", default="1", help="lowest score of the scale")
     parser.add_argument("--maximum", default="5", help="highest score of the scale")
     parser.add_argument("--quick", action="store_true", help="150 pictures and small settings")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="of everything from pre-training on"
+    )
     parser.add_argument("--home", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -156,7 +168,6 @@ def main() -> None:
         folder = options.folder
         if options.quick:
             folder = few_pictures(folder, Path(temporary) / "few")
-            (home / "settings.yaml").write_text(QUICK_SETTINGS)
         environment["DAGSTER_HOME"] = str(home / "dagster")
         pictures = Path(temporary) / "pictures.csv"
         write_pictures_file(folder, pictures, options.pictures)
@@ -170,13 +181,20 @@ def main() -> None:
         scale = [f"--minimum={options.minimum}", f"--maximum={options.maximum}"]
         about = [f"--pictures={pictures}", f"--name={NAME}", f"--day={DAY}"]
         run(["import", str(folder), *files, *scale, *about], environment)
-        started = time.perf_counter()
-        run(["run"], environment)
-        whole = time.perf_counter() - started
-        report(home, whole, resumed=resumed)
+        found = []
+        for seed in options.seeds:
+            write_settings(home, seed=seed, quick=options.quick)
+            started = time.perf_counter()
+            run(["run"], environment)
+            whole = time.perf_counter() - started
+            found.append(report(home, whole, resumed=resumed))
+        if len(found) > 1:
+            mean = statistics.mean(found)
+            print(f"seeds {options.seeds}: test Pearson {mean:.4f}, {min(found):.4f} to {max(found):.4f}")
 
 
-def report(home: Path, whole: float, *, resumed: bool) -> None:
+def report(home: Path, whole: float, *, resumed: bool) -> float:
+    """Print what the stages took and what came of it; returns the test Pearson."""
     seconds, rows, facts = stage_seconds(home), rows_of(home), evaluation_of(home)
     megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     stages = {}
@@ -208,6 +226,7 @@ def report(home: Path, whole: float, *, resumed: bool) -> None:
             }
         )
     )
+    return float(facts["pearson"])
 
 
 if __name__ == "__main__":

@@ -12,9 +12,6 @@ from torch.nn import functional
 from selfai_pipeline.networks.stages import INPUT_MIDDLE, INPUT_SPREAD
 from selfai_pipeline.training.settings import AugmentationSettings
 
-SHORTEST_ERASED, LONGEST_ERASED = 0.1, 0.4
-"""Sides of a hidden rectangle, as parts of the picture's."""
-
 
 def to_unit(pixels: Tensor) -> Tensor:
     """Pixels [n, h, w, 3] uint8 as [n, 3, h, w] float32 in 0..1, channels last in memory."""
@@ -27,7 +24,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
-    """The training preset: pictures turned, scaled, moved, mirrored, re-coloured and partly hidden at random.
+    """The training preset: each picture turned, scaled, moved, mirrored and re-coloured at random.
 
     Args:
         pixels: [n, h, w, 3] uint8 RGB.
@@ -55,31 +52,7 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
         _standardise(offset).to(pixels.device), moved, (gain / (255.0 * INPUT_SPREAD)).to(pixels.device)
     )
     darkest, brightest = (_standardise(torch.tensor(edge)).item() for edge in (0.0, 1.0))
-    coloured.clamp_(darkest, brightest)
-    if settings.erasing:
-        coloured = torch.where(
-            _rectangles(n, height, width, settings.erasing, generator).to(pixels.device),
-            coloured.mean(dim=(2, 3), keepdim=True),
-            coloured,
-        )
-    return coloured.contiguous(memory_format=torch.channels_last)
-
-
-def _rectangles(n: int, height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
-    """What is hidden, [n, 1, height, width] bool: a rectangle inside the picture, or nothing.
-
-    Zhong et al. 2020, Random Erasing Data Augmentation (arXiv 1708.04896), with rectangles of at most half of
-    a side, and the picture's mean colour.
-    """
-    is_hidden = torch.rand((n,), generator=generator) < share
-    edges = []
-    for side in (height, width):
-        part = SHORTEST_ERASED + (LONGEST_ERASED - SHORTEST_ERASED) * torch.rand((n,), generator=generator)
-        first = (1.0 - part) * torch.rand((n,), generator=generator)
-        places = (torch.arange(side) + 0.5) / side
-        edges.append((places >= first[:, None]) & (places < (first + part)[:, None]))
-    rows, columns = edges
-    return (is_hidden[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
+    return coloured.clamp_(darkest, brightest).contiguous(memory_format=torch.channels_last)
 
 
 def _grid(maps: Tensor, *, height: int, width: int) -> Tensor:

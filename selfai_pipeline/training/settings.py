@@ -123,12 +123,6 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, le=1, description="Change of brightness, full scale is 1.")
     contrast: float = Field(0.2, ge=0, lt=1, description="Change of contrast, as a fraction.")
     colour: float = Field(0.2, ge=0, lt=1, description="Change of each colour channel, as a fraction.")
-    erasing: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Part of the pictures in which a rectangle is hidden by their mean colour.",
-    )
 
 
 class SiameseSettings(AugmentationSettings):
@@ -157,17 +151,29 @@ class SiameseSettings(AugmentationSettings):
         description="Central part of an aligned crop that the network sees, as a fraction of its side; crops "
         "are loose, and hair and background take pixels from the face.",
     )
-    width: float = Field(1.0, gt=0, le=8, description="Channels relative to Tiny Darknet.")
-    epochs: int = Field(
-        10, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+    width: float = Field(
+        0.5,
+        gt=0,
+        le=8,
+        description="Channels relative to Tiny Darknet; widened_checkpoint doubles them, to its own.",
     )
-    batch_size: int = Field(64, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
+    epochs: int = Field(
+        16, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+    )
+    batch_size: int = Field(32, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
     least_steps: int = Field(
         12, ge=1, description="Steps of an epoch at least, so that few pictures are seen often enough."
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate (AdamW).")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
-    weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    weight_decay: float = Field(0.05, ge=0, lt=1, description="Weight decay (AdamW).")
+    balance_power: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
+        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
+    )
     pairing: Pairing = Field(
         Pairing.FAR_CLASSES,
         description="What is learnt from pairs: far_classes, same_class (tends to collapse), growing_margin "
@@ -252,9 +258,9 @@ class FinetuneSettings(AugmentationSettings):
 
     seed: int = Field(0, ge=0, description="Seed of the draws, the augmentation and the dropout.")
     epochs: int = Field(
-        24, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+        40, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
-    batch_size: int = Field(64, ge=1, le=4096, description="Pictures a step.")
+    batch_size: int = Field(32, ge=1, le=4096, description="Pictures a step.")
     least_steps: int = Field(
         12, ge=1, description="Steps of an epoch at least, so that few pictures are seen often enough."
     )
@@ -263,7 +269,7 @@ class FinetuneSettings(AugmentationSettings):
         0.3, gt=0, le=1, description="Learning rate of the trunk relative to the head: lower forgets less."
     )
     warmup: float = Field(0.2, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
-    weight_decay: float = Field(0.01, ge=0, lt=1, description="Weight decay (AdamW).")
+    weight_decay: float = Field(0.05, ge=0, lt=1, description="Weight decay (AdamW).")
     balance_power: float = Field(
         0.5,
         ge=0,
@@ -281,7 +287,7 @@ class FinetuneSettings(AugmentationSettings):
         HeadStart.RIDGE, description="Start of the output layer: ridge on the embeddings, or the mean score."
     )
     averaging: float = Field(
-        0.98,
+        0.995,
         ge=0,
         lt=1,
         description="Decay a step of the averaged weights that are validated and kept; 0: none.",

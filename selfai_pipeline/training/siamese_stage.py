@@ -139,6 +139,7 @@ def pretrain_siamese(
         raise InputError(str(error), where="growth_plan", mend="Mend the plan, or leave it empty.") from error
     framing = Framing(settings.input_size, settings.framing)
     data = LabelledPixels.load(labels, store=store, framing=framing)
+    data = data.drawn_less_evenly(settings.balance_power)
     splits = {"train": data.classes[data.train], "validation": data.classes[data.validation]}
     pairs = fitted_pairs(settings, splits, where=labels.asset)
     run = {

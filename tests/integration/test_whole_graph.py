@@ -46,7 +46,7 @@ DAYS = ["2026-01-01", "2026-01-02"]
 SHORT = {
     "ops": {
         "siamese_checkpoint": {"config": {"epochs": 6, "input_size": 32, "width": 0.25}},
-        "finetuned_scorer": {"config": {"epochs": 3}},
+        "finetuned_scorer": {"config": {"epochs": 12}},
         "evaluation_report": {"config": {"bootstrap_draws": 200}},
         # Ten test faces after three epochs show nothing: what the check holds is tested elsewhere.
         "champion_comparison": {"config": {"bootstrap_draws": 200, "least_faces": 8, "least_gain": -1.0}},

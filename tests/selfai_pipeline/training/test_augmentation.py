@@ -14,7 +14,6 @@ NOTHING = {
     "brightness": 0.0,
     "contrast": 0.0,
     "colour": 0.0,
-    "erasing": 0.0,
 }
 
 
@@ -108,33 +107,3 @@ def test_a_map_is_followed_as_torch_follows_it():
 def test_colours_stay_those_that_a_picture_can_have():
     changed = run(pixels(), brightness=1.0, contrast=0.9, colour=0.9)
     assert (changed.min(), changed.max()) == (-2.0, 2.0)
-
-
-def hidden(share, n=200, side=32):
-    """Where white-and-black pictures have turned grey, [n, side, side]."""
-    board = (np.indices((side, side)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    batch = torch.from_numpy(np.broadcast_to(board[None, :, :, None], (n, side, side, 3)).copy())
-    return (run(batch, erasing=share) - normalise(batch)).abs().amax(dim=1) > 1.0
-
-
-def test_a_part_of_the_pictures_has_a_rectangle_hidden_and_the_others_nothing():
-    shares = hidden(0.3).float().mean(dim=(1, 2))
-    assert 0.2 < float((shares > 0).float().mean()) < 0.4
-    assert float(shares.max()) <= 0.4**2 + 0.05
-    assert not hidden(0.0).any()
-
-
-def test_what_is_hidden_is_one_rectangle():
-    for picture in hidden(1.0, n=20):
-        rows, columns = picture.any(dim=1).nonzero(), picture.any(dim=0).nonzero()
-        assert picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
-
-
-def test_what_hides_is_the_mean_colour_of_the_picture():
-    batch = torch.zeros(1, 20, 20, 3, dtype=torch.uint8)
-    batch[:, :, 10:] = 200
-    changed = run(batch, erasing=1.0)
-    mean = normalise(batch).mean(dim=(2, 3))
-    moved = (changed - normalise(batch)).abs().amax(dim=1) > 1e-3
-    assert moved.any()
-    torch.testing.assert_close(changed[:, :, moved[0]].mean(dim=2), mean, atol=1e-3, rtol=0)
