@@ -33,6 +33,9 @@ HEXADECIMALS = 64
 """The file starts with the SHA-256 of the rest."""
 KEPT = 3
 """Recovery points of an asset that stay: the run's own and those of the settings used before."""
+SECONDS_OF_A_RUN = 14 * 86400.0
+"""Age up to which an unfinished run may still be gone on with, however many others of its asset came after:
+those of a backfill of ablations are dozens."""
 SECONDS_OF_A_PART = 3600.0
 """Age at which a half-written file is what a killed process left behind."""
 
@@ -137,14 +140,25 @@ class RecoveryPoint:
         return max(points, key=lambda path: path.stat().st_mtime, default=None)
 
     def _sweep(self) -> None:
-        """Delete the asset's oldest recovery points, and parts that no process writes any more."""
-        asset = self.path.name.rsplit("-", 1)[0]
+        """Delete the asset's oldest recovery points that nobody goes on from, and parts that no process writes
+        any more."""
+        asset, now = self.path.name.rsplit("-", 1)[0], time.time()
         written = {path: path.stat().st_mtime for path in self.path.parent.glob(f"{asset}-*")}
         points = sorted((path for path in written if path.suffix == ".pt"), key=written.__getitem__)
-        left = time.time() - SECONDS_OF_A_PART
-        parts = [path for path in written if path.suffix == ".part" and written[path] < left]
-        for path in [*points[:-KEPT], *parts]:
+        old = [path for path in points[:-KEPT] if now - written[path] > SECONDS_OF_A_RUN or _has_ended(path)]
+        parts = [
+            path for path in written if path.suffix == ".part" and now - written[path] > SECONDS_OF_A_PART
+        ]
+        for path in [*old, *parts]:
             path.unlink(missing_ok=True)
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether no run goes on from a recovery point: it trained its last epoch, or it cannot be read."""
+    try:
+        return bool(_load(path).get("finished"))
+    except (AlteredVersion, FileNotFoundError):
+        return True
 
 
 def _load(path: Path) -> dict[str, Any]:

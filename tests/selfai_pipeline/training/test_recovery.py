@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import pickle
+import time
 
 import pytest
 import torch
@@ -90,16 +91,39 @@ def test_a_write_that_fails_keeps_the_state_before(point, monkeypatch):
     assert len(list(point.path.parent.iterdir())) == 1
 
 
-def test_few_recovery_points_of_an_asset_stay_the_newest(store):
+def written_in_turn(points, **state):
+    """Each a minute after the one before, the last an hour ago."""
+    for minute, point in enumerate(points):
+        point.write({"epoch": 1, **state})
+        moment = time.time() - 3600 - 60 * (len(points) - minute)
+        os.utime(point.path, (moment, moment))
+
+
+def test_few_recovery_points_of_finished_runs_of_an_asset_stay_the_newest(store):
     points = [RecoveryPoint.of({**RUN, "settings": {"seed": seed}}, store=store) for seed in range(5)]
     other = RecoveryPoint.of({**RUN, "asset": "finetuned_scorer"}, store=store)
-    for second, point in enumerate([other, *points]):
-        point.write({"epoch": 1})
-        os.utime(point.path, (second, second))
-    points[0].write({"epoch": 2})
+    written_in_turn([other, *points], finished=True)
+    points[0].write({"epoch": 2, "finished": True})
     kept = [point for point in points if point.path.exists()]
     assert kept == [points[0], points[3], points[4]]
     assert other.path.exists()
+
+
+def test_a_run_that_was_killed_can_go_on_however_many_others_were_trained_since(store):
+    """An arm of a backfill that was lost with its machine waits until all others are done."""
+    killed, damaged, *others = (
+        RecoveryPoint.of({**RUN, "settings": {"seed": seed}}, store=store) for seed in range(8)
+    )
+    written_in_turn([killed, damaged], finished=False)
+    damaged.path.write_bytes(b"text")
+    os.utime(damaged.path, (time.time() - 7200,) * 2)
+    written_in_turn(others, finished=True)
+    assert killed.read()["epoch"] == 1
+    assert not damaged.path.exists()
+    two_weeks_ago = time.time() - 15 * 86400
+    os.utime(killed.path, (two_weeks_ago, two_weeks_ago))
+    others[0].write({"epoch": 2})
+    assert not killed.path.exists()
 
 
 def test_what_a_killed_process_left_half_written_is_swept(point):
