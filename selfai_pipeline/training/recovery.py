@@ -140,8 +140,7 @@ class RecoveryPoint:
         return max(points, key=lambda path: path.stat().st_mtime, default=None)
 
     def _sweep(self) -> None:
-        """Delete the asset's oldest recovery points that nobody goes on from, and parts that no process writes
-        any more."""
+        """Delete the asset's oldest recovery points that no run goes on from, and parts that none writes."""
         asset, now = self.path.name.rsplit("-", 1)[0], time.time()
         written = {path: path.stat().st_mtime for path in self.path.parent.glob(f"{asset}-*")}
         points = sorted((path for path in written if path.suffix == ".pt"), key=written.__getitem__)

@@ -181,7 +181,7 @@ class ArmRuns:
         settings = self.settings
         if arm.trunk is Trunk.IMAGENET:
             try:
-                return self._keep(imagenet_trunk(settings.imagenet_weights)), NO_EPOCHS
+                return self._keep(imagenet_trunk(settings.imagenet_weights), inputs={}), NO_EPOCHS
             except InputError as error:
                 raise CannotRun(str(error)) from error
         if arm.trunk in (Trunk.RANDOM, Trunk.WIDE):
@@ -193,7 +193,10 @@ class ArmRuns:
                 store=self.store,
                 framing=Framing(settings.siamese.input_size, settings.siamese.framing),
             )
-            return self._keep(new_network(stages, data=data, seed=seed)), NO_EPOCHS
+            # the number of threads decides about its last bits, and its hash about what goes on where
+            with Compute.from_settings(self.compute).session():
+                network = new_network(stages, data=data, seed=seed)
+            return self._keep(network, inputs={"labels": labels.sha256}), NO_EPOCHS
         ref, epochs = self._pretrain(labels, seed, share=arm.share, grows=arm.trunk is Trunk.GROWN, name=name)
         if arm.is_widened:
             widening = settings.widening.model_copy(update={"seed": seed})
@@ -227,11 +230,12 @@ class ArmRuns:
         replace_file(path, json.dumps({"checkpoint": asdict(ref), "epochs": asdict(epochs)}).encode())
         return ref, epochs
 
-    def _keep(self, network: Network) -> CheckpointRef:
-        """An untrained trunk as a checkpoint, as fine-tuning takes it."""
-        nothing: dict[str, Any] = {"inputs": {}, "settings": {}, "metrics": {}, "history": [], "growth": []}
+    def _keep(self, network: Network, *, inputs: dict[str, str]) -> CheckpointRef:
+        """An untrained trunk as a checkpoint, as fine-tuning takes it; `inputs` is what it was standardised
+        on."""
+        nothing: dict[str, Any] = {"settings": {}, "metrics": {}, "history": [], "growth": []}
         given = self.settings.siamese
-        record = {**nothing, "input_size": given.input_size, "framing": given.framing}
+        record = {**nothing, "inputs": inputs, "input_size": given.input_size, "framing": given.framing}
         return save_checkpoint(network, asset=ASSET, record=record, rows=0, store=self.store)
 
     def _final_shape(self, seed: int) -> tuple[Stage, ...]:

@@ -16,7 +16,7 @@ from selfai_pipeline.evaluation.ablations.runs import ArmRuns, run_arm
 from selfai_pipeline.networks.stages import Backbone, tiny_darknet
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.beginning import new_network
-from selfai_pipeline.training.checkpoints import load_checkpoint
+from selfai_pipeline.training.checkpoints import load_checkpoint, load_record
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.pixels import Framing
 
@@ -99,6 +99,27 @@ def test_from_scratch_begins_with_the_weights_that_pretraining_begins_with(
     )
     start = new_network(tiny_darknet(0.12), data=data, seed=1)
     assert torch.equal(trunk.layer("conv3").weight, start.layer("conv3").weight)
+    stood_on = load_record(begun["trunk"], store=arm_runs.store)["inputs"]
+    assert stood_on == {"labels": arm_runs.labels.sha256}, "it was standardised on their pictures"
+
+
+def test_an_arm_begins_under_the_threads_of_the_settings_whatever_the_process_has(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning decides about the hash, by which a run that was killed finds its recovery point."""
+    assert arm_runs.compute.threads == 1
+    threads: list[int] = []
+    true = runs.new_network
+    monkeypatch.setattr(
+        runs, "new_network", lambda *a, **k: threads.append(torch.get_num_threads()) or true(*a, **k)
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        arm_runs.outcome(ARMS["scratch"], 0)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1]
 
 
 def test_an_arm_from_imagenet_fine_tunes_the_weights_of_a_package(arm_runs: ArmRuns) -> None:
