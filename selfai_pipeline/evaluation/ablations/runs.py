@@ -31,7 +31,7 @@ from selfai_pipeline.evaluation.correlation import weighted_mean_absolute_error,
 from selfai_pipeline.evaluation.report import rows_of_test
 from selfai_pipeline.evaluation.scoring import score_crops
 from selfai_pipeline.networks.network import Network
-from selfai_pipeline.networks.stages import Backbone, Stage, with_head
+from selfai_pipeline.networks.stages import Backbone, Convolution, Stage, with_head
 from selfai_pipeline.networks.stages import tiny_darknet as trunk_of_width
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
@@ -239,10 +239,17 @@ class ArmRuns:
         return save_checkpoint(network, asset=ASSET, record=record, rows=0, store=self.store)
 
     def _final_shape(self, seed: int) -> tuple[Stage, ...]:
-        """The trunk that the whole method ended with under this seed: it grows where it stalls."""
+        """The trunk that the whole method ended with under this seed: it grows where it stalls.
+
+        Without the shifts of inserted layers, which make them begin as the identity: at random there is
+        nothing to keep, and zeros around shifted values are a border that nobody would give a new network.
+        """
         whole = self.outcome(ARMS[WHOLE_METHOD], seed)
         ref = CheckpointRef("finetuned_scorer", self.labels.partition, whole.scorers[0], rows=0)
-        return load_checkpoint(ref, store=self.store).network.stages[:-1]
+        trunk = load_checkpoint(ref, store=self.store).network.stages[:-1]
+        return tuple(
+            replace(stage, shift=0.0) if isinstance(stage, Convolution) else stage for stage in trunk
+        )
 
     def _epochs(self, arm: Arm, seed: int, labels: TableRef, stages: tuple[Stage, ...]) -> int:
         """Epochs of fine-tuning that are as long as the arm is to be, one at least."""

@@ -13,7 +13,7 @@ from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
 from selfai_pipeline.evaluation.ablations.runs import ArmRuns, run_arm
-from selfai_pipeline.networks.stages import Backbone, tiny_darknet
+from selfai_pipeline.networks.stages import Backbone, Convolution, convolutions, tiny_darknet
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record
@@ -71,9 +71,13 @@ def test_siamese_alone_does_not_grow(arm_runs: ArmRuns) -> None:
 def test_wide_controls_have_the_final_shape_and_the_steps_or_the_work_of_the_whole_method(
     arm_runs: ArmRuns,
 ) -> None:
+    deeper = arm_runs.settings.siamese.model_copy(update={"growth_plan": ["deeper conv14"]})
+    arm_runs = replace(arm_runs, settings=arm_runs.settings.model_copy(update={"siamese": deeper}))
     whole = arm_runs.outcome(ARMS["siamese_net2net"], 0)
     steps, work = (arm_runs.outcome(ARMS[name], 0) for name in ("wide_equal_steps", "wide_equal_work"))
-    shape = scorer_of(whole, arm_runs).network.stages
+    grown = scorer_of(whole, arm_runs).network.stages
+    assert [stage.shift for stage in convolutions(grown)][-2:] == [1.0, 0.0]
+    shape = tuple(replace(one, shift=0.0) if isinstance(one, Convolution) else one for one in grown)
     for outcome in (steps, work):
         assert scorer_of(outcome, arm_runs).network.stages == shape
         assert outcome.parameters == whole.parameters
