@@ -15,7 +15,7 @@ from assets.widened_checkpoint import WidenConfig
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.evaluation.ablations.arms import ARMS
-from selfai_pipeline.evaluation.ablations.settings import AblationSettings
+from selfai_pipeline.evaluation.ablations.settings import ABLATION_CODE, AblationSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
@@ -37,7 +37,7 @@ class AblationConfig(defaults_of(AblationSettings, section="ablation_run"), dg.C
     group_name="ablations",
     kinds={"pytorch", "mlflow"},
     owners=OWNERS,
-    code_version="1",
+    code_version=ABLATION_CODE,
     pool="gpu",
     op_tags=GPU_TAGS,
 )

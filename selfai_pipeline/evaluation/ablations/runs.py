@@ -24,7 +24,7 @@ from selfai_pipeline.evaluation.ablations.costs import (
     shapes_by_epoch,
 )
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State
-from selfai_pipeline.evaluation.ablations.settings import AblationSettings
+from selfai_pipeline.evaluation.ablations.settings import ABLATION_CODE, AblationSettings
 from selfai_pipeline.evaluation.ablations.subsets import of_group, of_share
 from selfai_pipeline.evaluation.bootstrap import estimate
 from selfai_pipeline.evaluation.correlation import weighted_mean_absolute_error, weighted_pearson
@@ -118,7 +118,7 @@ class ArmRuns:
         folder = self.store.home.cache / "ablations"
         folder.mkdir(parents=True, exist_ok=True)
         conditions = {
-            "code": [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
+            "code": [ABLATION_CODE, SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
             "environment": Compute.from_settings(self.compute).environment,
         }
         return folder / f"{name}-{fingerprint({**made_from, **conditions})}.json"

@@ -6,6 +6,10 @@ from selfai_pipeline.environment import Settings
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.training.settings import FinetuneSettings, SiameseSettings, WidenSettings
 
+ABLATION_CODE = "2"
+"""Raised by whoever changes how an arm begins, is trained or is measured; what was kept of another version is
+not read again."""
+
 
 class AblationSettings(Settings):
     """Seeds, and the settings of every stage; those of the pipeline where nothing else is said."""

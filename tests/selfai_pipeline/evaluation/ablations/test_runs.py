@@ -213,6 +213,18 @@ def test_pretraining_that_arms_share_is_done_once(arm_runs: ArmRuns, monkeypatch
     assert whole.course[0][0] > pretrained < continued.course[0][0], "its seconds count for both"
 
 
+def test_what_other_code_has_kept_is_not_read_again(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Any] = []
+    true = runs.new_network
+    monkeypatch.setattr(runs, "new_network", lambda *a, **k: begun.append(a) or true(*a, **k))
+    for code, trained in (("2", 1), ("2", 1), ("3", 2)):
+        monkeypatch.setattr(runs, "ABLATION_CODE", code)
+        arm_runs.outcome(ARMS["scratch"], 0)
+        assert len(begun) == trained
+
+
 def test_an_outcome_reads_back_as_it_was_written(arm_runs: ArmRuns) -> None:
     outcome = arm_runs.outcome(ARMS["scratch"], 0)
     assert Outcome.from_mapping(json.loads(outcome.to_json())) == outcome
