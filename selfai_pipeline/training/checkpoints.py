@@ -136,11 +136,12 @@ def network_of(weights: bytes, architecture: object, *, where: str, mend: str) -
         raise AlteredVersion(f"{where}: not a safetensors file ({error}). {mend}") from error
     try:
         stages = stages_from_json(architecture)
+        # before the network is built: a record could name more memory than there is
+        expected = tensor_shapes(stages)
     except UnfitStages as error:
         raise InputError(f"no network can be built ({error})", where=where, mend=mend) from error
-    # before the network is built: a record could name more memory than there is
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    unlike = sorted(dict(shapes.items() ^ tensor_shapes(stages).items()))
+    unlike = sorted(dict(shapes.items() ^ expected.items()))
     if unlike:
         what = f"the weights do not fit the architecture in the record ({', '.join(unlike[:3])})"
         raise InputError(what, where=where, mend=mend)

@@ -16,6 +16,7 @@ from selfai_pipeline.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from selfai_pipeline.training.pixels import Framing
 
 RECORD = {
     "input_size": 32,
@@ -29,6 +30,9 @@ RECORD = {
 
 def network(seed=0):
     return Network(with_head(tiny_darknet(0.12)), seed=seed)
+
+
+OF_NO_BACKBONE = [{"kind": "backbone", "name": "resnet", "channels": 9}, {"kind": "global_average_pool"}]
 
 
 def save(store, record=RECORD, seed=0):
@@ -49,6 +53,20 @@ def test_what_was_saved_comes_back(store):
     assert loaded.input_size == 32
     assert loaded.record["metrics"] == {"loss": 0.5}
     assert loaded.record["schema_version"] == SCHEMA_VERSION
+
+
+def test_a_checkpoint_from_before_there_was_framing_sees_whole_crops(store):
+    assert "framing" not in RECORD
+    assert load_checkpoint(save(store), store=store).framing == Framing(32, 1.0)
+    framed = save(store, {**RECORD, "framing": 0.7})
+    assert load_checkpoint(framed, store=store).framing == Framing(32, 0.7)
+
+
+def test_a_head_from_before_there_were_mirror_images_looks_once(store):
+    record = stored_record(store)
+    assert record["architecture"][-1].pop("mirrored") is False
+    old = load_checkpoint(forge(store, record, weights_of(network().stages)), store=store)
+    assert old.network.mirrored is False
 
 
 def test_the_same_network_and_record_give_the_same_reference(store):
@@ -121,8 +139,13 @@ def test_weights_of_another_architecture_are_refused(store, stages):
         ({"schema_version": None}, "schema version None"),
         ({"architecture": [{"kind": "transformer"}]}, "no network can be built .*no known kind"),
         ({"architecture": None}, "no network can be built .*not a list"),
+        ({"architecture": OF_NO_BACKBONE}, "no network can be built .*no backbone is called 'resnet'"),
         ({"input_size": "large"}, "input_size is 'large'"),
         ({"input_size": 0}, "input_size is 0"),
+        ({"framing": "face"}, "framing is 'face'"),
+        ({"framing": True}, "framing is True"),
+        ({"framing": 0}, "framing is 0"),
+        ({"framing": 1.5}, "framing is 1.5"),
     ],
 )
 def test_a_record_that_this_code_cannot_use_is_refused(store, change, message):
