@@ -1,6 +1,7 @@
 """How far two networks are from being the same function, measured on pictures."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,9 @@ class Deviation:
 
     @property
     def largest(self) -> float:
-        return max(self.distance, self.embedding, self.output or 0.0)
+        """Not a number where one of the three is none: nothing is below any bound then."""
+        found = [self.distance, self.embedding, self.output or 0.0]
+        return math.nan if any(map(math.isnan, found)) else max(found)
 
 
 def deviation(before: Network, after: Network, pictures: Tensor, *, dtype: torch.dtype) -> Deviation:

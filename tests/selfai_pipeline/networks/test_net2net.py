@@ -1,6 +1,7 @@
 """Net2Net holds in float64 to 1e-10, for any layer, kernel and picture, and for weights stored as float32."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -294,3 +295,12 @@ def test_an_embedding_that_moved_by_a_constant_is_another_function():
     assert found.distance < 1e-12
     assert found.embedding > 0.1
     assert found.largest == found.embedding
+
+
+@pytest.mark.parametrize("part", ["head.bias", "layers.conv1.bias", "distance_weights"])
+def test_a_network_that_gives_no_numbers_is_the_same_as_none(part):
+    """A NaN is neither above nor below a bound: what is largest must not lose it among the others."""
+    network = trained_network((Convolution("conv1", 6, 3), GlobalAveragePool(), Head()))
+    with torch.no_grad():
+        network.state_dict()[part][0] = math.nan
+    assert math.isnan(moved(network, copy.deepcopy(network)))
