@@ -10,6 +10,9 @@ from torch import Tensor
 
 from selfai_pipeline.networks.siamese import BLOCK, PairFigures
 
+LARGEST_LOSS = 700.0
+"""Of which float64 still has the exponential; a small temperature begins above it."""
+
 
 @dataclass(frozen=True)
 class RankedPairs:
@@ -38,7 +41,7 @@ class RankedPairs:
         Most of the loss is the logarithm of the number of pictures: of the loss itself a hundredth would be
         worth epochs.
         """
-        return math.exp(loss)
+        return math.exp(min(loss, LARGEST_LOSS))
 
     def loss(self, embeddings: Tensor, weights: Tensor, *, classes: Tensor, scores: Tensor) -> Tensor:
         """The mean over all ordered pairs of a batch of two or more; memory grows with its square."""

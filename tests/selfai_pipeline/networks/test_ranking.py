@@ -143,3 +143,9 @@ def test_what_remains_is_the_number_of_rivals_among_which_a_point_chooses_by_lot
     equal = torch.full((9,), 4.0)
     loss = pairs.loss(torch.zeros(9, 2), torch.ones(2), classes=equal.long(), scores=equal)
     assert pairs.remaining(float(loss)) == pytest.approx(8.0)
+
+
+def test_a_loss_beyond_the_exponential_leaves_much_to_learn_and_stops_nothing():
+    """A temperature of a thousandth begins there."""
+    pairs = RankedPairs(temperature=0.001, norm=2)
+    assert pairs.remaining(5.0) < pairs.remaining(1e4) < math.inf
