@@ -18,7 +18,7 @@ import torch
 
 from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
 from selfai_pipeline.networks.stages import Convolution, convolutions
-from selfai_pipeline.training import widen_stage
+from selfai_pipeline.training import trainer, widen_stage
 from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
 from selfai_pipeline.training.finetune_stage import finetune_scorer
 from selfai_pipeline.training.pixels import Framing, load_pixels
@@ -224,6 +224,73 @@ def test_fine_tuning_learns_what_a_disc_looks_like(store, labels, siamese, compu
     assert kept["faces"] == len(rows) == 24
     widths = [level["half_width"] for level in kept["levels"]]
     assert widths == pytest.approx([errors[rank - 1] for rank in (13, 20, 23, 24)], abs=1e-3)
+
+
+def test_every_stage_sees_the_same_part_of_a_crop_and_says_so(store, labels, siamese_settings, compute):
+    settings = siamese_settings.model_copy(update={"framing": 0.6, "epochs": 1})
+    ref = pretrain_siamese(labels, store=store, settings=settings, compute=compute, report=quiet)
+    wide = widen_checkpoint(ref, store=store, settings=WidenSettings(), compute=compute)
+    scorer = finetune_scorer(
+        wide,
+        labels,
+        store=store,
+        settings=FinetuneSettings(epochs=1, batch_size=12, least_steps=1),
+        compute=compute,
+        report=quiet,
+    )
+    for one in (ref, wide, scorer):
+        assert load_checkpoint(one, store=store).framing == Framing(32, 0.6)
+    cached = {path.name for path in (store.home.cache / "pixels").iterdir()}
+    assert cached == {f"{labels.sha256}-32-0.6.npy"}, "nothing was trained on other pixels"
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_the_stored_scorer_looks_at_mirror_images_where_it_was_told_to(
+    store, labels, siamese, compute, finetune_settings, mirrored
+):
+    settings = finetune_settings.model_copy(update={"epochs": 1, "mirrored": mirrored})
+    ref = finetune_scorer(siamese, labels, store=store, settings=settings, compute=compute, report=quiet)
+    scorer = Scorer.load(ref, store=store, compute=compute)
+    crops = np.array(load_pixels(labels, store=store, framing=Framing(40))[:6])
+    ways = scorer.score(crops), scorer.score(np.ascontiguousarray(crops[:, :, ::-1]))
+    assert np.allclose(*ways, atol=1e-4) == mirrored
+
+
+def test_the_power_of_balance_decides_what_both_stages_draw(
+    store, labels, siamese_settings, compute, finetune_settings, monkeypatch
+):
+    rows = store.tables.read(labels).to_pylist()
+    train = [row for row in rows if row["split"] == "train"]
+    for row in train:
+        row["weight"] = (9.0 if row["class"] == 5 else 1.0) / len(train)
+    uneven = store.tables.write(rows, asset="balanced_label_table")
+    drawn = []
+    true = trainer.draw_epoch
+
+    def noted(numbers, weights, **others):
+        drawn.append(float(weights.max() / weights.min()))
+        return true(numbers, weights, **others)
+
+    monkeypatch.setattr(trainer, "draw_epoch", noted)
+    for power, ratio in ((0.0, 1.0), (0.5, 3.0), (1.0, 9.0)):
+        changes = {"epochs": 1, "balance_power": power}
+        ref = pretrain_siamese(
+            uneven,
+            store=store,
+            settings=siamese_settings.model_copy(update=changes),
+            compute=compute,
+            report=quiet,
+        )
+        finetune_scorer(
+            ref,
+            uneven,
+            store=store,
+            settings=finetune_settings.model_copy(update=changes),
+            compute=compute,
+            report=quiet,
+        )
+        assert drawn == pytest.approx([ratio, ratio])
+        drawn.clear()
 
 
 def test_a_trunk_is_no_scorer(store, siamese, compute):

