@@ -251,8 +251,8 @@ def test_the_stored_scorer_looks_at_mirror_images_where_it_was_told_to(
     settings = finetune_settings.model_copy(update={"epochs": 1, "mirrored": mirrored})
     ref = finetune_scorer(siamese, labels, store=store, settings=settings, compute=compute, report=quiet)
     scorer = Scorer.load(ref, store=store, compute=compute)
-    crops = np.array(load_pixels(labels, store=store, framing=Framing(40))[:6])
-    ways = scorer.score(crops), scorer.score(np.ascontiguousarray(crops[:, :, ::-1]))
+    seen = np.array(load_pixels(labels, store=store, framing=scorer.framing)[:6])
+    ways = scorer.score_framed(seen), scorer.score_framed(np.ascontiguousarray(seen[:, :, ::-1]))
     assert np.allclose(*ways, atol=1e-4) == mirrored
 
 
