@@ -41,7 +41,7 @@ def finetuned_scorer(
     compute: Compute,
     tracking: Tracking,
 ) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
-    """The scorer: Huber loss on draws by the weights of the label table, a class first and a picture second.
+    """The scorer: Huber loss on draws that favour rare scores, by the label table's weights to a power.
 
     Its checks run here, before it is registered in MLflow: a scorer that fails one is kept, not registered.
     """

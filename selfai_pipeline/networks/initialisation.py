@@ -17,9 +17,9 @@ def standardise(network: Network, pictures: Tensor) -> None:
 
     Both are taken over `pictures` [n, 3, height, width], as the network sees them, and over places. Without
     it, in a network without normalisation, what all pictures have in common grows from layer to layer and
-    what tells them apart vanishes beside it: from scratch, training stays for epochs where it began
-    (docs/benchmarks.md). Krähenbühl et al. 2016, Data-dependent Initializations of Convolutional Neural
-    Networks (arXiv 1511.06856), section 3.1.
+    what tells them apart vanishes beside it: from scratch, training stays for epochs where it began.
+    Krähenbühl et al. 2016, Data-dependent Initializations of Convolutional Neural Networks (arXiv
+    1511.06856), section 3.1.
 
     A network in place of our convolutions is left as it is.
     """

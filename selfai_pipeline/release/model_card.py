@@ -16,7 +16,7 @@ LONGEST_DESCRIPTION = 4500
 STAGE_WORDS = {
     "siamese_checkpoint": "Siamese pre-training in pairs, grown by Net2Net where it stalled",
     "widened_checkpoint": "widening to the same function with more channels",
-    "finetuned_scorer": "fine-tuning on the scores with a Huber loss on class-balanced draws",
+    "finetuned_scorer": "fine-tuning on the scores with a Huber loss on draws that favour rare scores",
 }
 
 
