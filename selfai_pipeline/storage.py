@@ -6,7 +6,7 @@ import os
 import posixpath
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +57,15 @@ def _replace_files(contents: Mapping[Path, bytes], *, parts: Path) -> None:
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(str(place), error) from error
+
+
+def written_at(paths: Iterable[Path]) -> dict[Path, float]:
+    """When each file was written last, seconds since 1970; without those that another process moved meanwhile."""
+    moments: dict[Path, float] = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            moments[path] = path.stat().st_mtime
+    return moments
 
 
 def _write_whole(file: int, content: bytes) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.storage import written_at
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
@@ -110,9 +111,8 @@ def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
 def _sweep(written: Path) -> None:
     """Delete caches that nothing has opened for two weeks, and what killed processes left half-written."""
     longest = {".npy": SECONDS_KEPT, ".part": SECONDS_OF_A_PART}
-    for path in written.parent.iterdir():
-        age = time.time() - path.stat().st_mtime
-        if path != written and age > longest.get(path.suffix, SECONDS_KEPT):
+    for path, moment in written_at(written.parent.iterdir()).items():
+        if path != written and time.time() - moment > longest.get(path.suffix, SECONDS_KEPT):
             path.unlink(missing_ok=True)
 
 

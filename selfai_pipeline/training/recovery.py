@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
+from selfai_pipeline.storage import written_at
 from selfai_pipeline.store import Store
 from selfai_pipeline.training.settings import WhenMoved
 
@@ -136,13 +137,13 @@ class RecoveryPoint:
     def _from_elsewhere(self) -> Path | None:
         """The newest point of the same run from another environment."""
         run = self.path.name.split(".")[0]
-        points = self.path.parent.glob(f"{run}.*.pt")
-        return max(points, key=lambda path: path.stat().st_mtime, default=None)
+        points = written_at(self.path.parent.glob(f"{run}.*.pt"))
+        return max(points, key=points.__getitem__, default=None)
 
     def _sweep(self) -> None:
         """Delete the asset's oldest recovery points that no run goes on from, and parts that none writes."""
         asset, now = self.path.name.rsplit("-", 1)[0], time.time()
-        written = {path: path.stat().st_mtime for path in self.path.parent.glob(f"{asset}-*")}
+        written = written_at(self.path.parent.glob(f"{asset}-*"))
         points = sorted((path for path in written if path.suffix == ".pt"), key=written.__getitem__)
         old = [path for path in points[:-KEPT] if now - written[path] > SECONDS_OF_A_RUN or _has_ended(path)]
         parts = [

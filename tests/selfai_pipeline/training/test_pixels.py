@@ -105,6 +105,8 @@ def test_caches_that_nothing_opens_any_more_are_swept(store, labels):
     unused, used = (cache_path(labels, store=store, framing=Framing(size)) for size in (16, 20))
     part = unused.with_suffix(".1-2.part")
     part.write_bytes(b"half")
+    # of another process, and gone when it is looked at
+    part.with_suffix(".3.part").symlink_to("nothing")
     for path in (unused, used, part):
         os.utime(path, (0, 0))
     load_pixels(labels, store=store, framing=Framing(20))

@@ -126,6 +126,16 @@ def test_a_run_that_was_killed_can_go_on_however_many_others_were_trained_since(
     assert not killed.path.exists()
 
 
+def test_a_file_that_another_process_has_just_moved_stops_no_epoch(point):
+    """Runs side by side sweep the same folder; a link to nothing stands for a file that is gone by then."""
+    point.path.parent.mkdir(parents=True)
+    for name in (".1.part", ".0.pt"):
+        point.path.with_suffix("").with_suffix(name).symlink_to("nothing")
+    assert point.read() is None
+    point.write({"epoch": 1})
+    assert point.read()["epoch"] == 1
+
+
 def test_what_a_killed_process_left_half_written_is_swept(point):
     point.path.parent.mkdir(parents=True)
     stale, fresh = (point.path.with_suffix(f".{number}.part") for number in (1, 2))
