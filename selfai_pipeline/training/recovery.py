@@ -11,10 +11,8 @@ import hashlib
 import io
 import json
 import logging
-import os
 import pickle
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +20,8 @@ from typing import Any
 
 import torch
 
-from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
-from selfai_pipeline.storage import written_at
+from selfai_pipeline.errors import AlteredVersion, InputError
+from selfai_pipeline.storage import replace_file, written_at
 from selfai_pipeline.store import Store
 from selfai_pipeline.training.settings import WhenMoved
 
@@ -73,24 +71,9 @@ class RecoveryPoint:
         """
         buffer = io.BytesIO()
         torch.save({**state, "version": VERSION, "environment": dict(self.environment)}, buffer)
-        part = self.path.with_suffix(f".{os.getpid()}-{uuid.uuid4().hex}.part")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("wb") as file:
-                    file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
-                    file.write(buffer.getbuffer())
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(self.path)
-            finally:
-                part.unlink(missing_ok=True)
-            self._sweep()
-        except OSError as error:
-            raise StorageError(
-                f"{self.path}: cannot be written ({error.strerror or error}). Free some space or mend the "
-                "permissions, then run again: training goes on from the last epoch that was written."
-            ) from error
+        body = buffer.getvalue()
+        replace_file(self.path, hashlib.sha256(body).hexdigest().encode() + body)
+        self._sweep()
 
     def read(self) -> dict[str, Any] | None:
         """What was written last, or None where there is nothing to go on from.
