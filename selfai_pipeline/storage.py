@@ -60,7 +60,7 @@ def _replace_files(contents: Mapping[Path, bytes], *, parts: Path) -> None:
 
 
 def written_at(paths: Iterable[Path]) -> dict[Path, float]:
-    """When files were written last, seconds since 1970; one that another process has just moved is left out."""
+    """When files were written last, seconds since 1970; one that another process just moved is left out."""
     moments: dict[Path, float] = {}
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
