@@ -90,7 +90,7 @@ def respoiled(store, ref, spoil):
     last = network.layer(convolutions(network.stages)[-1].name)
     with torch.no_grad():
         spoil(last)
-    taken = ("input_size", "settings", "inputs", "metrics", "history", "growth")
+    taken = ("input_size", "framing", "settings", "inputs", "metrics", "history", "growth")
     record = {name: checkpoint.record[name] for name in taken}
     return save_checkpoint(network, asset=ref.asset, record=record, rows=ref.rows, store=store)
 
