@@ -102,7 +102,11 @@ class Archive:
     def version(self, key: VersionKey) -> Version:
         """What is known of a version; where that is little, its problems say why."""
         if key not in self._versions:
-            is_checkpoint = key.asset in (*CHECKPOINTS, *self._checkpoint_assets)
+            # Ablations have tables and, of arms that begin at random, checkpoints under one name.
+            is_checkpoint = key.asset in CHECKPOINTS or (
+                key.asset in self._checkpoint_assets
+                and self.store.files.exists(f"checkpoints/{key.asset}/{key.sha256}")
+            )
             found = self._checkpoint(key) if is_checkpoint else self._table(key)
             lost = [path for path in found.files if not self.store.files.size(path)]
             problems = [*found.problems, *(f"{self.store.files.path(path)} is missing" for path in lost)]

@@ -4,11 +4,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.networks.network import Network
+from selfai_pipeline.networks.stages import tiny_darknet
+from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.removal.tables import redact
 from selfai_pipeline.tables import TableRef
+from selfai_pipeline.training.checkpoints import save_checkpoint
 
 
 def subjects(*image_ids: str) -> Subjects:
@@ -36,8 +41,16 @@ def test_other_rows_name_it_no_more(lived_in: Any) -> None:
     assert abs(sum(row["weight"] for row in labels) - 1) < 1e-12
 
 
-def test_scores_of_single_faces_go_from_the_ablations_that_stand_on_it(lived_in: Any) -> None:
+@pytest.mark.parametrize("keeps_trunks", [False, True])
+def test_scores_of_single_faces_go_from_the_ablations_that_stand_on_it(
+    lived_in: Any, keeps_trunks: bool
+) -> None:
+    """Arms that begin at random leave checkpoints under the name of these tables."""
     world = lived_in.world
+    if keeps_trunks:
+        record = {"input_size": 32, "inputs": {"labels": world.current("balanced_label_table").sha256}}
+        network = Network(tiny_darknet(0.1))
+        trunk = save_checkpoint(network, asset="ablation_run", record=record, rows=0, store=lived_in.store)
     row = {"arm": "scratch", "predicted": [1.0, 2.0], "scorers": [], "seed": 0}
     ref = lived_in.store.tables.write(
         [
@@ -53,6 +66,9 @@ def test_scores_of_single_faces_go_from_the_ablations_that_stand_on_it(lived_in:
     (left,) = world.rows(world.current("ablation_run"))
     assert left["predicted"] == []
     assert left["arm"] == "scratch"
+    if keeps_trunks:
+        (mark,) = removed_inputs(lived_in.store, trunk)
+        assert mark.sha256 == trunk.sha256, "it was standardised on the picture"
 
 
 def _fields(asset: str) -> list[tuple[str, pa.Field]]:
