@@ -100,6 +100,9 @@ def run_variant(task: Task) -> dict[str, Any]:
     from selfai_pipeline.training.checkpoints import load_record
     from selfai_pipeline.training.finetune_stage import finetune_scorer
     from selfai_pipeline.training.settings import (
+        FINETUNE_CODE,
+        SIAMESE_CODE,
+        WIDEN_CODE,
         ComputeSettings,
         FinetuneSettings,
         SiameseSettings,
@@ -117,7 +120,8 @@ def run_variant(task: Task) -> dict[str, Any]:
     )
     store = Store.open(Home.at(task.home))
     labels = store.tables.snapshot("balanced_label_table").table
-    made_from = [labels.sha256, variant.without, *(one.model_dump(mode="json") for one in settings)]
+    code = [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE]
+    made_from = [labels.sha256, code, variant.without, *(one.model_dump(mode="json") for one in settings)]
     kept = task.home / "recipe.jsonl"
     if kept.exists():
         for line in kept.read_text().splitlines():
