@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet
 from selfai_pipeline.removal.marks import removed_inputs
@@ -62,6 +62,8 @@ def test_scores_of_single_faces_go_from_the_ablations_that_stand_on_it(
         asset="ablation_run",
     )
     world.point(ref, [world.current("balanced_label_table")])
+    told = Archive(lived_in.store).version(VersionKey(ref.asset, ref.partition, ref.sha256))
+    assert (told.is_checkpoint, told.problems) == (False, ())
     lived_in.remove("picture", world.image_id(1))
     (left,) = world.rows(world.current("ablation_run"))
     assert left["predicted"] == []
