@@ -58,12 +58,12 @@ def ablation_run(
     Backfill all of them, then materialize ablation_report. An arm that cannot run here says why in its table.
     """
     from selfai_pipeline.evaluation.ablations.outcome import write_outcomes
-    from selfai_pipeline.evaluation.ablations.runs import run_arm
+    from selfai_pipeline.evaluation.ablations.runs import facts_of, run_arm
 
     arm, labels, machine = ARMS[context.partition_key], balanced_label_table.table, compute.describe()
     with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
         outcomes = run_arm(arm, labels, store=store, settings=config, compute=compute, report=run.report_as)
-    ref = write_outcomes(outcomes, arm=arm.name, store=store, facts={"labels": labels.sha256})
+    ref = write_outcomes(outcomes, arm=arm.name, store=store, facts=facts_of(labels, config))
     figures = {f"pearson_seed_{one.seed}": one.pearson for one in outcomes if one.pearson is not None}
     facts: dict[str, Any] = {name: number(name, value) for name, value in figures.items()}
     facts |= noise_ceiling(store.tables.facts(labels)) | ran_on(machine)

@@ -8,7 +8,7 @@ import numpy as np
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Trunk
-from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, made_alike, read_outcomes
 from selfai_pipeline.evaluation.ablations.seeds import NO_ESTIMATE, mean_over, mean_pearson
 from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
 from selfai_pipeline.evaluation.ablations.training_size import training_size
@@ -32,10 +32,18 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
     training faces; `labels`, the hash.
 
     Raises:
-        InputError: an arm was run on another version of the label table.
+        InputError: an arm was run on another version of the label table, or with other settings or code than
+            the others.
     """
     outcomes: dict[str, Sequence[Outcome]] = {}
+    first = WHOLE_METHOD if WHOLE_METHOD in runs.tables else next(iter(runs.tables), "")
     for name, ref in runs.tables.items():
+        if not made_alike(ref, runs.tables[first], store=store):
+            raise InputError(
+                f"it was run with other settings of training than {first}, or by another version of the code",
+                where=f"ablation_run, {name}",
+                mend=f"Materialize ablation_run for {name} again, or for {first}, with the same settings.",
+            )
         made_on = store.tables.facts(ref).get("labels")
         if made_on != labels.sha256:
             raise InputError(

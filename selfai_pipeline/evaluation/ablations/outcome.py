@@ -73,6 +73,11 @@ def write_outcomes(
     return store.tables.write(rows, asset="ablation_run", partition=arm, facts=facts)
 
 
+def made_alike(ref: TableRef, other: TableRef, *, store: Store) -> bool:
+    """Whether two arms were run with the same settings of training and by the same code."""
+    return bool(store.tables.facts(ref).get("made_with") == store.tables.facts(other).get("made_with"))
+
+
 def read_outcomes(ref: TableRef, *, store: Store) -> Sequence[Outcome]:
     rows = store.tables.read(ref).to_pylist()
     return [Outcome.from_mapping({**row, "course": json.loads(row["course"])}) for row in rows]

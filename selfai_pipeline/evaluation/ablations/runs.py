@@ -117,10 +117,7 @@ class ArmRuns:
         """The file of what is kept: another one where the code or this machine would give other bits."""
         folder = self.store.home.cache / "ablations"
         folder.mkdir(parents=True, exist_ok=True)
-        conditions = {
-            "code": [ABLATION_CODE, SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE],
-            "environment": Compute.from_settings(self.compute).environment,
-        }
+        conditions = {"code": _code(), "environment": Compute.from_settings(self.compute).environment}
         return folder / f"{name}-{fingerprint({**made_from, **conditions})}.json"
 
     def _whole(self, arm: Arm, seed: int) -> Outcome:
@@ -340,6 +337,18 @@ def describe(stages: tuple[Stage, ...]) -> str:
         return {"efficientnet_lite0": "EfficientNet-Lite0", "vgg16": "VGG-16"}[stages[0].name]
     channels = [str(stage.channels) for stage in stages if stage.kind == "convolution"]  # type: ignore[union-attr]
     return f"{len(channels)} convolutions, {'-'.join(channels)}"
+
+
+def facts_of(labels: TableRef, settings: AblationSettings) -> dict[str, str]:
+    """What arms that are compared have in common: `labels`, the hash of their table, and `made_with`, that of
+    the settings and the code of every stage."""
+    stages = settings.model_dump(mode="json")
+    given = {name: {**stages[name], "seed": None} for name in ("siamese", "widening", "fine_tuning")}
+    return {"labels": labels.sha256, "made_with": fingerprint({"settings": given, "code": _code()})}
+
+
+def _code() -> list[str]:
+    return [ABLATION_CODE, SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE]
 
 
 def run_arm(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS, SHARES, WHOLE_METHOD
-from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, made_alike, read_outcomes
 from selfai_pipeline.evaluation.ablations.seeds import mean_over, mean_pearson
 from selfai_pipeline.evaluation.ablations.subsets import in_share
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
@@ -51,7 +51,7 @@ class TrainingSize:
 def training_size(
     runs: Snapshot, labels: TableRef, *, store: Store, settings: EvaluationSettings
 ) -> TrainingSize:
-    """The curve of those runs that are of `labels`; runs of another version count as missing."""
+    """The curve of those runs that are of `labels`, and made as the one on all faces; others are missing."""
     columns = ["image_id", "face", "score", "cluster", "class", "split"]
     rows = store.tables.read(labels, columns).to_pylist()
     tested = sorted(
@@ -62,10 +62,15 @@ def training_size(
     options: dict[str, Any] = {"clusters": [row["cluster"] for row in tested], "settings": settings}
     sizes, missing, made_from = [], [], {}
     finished: dict[str, list[Outcome]] = {}
+    whole = runs.tables.get(WHOLE_METHOD)
     for arm in (*SHARES, ARMS[WHOLE_METHOD]):
         ref = runs.tables.get(arm.name)
         ended: list[Outcome] = []
-        if ref is not None and store.tables.facts(ref).get("labels") == labels.sha256:
+        if (
+            ref is not None
+            and store.tables.facts(ref).get("labels") == labels.sha256
+            and made_alike(ref, whole or ref, store=store)
+        ):
             ended = [one for one in read_outcomes(ref, store=store) if one.state is State.FINISHED]
         if ref is None or not ended:
             missing.append(arm.name)

@@ -13,10 +13,12 @@ from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.comparison import compare_arms, first_at
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
 from selfai_pipeline.evaluation.ablations.page import page_of, write_page
-from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
+from selfai_pipeline.evaluation.ablations.runs import facts_of
+from selfai_pipeline.evaluation.ablations.settings import AblationSettings, ComparisonSettings
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
+from selfai_pipeline.training.settings import FinetuneSettings
 
 SETTINGS = ComparisonSettings(evaluation=EvaluationSettings(bootstrap_draws=400))
 
@@ -136,6 +138,28 @@ def test_an_arm_of_another_label_table_is_refused(
     other = store.tables.write(label_rows([1, 2, 3, 4]), asset="balanced_label_table", facts={})
     with pytest.raises(InputError, match="Materialize ablation_run for scratch again"):
         compare(outcome("scratch", 0, noise=1.0), labels=other)
+
+
+def test_arms_of_other_settings_or_code_are_not_compared(
+    outcome: Callable[..., Outcome], store: Store, faces: TableRef
+) -> None:
+    """Defaults change from version to version: an arm of last month says nothing beside one of today."""
+    given = AblationSettings()
+    longer = given.model_copy(update={"fine_tuning": FinetuneSettings(epochs=99)})
+    seeded = given.model_copy(update={"seeds": [7], "fine_tuning": FinetuneSettings(seed=7)})
+
+    def compared(**settings: AblationSettings) -> TableRef:
+        refs = {
+            arm: write_outcomes(
+                [outcome(arm, 0, noise=1.0)], arm=arm, store=store, facts=facts_of(faces, used)
+            )
+            for arm, used in settings.items()
+        }
+        return compare_arms(Snapshot(refs), faces, store=store, settings=SETTINGS)
+
+    assert compared(scratch=seeded, siamese_net2net=given).rows == len(ARMS)
+    with pytest.raises(InputError, match=r"ablation_run, scratch: .* other settings .* siamese_net2net"):
+        compared(scratch=longer, siamese_net2net=given)
 
 
 def test_the_page_escapes_what_it_shows_and_asks_for_nothing(

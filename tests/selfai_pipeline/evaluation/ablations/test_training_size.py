@@ -19,7 +19,13 @@ from selfai_pipeline.training.checkpoints import load_record
 def outcomes_of(arm_runs: ArmRuns, faces: TableRef) -> Any:
     """A snapshot of arms whose seeds predict the crowd's scores with more or less noise."""
 
-    def make(noise: dict[str, float], *, labels: str = "", seeds: int = 2) -> Snapshot:
+    def make(
+        noise: dict[str, float],
+        *,
+        labels: str = "",
+        seeds: int = 2,
+        made_with: dict[str, str] | None = None,
+    ) -> Snapshot:
         rows = arm_runs.store.tables.read(faces).to_pylist()
         tested = sorted((row for row in rows if row["split"] == "test"), key=lambda row: row["image_id"])
         truth = np.array([row["score"] for row in tested])
@@ -31,7 +37,7 @@ def outcomes_of(arm_runs: ArmRuns, faces: TableRef) -> Any:
                 pearson = float(np.corrcoef(truth, predicted)[0, 1])
                 done = Outcome(name, seed, State.FINISHED, pearson=pearson, predicted=predicted.tolist())
                 outcomes.append(done)
-            facts = {"labels": labels or faces.sha256}
+            facts = {"labels": labels or faces.sha256, "made_with": (made_with or {}).get(name, "today")}
             refs[name] = write_outcomes(outcomes, arm=name, store=arm_runs.store, facts=facts)
         return Snapshot(refs)
 
@@ -68,6 +74,17 @@ def test_runs_of_other_labels_and_arms_that_were_not_run_are_missing(
         assert found.sizes == []
         assert found.missing == every
         assert found.last_doubling is None
+
+
+def test_shares_that_were_trained_otherwise_than_all_faces_are_missing(
+    arm_runs: ArmRuns, faces: TableRef, outcomes_of: Any
+) -> None:
+    noise = {"share_4": 1.0, "share_2": 1.0, WHOLE_METHOD: 1.0}
+    runs = outcomes_of(noise, made_with={"share_2": "before"})
+    found = training_size(runs, faces, store=arm_runs.store, settings=arm_runs.settings.evaluation)
+    assert [one.share for one in found.sizes] == [0.25, 1.0]
+    assert found.missing == ["share_8", "share_2"]
+    assert found.last_doubling is None
 
 
 def test_shares_are_trained_with_as_many_steps_on_fewer_faces(arm_runs: ArmRuns) -> None:
