@@ -6,6 +6,7 @@ killed goes on from its last epoch. Pre-training, which arms share, and what cam
 import json
 import logging
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -146,10 +147,12 @@ class ArmRuns:
             )
         faces = rows_of_test(rows, labels=self.labels)
         trained, tested, scores = [], [], []
-        for group in groups:
+        for number, group in enumerate(groups, 1):
+            # Groups are what users wrote; names of figures have fewer characters.
+            name = f"{number}-{re.sub(r'[^a-zA-Z0-9]', '_', group)[:40]}."
             try:
                 trained.append(
-                    self._train(arm, seed, of_group(self.labels, group, store=self.store), name=f"{group}.")
+                    self._train(arm, seed, of_group(self.labels, group, store=self.store), name=name)
                 )
             except InputError as error:
                 raise CannotRun(f"group {group}: {error}") from error

@@ -1,6 +1,7 @@
 """Arms, each run for real on painted faces: what they are trained with, what they cost, what is kept."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +160,19 @@ def test_a_model_for_each_group_scores_the_faces_of_its_group(arm_runs: ArmRuns)
         scored = arm_runs._scores(CheckpointRef("finetuned_scorer", "all", sha256, 0), own)
         stands = [k for k, row in enumerate(rows) if row["group"] == group]
         assert np.allclose(scored, np.array(outcome.predicted)[stands], atol=1e-5)
+
+
+def test_groups_may_be_called_anything(arm_runs: ArmRuns, label_rows: Any, store: Any) -> None:
+    """MLflow refuses figures whose names have other characters, or look like a path."""
+    scores = np.random.default_rng(3).uniform(0.5, 8.5, 96).round(2).tolist()
+    called = ("../women, 20-30", "../women; 20-30")
+    rows = label_rows(scores, groups=[called[n % 2] for n in range(96)])
+    labels = store.tables.write(rows, asset="balanced_label_table", facts={"ratings": 480})
+    names: list[str] = []
+    named = replace(arm_runs, labels=labels, report=lambda name: names.append(name) or (lambda *_: None))
+    assert named.outcome(ARMS["grouped"], 0).state is State.FINISHED
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"[\w-]+(\.[\w-]+)+", name) for name in names)
 
 
 def test_without_groups_there_is_no_model_for_each(arm_runs: ArmRuns, label_rows: Any, store: Any) -> None:
