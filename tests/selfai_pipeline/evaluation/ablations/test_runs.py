@@ -166,7 +166,7 @@ def test_groups_may_be_called_anything(arm_runs: ArmRuns, label_rows: Any, store
     """MLflow refuses figures whose names have other characters, or look like a path."""
     scores = np.random.default_rng(3).uniform(0.5, 8.5, 96).round(2).tolist()
     called = ("../women, 20-30", "../women; 20-30")
-    rows = label_rows(scores, groups=[called[n % 2] for n in range(96)])
+    rows = label_rows(scores, groups=[called[n % 3 > 0] for n in range(96)])
     labels = store.tables.write(rows, asset="balanced_label_table", facts={"ratings": 480})
     names: list[str] = []
     named = replace(arm_runs, labels=labels, report=lambda name: names.append(name) or (lambda *_: None))
