@@ -91,11 +91,11 @@ def test_a_write_that_fails_keeps_the_state_before(point, monkeypatch):
     assert len(list(point.path.parent.iterdir())) == 1
 
 
-def written_in_turn(points, **state):
-    """Each a minute after the one before, the last an hour ago."""
+def written_in_turn(points, *, hours_ago=1, **state):
+    """Each a minute after the one before, the last `hours_ago`."""
     for minute, point in enumerate(points):
         point.write({"epoch": 1, **state})
-        moment = time.time() - 3600 - 60 * (len(points) - minute)
+        moment = time.time() - 3600 * hours_ago - 60 * (len(points) - minute)
         os.utime(point.path, (moment, moment))
 
 
@@ -114,9 +114,9 @@ def test_a_run_that_was_killed_can_go_on_however_many_others_were_trained_since(
     killed, damaged, *others = (
         RecoveryPoint.of({**RUN, "settings": {"seed": seed}}, store=store) for seed in range(8)
     )
-    written_in_turn([killed, damaged], finished=False)
+    written_in_turn([killed, damaged], hours_ago=9, finished=False)
     damaged.path.write_bytes(b"text")
-    os.utime(damaged.path, (time.time() - 7200,) * 2)
+    os.utime(damaged.path, (time.time() - 9 * 3600,) * 2)
     written_in_turn(others, finished=True)
     assert killed.read()["epoch"] == 1
     assert not damaged.path.exists()
