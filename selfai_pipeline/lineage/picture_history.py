@@ -15,16 +15,6 @@ from selfai_pipeline.lineage.versions import Archive, VersionKey, is_hash_prefix
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.sources.tombstones import PICTURE, Tombstones, was_removed
 
-KINDS = (
-    "raw_crawl",
-    "pruned_set",
-    "aligned_faces",
-    "annotations",
-    "balanced_label_table",
-    "evaluation_report",
-)
-
-
 @dataclass(frozen=True)
 class Statement:
     """A row that some versions of a table hold, word for word; `in_current` where today's version does."""
@@ -64,7 +54,7 @@ def picture_history(asked: str, *, archive: Archive, registry: Registry) -> Pict
     statements: dict[str, dict[str, list[Any]]] = {}
     for touched in derived.tables:
         key = touched.version.key
-        if key.asset not in KINDS:
+        if not touched.rows:
             continue
         table = read_columns(archive.table_ref(key), readable_columns(key.asset), store=archive.store)
         for number in touched.rows:

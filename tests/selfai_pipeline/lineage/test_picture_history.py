@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.lineage.documents import as_text, picture_document
+from selfai_pipeline.lineage.documents import IN_WORDS, as_text, picture_document
 from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.values import picture_values
 
@@ -111,3 +111,15 @@ def test_ratings_of_past_versions_are_told_from_those_of_today(world, content):
     }
     assert scores == {("site/ann", 1.0): False, ("site/bob", 1.0): False, ("site/ann", 7.0): True}
     assert "past versions only" in as_text(picture_document(found))
+
+
+def test_every_table_that_holds_a_row_of_the_picture_says_so(world, content):
+    scorer, labels = world.current("finetuned_scorer"), world.current("balanced_label_table")
+    evaluation = world.current("evaluation_report")
+    rows = [row for row in world.rows(labels) if row["split"] == "test"]
+    world.write(rows, "champion_comparison", "all", [scorer, labels, evaluation])
+    found = history(world, rows[0]["image_id"])
+    assert set(found.statements) == set(IN_WORDS)
+    (compared,) = found.statements["champion_comparison"]
+    assert compared.values["crop_sha256"] == rows[0]["crop_sha256"]
+    assert "No version of a table says anything." not in as_text(picture_document(found))
