@@ -113,6 +113,13 @@ def test_ratings_of_past_versions_are_told_from_those_of_today(world, content):
     assert "past versions only" in as_text(picture_document(found))
 
 
+def test_a_name_from_outside_cannot_steer_the_terminal(world):
+    world.rate([(1, "site/\x1b[2Jann\nModels\u202e", 7.0)])
+    text = as_text(picture_document(history(world, world.image_id(1))))
+    assert r"site/\x1b[2Jann\nModels\u202e" in text
+    assert {one for one in text if not one.isprintable()} == {"\n"}
+
+
 def test_every_table_that_holds_a_row_of_the_picture_says_so(world, content):
     scorer, labels = world.current("finetuned_scorer"), world.current("balanced_label_table")
     evaluation = world.current("evaluation_report")
