@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
-from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
+from selfai_pipeline.lineage.versions import Archive, Version, VersionKey, place_in_graph
 from selfai_pipeline.sources.tombstones import (
     ADDRESS,
     ANNOTATOR,
@@ -199,8 +199,7 @@ def _all(several: Iterable[frozenset[str]]) -> frozenset[str]:
 
 def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
     """The order in which every version comes after what it was made from."""
-    place = ASSETS.index(key.asset) if key.asset in ASSETS else -1
-    return -place, key
+    return -place_in_graph(key.asset), key
 
 
 def _touched(

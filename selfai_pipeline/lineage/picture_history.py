@@ -15,6 +15,7 @@ from selfai_pipeline.lineage.versions import Archive, VersionKey, is_hash_prefix
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.sources.tombstones import PICTURE, Tombstones, was_removed
 
+
 @dataclass(frozen=True)
 class Statement:
     """A row that some versions of a table hold, word for word; `in_current` where today's version does."""
