@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.documents import IN_WORDS, as_text, picture_document
 from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.values import picture_values
@@ -81,6 +82,27 @@ def test_a_file_of_other_bytes_is_found_by_its_looks(world, content, tmp_path):
     found = history(world, path)
     assert found.image_ids == [hashlib.sha256(content).hexdigest()]
     assert "by its looks" in found.match
+
+
+def test_looks_are_compared_by_hash_first_and_by_thumbnails_where_no_hash_is_near(
+    world, content, tmp_path, monkeypatch
+):
+    asked = []
+
+    def read(ref, columns, *, store):
+        asked.extend(columns)
+        return read_columns(ref, columns, store=store)
+
+    monkeypatch.setattr("selfai_pipeline.lineage.picture_history.read_columns", read)
+    whole = Image.open(io.BytesIO(content)).convert("RGB")
+    again, cut = tmp_path / "encoded_again.jpg", tmp_path / "cut.jpg"
+    whole.save(again, quality=80)
+    history(world, again)
+    assert "perceptual_hash" in asked
+    assert "thumbnail" not in asked, "thumbnails of a whole store take seconds"
+    whole.crop((0, 0, 80, 80)).save(cut, quality=95)
+    assert history(world, cut).image_ids == [hashlib.sha256(content).hexdigest()]
+    assert "thumbnail" in asked
 
 
 def test_a_picture_that_nobody_knows_is_no_match(world, tmp_path):
