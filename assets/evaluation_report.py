@@ -86,12 +86,10 @@ def opponent_of(scorer: CheckpointRef, store: Store) -> "Champion | None":
     from selfai_pipeline.evaluation.champion import Champion
     from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.lineage.registry import MODEL
+    from selfai_pipeline.release.model_registry import reference
 
     opponent = read_promotions(store).opponent_of(scorer.sha256)
-    if opponent is None:
-        return None
-    ref = CheckpointRef("finetuned_scorer", WHOLE, opponent.checkpoint_sha256, rows=-1)
-    return Champion(ref, f"{MODEL}@{opponent.version}")
+    return Champion(reference(opponent), f"{MODEL}@{opponent.version}") if opponent else None
 
 
 def shown_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
