@@ -67,7 +67,7 @@ def evaluation_report(
         store=store,
         settings=config,
         compute=compute,
-        champion=champion_in_use(store),
+        champion=opponent_of(scorer, store),
     )
     found = store.tables.facts(ref)
     link = preview_link(page.relative_to(store.home.root).as_posix())
@@ -77,16 +77,19 @@ def evaluation_report(
     return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
 
 
-def champion_in_use(store: Store) -> "Champion | None":
-    """The scorer that the registry's alias `champion` names; None where it names none."""
-    from selfai_pipeline.evaluation.champion import Champion
-    from selfai_pipeline.lineage.registry import CHAMPION, MODEL, read_registry
+def opponent_of(scorer: CheckpointRef, store: Store) -> "Champion | None":
+    """The scorer that the check `promotion` will hold this one against; None where nobody else was champion.
 
-    for version in read_registry(store.home).versions:
-        if version.model == MODEL and CHAMPION in version.aliases:
-            ref = CheckpointRef("finetuned_scorer", WHOLE, version.checkpoint_sha256, rows=-1)
-            return Champion(ref, str(version))
-    return None
+    Raises:
+        AlteredVersion: the log of promotions was altered.
+    """
+    from selfai_pipeline.evaluation.champion import Champion
+    from selfai_pipeline.lineage.promotions import read_promotions
+    from selfai_pipeline.lineage.registry import MODEL
+    from selfai_pipeline.release.model_registry import reference
+
+    opponent = read_promotions(store).opponent_of(scorer.sha256)
+    return Champion(reference(opponent), f"{MODEL}@{opponent.version}") if opponent else None
 
 
 def shown_figures(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 A home is written through the real stores: 30 days of 1,000 pictures (crawled, pruned, aligned), 150,000
 ratings, two versions of the labels, a chain of three checkpoints registered in MLflow's SQLite database, and
 a report. Ids, hashes and thumbnails are random, so that nothing compresses; pictures and crops themselves are
-not there, as only `--verify` reads them. Then the command is run in turns with each of the questions, and the
-median of the seconds from the start of its process to its end is taken.
+not there, as only `--verify` reads them. One row has the looks of a picture that is asked for as a file of
+other bytes. Then the command is run in turns with each of the questions, and the median of the seconds from
+the start of its process to its end is taken.
 
     python benchmarks/lineage.py [--quick] [--rows 30000] [--rounds 7]
 
 Prints a table and, as its last line, one JSON object: `audit_s` (the whole chain) and `picture_s` (one
-picture by its id), beside `picture_by_url_s`, `host_s`, `annotator_s` and `import_s` (the same command's
-`--help`).
+picture by its id), beside `picture_by_url_s`, `picture_by_file_s` (by its looks), `host_s`, `annotator_s` and
+`import_s` (the same command's `--help`).
 """
 
 import argparse
@@ -98,8 +99,9 @@ class Builder:
 
 
 def build(home: Path, rows: int) -> dict[str, str]:
-    """The home; returns a picture's id and address, a host and an annotator to ask for."""
+    """The home; returns a picture's id, address and a file that looks like it, a host and an annotator."""
     builder = Builder(home)
+    file, looks = picture_file(home.parent / "encoded_again.png")
     crawls, faces, ids, crops = [], [], [], []
     address = ""
     for index in range(rows // DAY_ROWS):
@@ -109,6 +111,9 @@ def build(home: Path, rows: int) -> dict[str, str]:
         named = {"image_id": own, "url": urls, "source": [f"source{k % 3}" for k in range(DAY_ROWS)]}
         crawls.append(builder.write("raw_crawl", day, [], {**named, "status": ["stored"] * DAY_ROWS}))
         seen = builder.pixels(DAY_ROWS)
+        if index == rows // DAY_ROWS - 1:
+            for name, value in looks.items():
+                seen[name][500] = value
         pruned = builder.write("pruned_set", day, [crawls[-1]], {**named, **seen})
         columns = {**named, **seen, "crop_sha256": own_crops}
         faces.append(builder.write("aligned_faces", day, [pruned], columns))
@@ -134,7 +139,20 @@ def build(home: Path, rows: int) -> dict[str, str]:
     tested = [one for one, side in zip(ids, split, strict=True) if side == "test"]
     builder.write("evaluation_report", "all", [scorer, labels], {"image_id": tested})
     register(builder.store.home, scorer)
-    return {"picture": picture, "url": address, "host": "host7.example", "annotator": "person7"}
+    return {"picture": picture, "url": address, "file": file, "host": "host7.example", "annotator": "person7"}
+
+
+def picture_file(path: Path) -> tuple[str, dict[str, bytes]]:
+    """A picture that no store has the bytes of, and what pruning measures of its looks."""
+    import cv2
+
+    from selfai_pipeline.pictures.examine import examine
+
+    coarse = np.random.default_rng(SEED).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    content = cv2.imencode(".png", cv2.resize(coarse, (300, 300), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+    path.write_bytes(content)
+    seen = examine(content, image_id="", orientation=1, max_pixels=90_000)
+    return str(path), {"perceptual_hash": seen.perceptual_hash, "thumbnail": seen.thumbnail}
 
 
 def register(home: Any, scorer: Any) -> None:
@@ -173,6 +191,7 @@ def main() -> None:
             "audit_s": ["audit"],
             "picture_s": ["audit", "--picture", asked["picture"]],
             "picture_by_url_s": ["audit", "--picture", asked["url"]],
+            "picture_by_file_s": ["audit", "--picture", asked["file"]],
             "host_s": ["audit", "--host", asked["host"]],
             "annotator_s": ["audit", "--annotator", asked["annotator"]],
             "import_s": ["audit", "--help"],

@@ -36,7 +36,7 @@ def audit(
 
     MODEL is the name of a registered model with @version or @alias (default: the newest version of the
     scorer), or the first characters of the hash of a checkpoint or a table. With --verify the exit status is
-    1 where a file does not match its hash.
+    1 where a file does not match its hash, or the chain could not be read whole.
     """
     from selfai_pipeline.lineage.documents import as_page, as_text
     from selfai_pipeline.lineage.registry import read_registry
@@ -70,7 +70,10 @@ def audit(
 def _chain(
     model: str | None, archive: "Archive", registry: "Registry", *, verified: bool
 ) -> tuple["Document", dict[str, Any], bool]:
-    """The document and the values of a chain, and whether every file that was looked at is intact."""
+    """The document and the values of a chain, and whether all of it was read and is intact, if verified.
+
+    What could not be read may hide files that nobody looked at: it is no sound chain either.
+    """
     from selfai_pipeline.lineage.audit import audit as audit_chain
     from selfai_pipeline.lineage.documents import audit_document
     from selfai_pipeline.lineage.values import audit_values
@@ -78,7 +81,9 @@ def _chain(
 
     audited = audit_chain(model, archive=archive, registry=registry)
     findings = list(verify(audited, archive=archive)) if verified else None
-    is_sound = all(finding.state in (State.INTACT, State.REDACTED) for finding in findings or ())
+    is_sound = findings is None or not (
+        audited.problems or any(one.state not in (State.INTACT, State.REDACTED) for one in findings)
+    )
     return audit_document(audited, findings), audit_values(audited, findings), is_sound
 
 

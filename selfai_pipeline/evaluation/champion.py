@@ -1,4 +1,4 @@
-"""The scorer beside the one in use, the champion, on the test faces that neither has seen."""
+"""The scorer beside the champion that it has to be better than, on the test faces that neither has seen."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
-from selfai_pipeline.training.provenance import COLUMNS, chain_of, seen_faces
+from selfai_pipeline.training.provenance import COLUMNS, chain_of, seen_clusters
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("selfai.evaluation")
 
 @dataclass(frozen=True)
 class Champion:
-    """The scorer in use: its checkpoint, and its version in the registry in words."""
+    """The scorer in use, or that was before this one: its checkpoint, and its version in words."""
 
     ref: CheckpointRef
     name: str
@@ -33,7 +33,6 @@ def beside_champion(
     champion: Champion | None,
     faces: Sequence[Mapping[str, Any]],
     *,
-    scorer: CheckpointRef,
     labels: TableRef,
     store: Store,
     settings: EvaluationSettings,
@@ -50,12 +49,10 @@ def beside_champion(
         faces: rows of the evaluation table.
     """
     if champion is None:
-        return {"name": None, "sha256": None, "reason": "no scorer has been promoted to champion yet"}
+        return {"name": None, "sha256": None, "reason": "no other scorer has been champion yet"}
     known = {"name": champion.name, "sha256": champion.ref.sha256}
-    if champion.ref.sha256 == scorer.sha256:
-        return {**known, "reason": "this scorer is the champion"}
     if not SHA256_HEX.fullmatch(champion.ref.sha256):
-        return {**known, "sha256": None, "reason": "the registry names no checkpoint of it"}
+        return {**known, "sha256": None, "reason": "the log of promotions names no checkpoint of it"}
     try:
         predicted, seen = _unseen_scores(
             champion.ref, labels, store=store, settings=settings, compute=compute
@@ -92,8 +89,7 @@ def _unseen_scores(
     it has."""
     rows = store.tables.read(labels, [*COLUMNS, "face", "cluster"]).to_pylist()
     tested = [row for row in rows if row["split"] == "test"]
-    seen = seen_faces(chain_of(champion, store=store), tested, labels=labels, store=store)
-    clusters = {row["cluster"] for row, was_seen in zip(tested, seen, strict=True) if was_seen}
+    clusters = seen_clusters(chain_of(champion, store=store), tested, labels=labels, store=store)
     unseen = [row for row in tested if row["cluster"] not in clusters]
     scores = score_crops(
         Scorer.load(champion, store=store, compute=compute),

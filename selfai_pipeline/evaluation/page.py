@@ -20,8 +20,8 @@ def render_page(content: Mapping[str, Any]) -> str:
     Args:
         content: `facts` of the evaluation table, `charts` (`Charts`), `occlusion` (`OcclusionMaps` or None),
             `galleries` (rows of cards), `champion`, `drift`, `training_size` and `published` as in the JSON,
-            `drift_chart` and `size_chart` (or None), `origin` (hashes and settings of what it was made from),
-            `settings`.
+            `drift_chart` and `size_chart` (or None), `drift_least_faces` that a day needs,
+            `origin` (hashes and settings of what it was made from), `settings`.
     """
     facts = content["facts"]
     faces = sum(facts["sources"].values())

@@ -15,7 +15,7 @@ from selfai_pipeline.evaluation.ablations.training_size import training_size
 from selfai_pipeline.evaluation.champion import Champion, beside_champion
 from selfai_pipeline.evaluation.charts import charts_of, drift_chart, training_size_chart
 from selfai_pipeline.evaluation.correlation import Reals
-from selfai_pipeline.evaluation.drift import MEASURES, drift_of
+from selfai_pipeline.evaluation.drift import FEW, MEASURES, drift_of
 from selfai_pipeline.evaluation.faces import galleries_of, occlusion_of
 from selfai_pipeline.evaluation.figures import figures_of
 from selfai_pipeline.evaluation.page import render_page
@@ -143,7 +143,7 @@ def write_report(
     a picture.
 
     Args:
-        champion: the scorer in use, to compare with; None where there is none.
+        champion: the scorer to compare with; None where there is none.
 
     Raises:
         InputError: `evaluation` was made from another scorer or label table.
@@ -165,7 +165,7 @@ def write_report(
     rows = store.tables.read(labels, ["score", "class", "split", "weight"]).to_pydict()
     beside: dict[str, Any] = {
         "champion": beside_champion(
-            champion, faces, scorer=scorer, labels=labels, store=store, settings=settings, compute=compute
+            champion, faces, labels=labels, store=store, settings=settings, compute=compute
         ),
         "drift": drift_of(labels, scorer=loaded, ref=scorer, store=store, settings=settings).to_dict(),
         "training_size": training_size(
@@ -179,6 +179,7 @@ def write_report(
             "facts": facts,
             **beside,
             "charts": charts_of(faces, rows, stages=stages, calibration=facts["calibration"]),
+            "drift_least_faces": FEW,
             "drift_chart": drift_chart(beside["drift"]["days"], measures=MEASURES),
             "size_chart": training_size_chart(
                 beside["training_size"]["sizes"], ceiling=facts["noise_ceiling"]

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
-from selfai_pipeline.lineage.versions import ASSETS, Archive, Version, VersionKey
+from selfai_pipeline.lineage.versions import Archive, Version, VersionKey, place_in_graph
+from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.tombstones import (
     ADDRESS,
     ANNOTATOR,
@@ -61,19 +61,12 @@ class Selection:
         if self.kind == "picture":
             return value in self.image_ids
         if self.kind == "host":
-            return _host_of(value) == self.value.lower()
+            return host_of(value) == self.value.lower()
         if self.kind == "annotator":
             # A name is qualified by its source (`site/ann`); asked for, it may stand alone.
             return self.value in (value, value.partition("/")[2])
         # An origin is a source and a file.
         return value == self.value or (self.kind == "source" and value.partition(":")[0] == self.value)
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 @dataclass(frozen=True)
@@ -199,8 +192,7 @@ def _all(several: Iterable[frozenset[str]]) -> frozenset[str]:
 
 def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
     """The order in which every version comes after what it was made from."""
-    place = ASSETS.index(key.asset) if key.asset in ASSETS else -1
-    return -place, key
+    return -place_in_graph(key.asset), key
 
 
 def _touched(

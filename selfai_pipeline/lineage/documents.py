@@ -45,13 +45,14 @@ class Document:
 
 def as_text(document: Document) -> str:
     """For a terminal: columns are aligned, and no line is broken, so that hashes can be copied."""
-    parts = [document.title, document.lead]
+    parts = [_visible(document.title), _visible(document.lead)]
     for section in document.sections:
         lines = ["", section.title]
         if section.note:
             lines.append(f"  {section.note}")
         if section.rows:
-            table = [section.columns, *section.rows] if any(section.columns) else list(section.rows)
+            table = [section.columns] if any(section.columns) else []
+            table += [[_visible(cell) for cell in row] for row in section.rows]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += [
                 "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -59,6 +60,11 @@ def as_text(document: Document) -> str:
             ]
         parts += lines
     return "\n".join(parts)
+
+
+def _visible(text: str) -> str:
+    """Control characters are written out: a name from outside must not clear the screen or forge a line."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def as_page(document: Document) -> str:

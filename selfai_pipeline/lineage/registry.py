@@ -6,11 +6,12 @@ server, or a database of another kind, is asked through the client. Both give th
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.environment import Environment, current_environment
 from selfai_pipeline.errors import InputError, StorageError
@@ -167,26 +168,15 @@ def read_server(uri: str) -> Registry:
 
     client = MlflowClient(uri)
     try:
-        versions = []
-        for model in client.search_registered_models():
-            named: dict[str, list[str]] = {}
-            for alias, number in sorted(client.get_registered_model(model.name).aliases.items()):
-                named.setdefault(str(number), []).append(alias)
-            for one in client.search_model_versions(f"name='{model.name}'"):
-                if CHECKPOINT_TAG in one.tags:
-                    found = tuple(named.get(str(one.version), ()))
-                    sha256, run = one.tags[CHECKPOINT_TAG], one.run_id or ""
-                    number = int(one.version)
-                    versions.append(RegisteredVersion(one.name, number, found, sha256, run, one.source or ""))
+        tagged = [one for one in _every(client.search_model_versions) if CHECKPOINT_TAG in one.tags]
+        named: dict[tuple[str, str], list[str]] = {}
+        for model in {one.name for one in tagged}:
+            for alias, number in sorted(client.get_registered_model(model).aliases.items()):
+                named.setdefault((model, str(number)), []).append(alias)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         tracked: list[Run] = []
-        page: str | None = None
-        while experiment:
-            some = client.search_runs([experiment.experiment_id], page_token=page)
-            tracked += some
-            page = some.token
-            if not page:
-                break
+        if experiment:
+            tracked += _every(partial(client.search_runs, [experiment.experiment_id]))
     except MlflowException as error:
         raise StorageError(f"{uri}: MLflow does not answer ({error}). Start it, then ask again.") from error
     ordered = sorted(tracked, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
@@ -195,4 +185,26 @@ def read_server(uri: str) -> Registry:
         for run in ordered
         if RUN_TAG in run.data.tags and ASSET_TAG in run.data.tags
     }
+    versions = [
+        RegisteredVersion(
+            one.name,
+            int(one.version),
+            tuple(named.get((one.name, str(one.version)), ())),
+            one.tags[CHECKPOINT_TAG],
+            one.run_id or "",
+            one.source or "",
+        )
+        for one in tagged
+    ]
     return Registry(tuple(sorted(versions, key=lambda one: (one.model, one.version))), runs)
+
+
+def _every(search: Callable[..., Any]) -> Iterator[Any]:
+    """What a search of MLflow's client finds, on all its pages."""
+    page: str | None = None
+    while True:
+        some = search(page_token=page)
+        yield from some
+        page = some.token
+        if not page:
+            return

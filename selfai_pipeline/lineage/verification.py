@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.lineage import promotions
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion
@@ -44,13 +45,17 @@ class Finding:
 
 def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     """Look at every file that a chain stands on: tables, records, pointers, checkpoints and their weights,
-    stored pictures, crops, files of ratings, and the copies that registered models hold.
+    stored pictures, crops, files of ratings, the log of promotions, and the copies that registered models
+    hold.
 
-    Each file is read once, whole; pictures and crops are those of the chain's rows.
+    Each file is read once, whole; pictures and crops are those of the chain's rows. A version without a
+    record is named too: what it was made from is not in the chain, and so nobody has looked at it.
     """
     store = archive.store
     for version in audited.versions:
         yield from _files_of(version, store)
+        if not version.makings:
+            yield _without_record(version, store)
     for asset, partition in sorted({(one.key.asset, one.key.partition) for one in audited.versions}):
         yield from _records_of(asset, partition, store)
     crawled = _named_in(audited, "raw_crawl", "image_id", archive)
@@ -59,10 +64,8 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     crops |= _named_in(audited, "balanced_label_table", "crop_sha256", archive)
     yield from _contents(crops, "crop", store.crops)
     yield from _ratings(audited, store)
-    for entry in audited.promotions:
-        yield _compared(
-            entry.path, PurePosixPath(entry.path).stem[-64:], "entry of the log of promotions", store
-        )
+    if audited.registered:
+        yield from _promotions(store)
     for one in audited.registered:
         yield from registered_copy(one)
 
@@ -86,6 +89,23 @@ def _files_of(version: Version, store: Store) -> Iterator[Finding]:
         # What proves the weights is gone, and that is named already.
         return
     yield _compared(f"{folder}/{WEIGHTS}", weights or "", "weights of a checkpoint", store)
+
+
+def _without_record(version: Version, store: Store) -> Finding:
+    """The record of a version that is there no more, or cannot be read: its name is not known without it."""
+    kind = f"record of {version.key.asset} {version.key.sha256[:12]}"
+    return Finding(
+        State.MISSING, kind, store.files.path(f"tables/{version.key.asset}/{version.key.partition}/records")
+    )
+
+
+def _promotions(store: Store) -> Iterator[Finding]:
+    """The entries of the log of promotions: the files themselves, as a damaged log is not read at all."""
+    kind = "entry of the log of promotions"
+    for name in store.files.list(promotions.FOLDER):
+        path = f"{promotions.FOLDER}/{name}"
+        if match := promotions.NAME.fullmatch(name):
+            yield _compared(path, match[2], kind, store)
 
 
 def _compared(path: str, sha256: str, kind: str, store: Store) -> Finding:

@@ -124,7 +124,7 @@ class Archive:
             if one not in found:
                 found[one] = self.version(one)
                 waiting += found[one].inputs
-        return sorted(found.values(), key=lambda version: (_place(version.key.asset), version.key))
+        return sorted(found.values(), key=lambda version: (place_in_graph(version.key.asset), version.key))
 
     @cached_property
     def keys(self) -> frozenset[VersionKey]:
@@ -314,7 +314,8 @@ def _makings(records: list[Record]) -> tuple[Making, ...]:
 
 
 @lru_cache
-def _place(asset: str) -> int:
+def place_in_graph(asset: str) -> int:
+    """Number of the asset in `ASSETS`; one that it does not name stands before them."""
     return ASSETS.index(asset) if asset in ASSETS else -1
 
 

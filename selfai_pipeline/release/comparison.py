@@ -24,7 +24,7 @@ from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.release.settings import PromotionSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
-from selfai_pipeline.training.provenance import COLUMNS, Stage, chain_of, seen_faces
+from selfai_pipeline.training.provenance import COLUMNS, chain_of, seen_clusters
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -129,7 +129,7 @@ def compare(
     columns = [*COLUMNS, "face", "score", "cluster", "group"]
     tested = rows_of_test(store.tables.read(labels, columns).to_pylist(), labels=labels)
     seen = {
-        name: _seen_clusters(tested, chain_of(ref, store=store), labels=labels, store=store)
+        name: seen_clusters(chain_of(ref, store=store), tested, labels=labels, store=store)
         for name, ref in (("candidate", candidate), ("champion", champion))
         if ref is not None
     }
@@ -155,12 +155,6 @@ def compare(
         test_faces=len(tested),
         seen=(left_out["candidate"], left_out.get("champion", 0)),
     )
-
-
-def _seen_clusters(tested: Sequence[Row], stages: list[Stage], *, labels: TableRef, store: Store) -> set[str]:
-    """The clusters of which some face was seen: other pictures of the same person are no test of a model."""
-    seen = seen_faces(stages, tested, labels=labels, store=store)
-    return {row["cluster"] for row, is_seen in zip(tested, seen, strict=True) if is_seen}
 
 
 def compared(

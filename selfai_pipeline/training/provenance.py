@@ -134,6 +134,21 @@ def seen_faces(
     return seen
 
 
+def seen_clusters(
+    stages: Iterable[Stage], faces: Sequence[Mapping[str, Any]], *, labels: TableRef, store: Store
+) -> set[str]:
+    """The clusters of which some stage has seen a face: another picture of that person is no test of it.
+
+    Args:
+        faces: rows of `labels`, with its `COLUMNS` and `cluster`.
+
+    Raises:
+        MissingVersion, AlteredVersion: a label table that a stage read is not as it was.
+    """
+    seen = seen_faces(stages, faces, labels=labels, store=store)
+    return {face["cluster"] for face, is_seen in zip(faces, seen, strict=True) if is_seen}
+
+
 def _read_other_labels(stage: Stage, labels: TableRef) -> bool:
     return (stage.inputs.get("labels") or labels.sha256) != labels.sha256
 

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import torch
 
-from assets.evaluation_report import evaluation_report_checks
+from assets.evaluation_report import evaluation_report_checks, opponent_of
 from assets.graph import ALL_ASSETS, is_current
 from assets.siamese_checkpoint import siamese_checkpoint_checks
 from assets.widened_checkpoint import widened_checkpoint_checks
@@ -16,6 +16,14 @@ from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.evaluation.report import page_of
 from selfai_pipeline.home import Home
+from selfai_pipeline.lineage.promotions import (
+    Champion,
+    Kind,
+    Promotion,
+    Way,
+    append_promotion,
+    read_promotions,
+)
 from selfai_pipeline.lineage.registry import MODEL
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.store import Store
@@ -97,8 +105,6 @@ def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
 
 @pytest.mark.slow
 def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Graph) -> None:
-    from mlflow import MlflowClient
-
     for asset in CHAIN:
         result = graph.run(asset)
         evaluations = result.get_asset_check_evaluations()
@@ -117,10 +123,34 @@ def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Gra
     assert metadata["interval_90_covers"] == level["covered"]["value"]
     assert metadata["interval_90"] == f"score ± {level['half_width']:.2f}"
     page = page_of(graph.ref("evaluation_report"), store=graph.store)
-    assert "no scorer has been promoted to champion yet" in page.read_text()
-    MlflowClient(f"sqlite:///{graph.home.mlflow_database}").set_registered_model_alias(MODEL, "champion", "1")
-    assert graph.run("evaluation_report").success
-    assert "this scorer is the champion" in page.read_text()
+    assert "no other scorer has been champion yet" in page.read_text()
+
+
+def test_a_report_names_the_scorer_that_the_check_of_promotion_compares_with(store: Store) -> None:
+    first, second, third = (
+        CheckpointRef("finetuned_scorer", WHOLE, digit * 64, rows=9) for digit in ("1", "2", "3")
+    )
+    assert opponent_of(first, store) is None
+    former: Champion | None = None
+    for number, ref in enumerate((first, second), start=1):
+        log = read_promotions(store)
+        moved = Champion(number, ref.sha256)
+        append_promotion(
+            Promotion(
+                *(number, Kind.PROMOTION, Way.CHECK, MODEL, moved, former),
+                by="the check promotion",
+                at="2026-01-01T00:00:00+00:00",
+                reason="it is better",
+                previous=log.last_sha256,
+            ),
+            store=store,
+        )
+        former = moved
+    for scorer, expected in ((first, second), (second, first), (third, second)):
+        found = opponent_of(scorer, store)
+        assert found is not None
+        assert found.ref.sha256 == expected.sha256, "the champion has the one before it beside it"
+        assert found.name == f"{MODEL}@{expected.sha256[0]}"
 
 
 @pytest.fixture

@@ -61,6 +61,18 @@ def test_the_status_tells_whether_every_byte_is_as_it_was(table: TableRef, store
     ]
 
 
+def test_a_chain_that_could_not_be_read_whole_is_not_sound(table: TableRef, store: Store) -> None:
+    later = store.tables.write([], asset="annotations")
+    store.tables.point(Record(later, "4", {}, {}, run_id="run-2"))
+    for path in store.files.local_path("tables/annotations/all/records").iterdir():
+        if json.loads(path.read_text())["ref"]["sha256"] == table.sha256:
+            path.unlink()
+    assert audit(table.sha256).exit_code == 0, "it is said, and only --verify judges"
+    found = audit(table.sha256, "--verify")
+    assert found.exit_code == 1
+    assert "no record says what it was made from" in found.stdout
+
+
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [("--picture", IMAGE, "Who rated it"), ("--annotator", "ann", "Derived from annotator ann")],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.evaluation.drift import Drift, drift_of, shift_of
+from selfai_pipeline.evaluation.report import evaluate, write_report
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.schemas import TABLES
 from selfai_pipeline.tables import Record, TableRef
@@ -120,6 +121,30 @@ def test_only_some_faces_of_a_day_are_scored_and_the_same_ones_again(crawled: An
     first, second = drift(crawled, drift_faces=7), drift(crawled, drift_faces=7)
     assert [(day.faces, day.scored, day.shift) for day in first.days] == [(30, 7, None)] * 3
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("faces", "sentence"),
+    [
+        (30, "Unlike the others: "),
+        (7, "Nothing is said of 3\N{NO-BREAK SPACE}days: fewer than 15 faces were scored there"),
+    ],
+)
+def test_the_page_says_of_which_days_nothing_is_known(
+    crawled: Any, settings: EvaluationSettings, compute: ComputeSettings, faces: int, sentence: str
+) -> None:
+    options: dict[str, Any] = {
+        "store": crawled.store,
+        "settings": settings.model_copy(update={"drift_faces": faces}),
+        "compute": compute,
+    }
+    evaluation = evaluate(crawled.scorer, crawled.labels, **options)
+    page = write_report(evaluation, scorer=crawled.scorer, labels=crawled.labels, **options).read_text(
+        "utf-8"
+    )
+    assert sentence in page
+    assert "No day stands out" not in page
+    assert ("Nothing is said of" in page) == (faces == 7)
 
 
 def test_a_day_that_is_gone_is_counted_not_scored(crawled: Any, drift: Any) -> None:

@@ -143,7 +143,7 @@ def test_the_page_says_what_was_measured_and_what_scores_are_not(
     assert "score for a stated share of 18 validation faces" in text
     assert "none: 19 faces are needed, here are 18" in text
     assert "The validation faces also chose the epoch that was kept" in text
-    assert "No comparison: no scorer has been promoted to champion yet." in text
+    assert "No comparison: no other scorer has been champion yet." in text
     assert "ResNeXt-50, from ImageNet SCUT-FBP5500, 60/40 split 0.878" in text
     assert "no record names the crawl days that the label table was made from" in text
     assert "Not measured on this label table. Materialize the partitions share_8" in text
@@ -166,7 +166,7 @@ def test_figures_for_programs_lie_beside_the_page(
     written = json.loads(content, parse_constant=no_constant)
     assert written["schema_version"] == 1
     assert written["figures"]["faces"] == 20
-    assert written["champion"]["reason"].startswith("no scorer has been promoted")
+    assert written["champion"]["reason"].startswith("no other scorer has been champion")
     assert written["drift"]["days"] == written["training_size"]["sizes"] == []
     assert [one["pearson"] for one in written["published"]][:4] == [0.68, 0.73, 0.82, 0.84]
     rows = world.store.tables.read(world.labels).to_pylist()
@@ -228,12 +228,26 @@ def test_the_champion_stands_beside_the_scorer_and_its_name_is_text(
     assert written["mean_absolute_error"]["value"] < 0
 
 
+@pytest.mark.parametrize(
+    ("half", "whole", "change", "finding"),
+    [
+        (2.0, 0.5, "+0.", "would most likely help"),
+        (0.5, 2.0, "\N{MINUS SIGN}0.", "got worse"),
+        (0.5, 0.5, "0.000", "does not exclude 0"),
+    ],
+)
 def test_the_page_shows_the_curve_over_training_faces_where_it_was_measured(
-    world: Any, settings: EvaluationSettings, compute: ComputeSettings
+    world: Any,
+    settings: EvaluationSettings,
+    compute: ComputeSettings,
+    half: float,
+    whole: float,
+    change: str,
+    finding: str,
 ) -> None:
     tested = [row for row in world.store.tables.read(world.labels).to_pylist() if row["split"] == "test"]
     truth = np.array([row["score"] for row in sorted(tested, key=lambda row: row["image_id"])])
-    for name, noise in (("share_2", 2.0), ("siamese_net2net", 0.5)):
+    for name, noise in (("share_2", half), ("siamese_net2net", whole)):
         predicted = truth + np.random.default_rng(0).normal(0, noise, len(truth))
         done = Outcome(name, 0, State.FINISHED, pearson=0.5, predicted=predicted.tolist())
         ref = write_outcomes([done], arm=name, store=world.store, facts={"labels": world.labels.sha256})
@@ -241,7 +255,11 @@ def test_the_page_shows_the_curve_over_training_faces_where_it_was_measured(
 
     page = Page(reported(world, settings, compute))
 
-    assert "The last doubling of the training faces changed the correlation by +0." in page.text
+    assert f"The last doubling of the training faces changed the correlation by {change}" in page.text
+    findings = {
+        one for one in ("would most likely help", "got worse", "does not exclude 0") if one in page.text
+    }
+    assert findings == {finding}
     assert "Not run yet: share_8, share_4." in page.text
     assert any("number of training faces" in str(image["alt"]) for image in page.all("img"))
     assert "ablation_run, share_2" in page.text

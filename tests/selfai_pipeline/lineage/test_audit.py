@@ -184,6 +184,9 @@ def test_the_page_is_whole_and_escapes_what_comes_from_outside(world):
     audited = audit(None, archive=world.archive, registry=world.registry)
     page = as_page(audit_document(audited))
     assert all(version.key.sha256 in page for version in audited.versions)
+    assert page.count("<table") == page.count('tabindex="0" aria-label="'), (
+        "what scrolls is reached by keyboard"
+    )
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "http://" not in page

@@ -1,4 +1,5 @@
-"""Whatever is crawled, rated and trained again in whatever order: an audit names exactly what was used."""
+"""Whatever is crawled, rated, trained again and removed in whatever order: an audit names exactly what was
+used."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from selfai_pipeline.home import Home
 from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.derived import Selection, derived_from
 from selfai_pipeline.store import Store
@@ -32,6 +34,7 @@ steps = st.lists(
         st.tuples(st.sampled_from(["prune", "align"]), st.sampled_from(DAYS)),
         st.tuples(st.just("label"), st.sampled_from([{2: "test"}, {1: "test", 2: "validation"}])),
         st.tuples(st.sampled_from(["siamese", "widen", "finetune"])),
+        st.tuples(st.just("remove"), st.sampled_from([2, 3])),
     ),
     max_size=12,
 )
@@ -41,9 +44,11 @@ def do(world, step):
     kind, *given_ = step
     if kind == "crawl":
         day, numbers = given_
-        world.crawl(day, {number: f"https://h{number}.example/p.png" for number in sorted(numbers)})
+        world.crawl(
+            day, {number: f"https://h{number}.example/p.png" for number in sorted(numbers - world.gone)}
+        )
     elif kind == "rate":
-        world.rate(given_[0])
+        world.rate([rating for rating in given_[0] if rating[0] not in world.gone])
     elif kind == "siamese":
         world.train("siamese_checkpoint")
     elif kind == "widen":
@@ -59,7 +64,7 @@ def do(world, step):
 @given(steps=steps)
 def test_audit_and_derivation_agree_with_what_was_used(make_world, steps):
     with tempfile.TemporaryDirectory() as folder:
-        world = make_world(Store.open(Path(folder) / "home"))
+        world = make_world(Store.open(Home.at(Path(folder) / "home").create()))
         first = [("crawl", DAYS[0], {1, 2}), ("prune", DAYS[0]), ("align", DAYS[0])]
         first += [("crawl", DAYS[1], {3}), ("prune", DAYS[1]), ("align", DAYS[1])]
         first += [("rate", [(1, "s/ann", 1.0), (2, "s/bob", 2.0)]), ("label", {2: "test"})]

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.lineage.documents import as_text, picture_document
+from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.documents import IN_WORDS, as_text, picture_document
 from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.values import picture_values
 
@@ -83,6 +84,27 @@ def test_a_file_of_other_bytes_is_found_by_its_looks(world, content, tmp_path):
     assert "by its looks" in found.match
 
 
+def test_looks_are_compared_by_hash_first_and_by_thumbnails_where_no_hash_is_near(
+    world, content, tmp_path, monkeypatch
+):
+    asked = []
+
+    def read(ref, columns, *, store):
+        asked.extend(columns)
+        return read_columns(ref, columns, store=store)
+
+    monkeypatch.setattr("selfai_pipeline.lineage.picture_history.read_columns", read)
+    whole = Image.open(io.BytesIO(content)).convert("RGB")
+    again, coarse = tmp_path / "encoded_again.png", tmp_path / "coarse.jpg"
+    whole.save(again, compress_level=1)
+    history(world, again)
+    assert "perceptual_hash" in asked
+    assert "thumbnail" not in asked, "thumbnails of a whole store take seconds"
+    whole.save(coarse, quality=80)
+    assert history(world, coarse).image_ids == [hashlib.sha256(content).hexdigest()]
+    assert "thumbnail" in asked
+
+
 def test_a_picture_that_nobody_knows_is_no_match(world, tmp_path):
     path = tmp_path / "other.png"
     Image.effect_noise((200, 200), 90).save(path)
@@ -111,3 +133,22 @@ def test_ratings_of_past_versions_are_told_from_those_of_today(world, content):
     }
     assert scores == {("site/ann", 1.0): False, ("site/bob", 1.0): False, ("site/ann", 7.0): True}
     assert "past versions only" in as_text(picture_document(found))
+
+
+def test_a_name_from_outside_cannot_steer_the_terminal(world):
+    world.rate([(1, "site/\x1b[2Jann\nModels\u202e", 7.0)])
+    text = as_text(picture_document(history(world, world.image_id(1))))
+    assert r"site/\x1b[2Jann\nModels\u202e" in text
+    assert {one for one in text if not one.isprintable()} == {"\n"}
+
+
+def test_every_table_that_holds_a_row_of_the_picture_says_so(world, content):
+    scorer, labels = world.current("finetuned_scorer"), world.current("balanced_label_table")
+    evaluation = world.current("evaluation_report")
+    rows = [row for row in world.rows(labels) if row["split"] == "test"]
+    world.write(rows, "champion_comparison", "all", [scorer, labels, evaluation])
+    found = history(world, rows[0]["image_id"])
+    assert set(found.statements) == set(IN_WORDS)
+    (compared,) = found.statements["champion_comparison"]
+    assert compared.values["crop_sha256"] == rows[0]["crop_sha256"]
+    assert "No version of a table says anything." not in as_text(picture_document(found))

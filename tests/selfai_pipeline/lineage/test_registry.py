@@ -38,6 +38,9 @@ def recorded(tmp_path_factory):
         client.create_model_version(MODEL, "file:///scorer", runs[1], tags={CHECKPOINT_TAG: sha256})
     client.delete_model_version(MODEL, "3")
     client.create_model_version(MODEL, "file:///foreign", runs[1])
+    # A server is shared: others name their models as they like.
+    client.create_registered_model("bob's model")
+    client.create_model_version("bob's model", "file:///bob", runs[1])
     client.set_registered_model_alias(MODEL, "champion", "1")
     client.set_registered_model_alias(MODEL, "best", "1")
     return home, runs[1]

@@ -126,3 +126,15 @@ def test_a_pointer_written_by_hand_is_named(whole):
     path.write_text(json.dumps({**record, "code_version": "9"}))
     wrong, _ = amiss(whole)
     assert [one.path for one in wrong] == [str(path)]
+
+
+def test_a_record_that_is_gone_is_named_as_it_hides_what_a_version_was_made_from(whole):
+    labels = whole.current("balanced_label_table")
+    whole.label({1: "test"})
+    for path in whole.store.files.local_path("tables/balanced_label_table/all/records").iterdir():
+        if json.loads(path.read_bytes())["ref"]["sha256"] == labels.sha256:
+            path.unlink()
+    wrong, _ = amiss(whole)
+    assert [(one.state, one.kind) for one in wrong] == [
+        (State.MISSING, f"record of balanced_label_table {labels.sha256[:12]}")
+    ]

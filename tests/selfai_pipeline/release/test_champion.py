@@ -336,3 +336,5 @@ def test_audits_show_the_log_and_verify_its_entries(world, first, better):
     path.write_bytes(path.read_bytes() + b" ")
     damaged = audit("@champion", archive=Archive(world.store), registry=world.known)
     assert any("000001-" in problem for problem in damaged.problems)
+    wrong = [one.path for one in verify(damaged, archive=archive) if one.state is State.ALTERED]
+    assert wrong == [str(path)], "the log is not read any more, and its entries are looked at all the same"

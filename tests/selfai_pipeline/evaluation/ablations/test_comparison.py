@@ -184,6 +184,15 @@ def test_the_page_escapes_what_it_shows_and_asks_for_nothing(
     assert isinstance(path, Path)
 
 
+def test_an_arm_that_gives_every_face_one_score_has_its_place_on_the_page(
+    outcome: Callable[..., Outcome], store: Store, faces: TableRef
+) -> None:
+    flat = outcome("scratch", 0, noise=1.0, pearson=None, predicted=[4.0] * 24)
+    ref = write_outcomes([flat], arm="scratch", store=store, facts={"labels": faces.sha256})
+    compared = compare_arms(Snapshot({"scratch": ref}), faces, store=store, settings=SETTINGS)
+    assert "<td>not defined</td>" in write_page(compared, store=store).read_text()
+
+
 def test_the_page_shows_the_curve_over_training_faces(
     outcome: Callable[..., Outcome], store: Store, faces: TableRef
 ) -> None:
