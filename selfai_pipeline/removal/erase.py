@@ -216,14 +216,12 @@ def carry_out(
 
 def _scrub_file(path: Path, needles: Needles) -> None:
     content = path.read_bytes()
-    if not needles.are_in(content):
+    if b"\0" in content or not needles.are_in(content):
+        # What is no text is named by the search at the end.
         return
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        # No text: the search at the end names it.
-        return
-    replace_file(path, needles.scrubbed(text).encode())
+    # One odd byte in a log is no reason to leave the rest of it as it is.
+    text = content.decode(errors="surrogateescape")
+    replace_file(path, needles.scrubbed(text).encode(errors="surrogateescape"))
 
 
 def _clean_server(engine: sa.Engine, tables: list[str]) -> None:

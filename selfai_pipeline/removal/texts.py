@@ -4,20 +4,22 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.removal.subjects import Subjects
 
 INSTEAD = "[removed]"
 HEXADECIMALS = re.compile(r"[0-9a-f]{64,}")
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
-AFTER_AN_ADDRESS = ".,:;!?)]}\\"
+ADDRESS_OF_HOST = re.compile(r"https?://[^\s\"'<>\\,;|`)\]}]+")
+GOES_ON = re.compile(r"[\w/%~=@+$*#-]|[.?:!]\w|&(?!quot;|lt;|gt;)\w")
+"""Behind an address that is only the beginning of another one. A backslash is none of it: in JSON it begins
+the end of a line."""
 HASH_LENGTH = 64
 
 
 @dataclass(frozen=True)
 class Needles:
-    """What is looked for: hashes, addresses, hosts, and annotators as source/name.
+    """What is looked for: hashes, addresses (and whole paths of files), hosts, and annotators as source/name.
 
     Names of files inside a folder are left out: `1.jpg` may mean anything.
     """
@@ -29,7 +31,10 @@ class Needles:
 
     @classmethod
     def of(cls, subjects: Subjects) -> "Needles":
-        written = {json.dumps(url)[1:-1] for url in subjects.urls} | subjects.urls
+        # A log names a file of a folder by its path.
+        paths = {unquote(urlsplit(url).path) for url in subjects.urls if url.startswith("file://")}
+        addresses = subjects.urls | paths
+        written = {json.dumps(one)[1:-1] for one in addresses} | addresses
         hashes = subjects.image_ids | subjects.fetched | subjects.crops
         return cls(hashes, frozenset(written), subjects.hosts, subjects.annotators)
 
@@ -39,14 +44,15 @@ class Needles:
         words = [re.escape(one) for one in sorted({*self.hosts, *self.annotators})]
         if not words:
             return None
-        return re.compile(rf"(?<![\w.-])({'|'.join(words)})(?![\w-]|\.\w)", re.IGNORECASE)
+        # In JSON the letter before may be the end of a line.
+        begin = r"(?:(?<![\w.-])|(?<=\\[nrt]))"
+        return re.compile(rf"{begin}({'|'.join(words)})(?![\w-]|\.\w)", re.IGNORECASE)
 
     def scrubbed(self, text: str) -> str:
         """The text with `INSTEAD` for each; the same text where there is none."""
         if self.hashes:
             text = HEXADECIMALS.sub(self._without_hashes, text)
-        if self.urls or self.hosts:
-            text = ADDRESS.sub(self._without_address, text)
+        text = self._without_addresses(text)
         return text if self._words is None else self._words.sub(INSTEAD, text)
 
     def _without_hashes(self, found: re.Match[str]) -> str:
@@ -58,16 +64,39 @@ class Needles:
                 return f"{run[:start]}{INSTEAD}{rest}"
         return run
 
-    def _without_address(self, found: re.Match[str]) -> str:
-        whole = found[0]
-        address = whole
-        while address:
-            if address in self.urls or (self.hosts and _host(address) in self.hosts):
-                return INSTEAD + whole[len(address) :]
-            if address[-1] not in AFTER_AN_ADDRESS:
-                break
-            address = address[:-1]
-        return whole
+    @cached_property
+    def _begin(self) -> re.Pattern[str] | None:
+        """Where an address may begin, whatever letter stands before: in JSON the `n` of an end of a line."""
+        starts = {url[: url.find(":") + 1] if ":/" in url else url[:8] for url in self.urls}
+        starts |= {"http:", "https:"} if self.hosts else set()
+        return re.compile("|".join(map(re.escape, sorted(starts)))) if starts else None
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        return sorted({len(url) for url in self.urls}, reverse=True)
+
+    def _without_addresses(self, text: str) -> str:
+        if self._begin is None:
+            return text
+        kept, done = [], 0
+        for found in self._begin.finditer(text):
+            start = found.start()
+            end = self._end_of_address(text, start) if start >= done else None
+            if end is not None:
+                kept += [text[done:start], INSTEAD]
+                done = end
+        return "".join([*kept, text[done:]])
+
+    def _end_of_address(self, text: str, start: int) -> int | None:
+        """Where an address that goes ends, if one begins here; the longest, where one begins with another."""
+        for length in self._lengths:
+            end = start + length
+            if text[start:end] in self.urls and not GOES_ON.match(text, end):
+                return end
+        found = ADDRESS_OF_HOST.match(text, start) if self.hosts else None
+        if found is None or _host(found[0]) not in self.hosts:
+            return None
+        return start + len(found[0].rstrip(".:!?"))
 
     def are_in(self, content: bytes) -> bool:
         """Whether any of it stands in bytes of any kind, in UTF-8."""
