@@ -32,6 +32,11 @@ def unfinished_plans(home: Home) -> list[Path]:
     return sorted(plans, key=lambda path: (path.stat().st_mtime, path.name))
 
 
+def has_plans(home: Home) -> bool:
+    """Whether there is any plan: of a removal at work, interrupted, or done but for the plan itself."""
+    return any((home.removals / "unfinished").glob("*"))
+
+
 @contextmanager
 def writing(home: Home, *, wait_s: float | None = None) -> Iterator[None]:
     """A writer's turn: it waits for a removal, and a removal waits for it.

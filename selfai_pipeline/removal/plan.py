@@ -55,6 +55,7 @@ class Plan:
         removed_at: when it was planned, ISO 8601 in UTC.
         reason: as it was given.
         asked: what was asked for (`picture`, `url`, `host`, `person`, `annotator`).
+        value: the name that it was asked for by.
         subjects: what goes.
         versions: of tables, that have to be rewritten.
         reports: hashes of evaluations and comparisons whose pages stand on these.
@@ -71,6 +72,7 @@ class Plan:
     reason: str
     asked: str
     subjects: Subjects
+    value: str = ""
     versions: tuple[VersionKey, ...] = ()
     reports: tuple[str, ...] = ()
     checkpoints: tuple[Mapping[str, Any], ...] = ()
@@ -210,6 +212,7 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
         removed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=reason.strip(),
         asked=kind,
+        value=value,
         subjects=subjects,
         versions=versions,
         reports=tuple(_reports(versions, known)),
