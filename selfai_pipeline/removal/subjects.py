@@ -117,6 +117,10 @@ class Known:
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
 
+    def crops(self) -> set[str]:
+        """Every crop that any version names."""
+        return {crop for key in self.keys(*self.assets) for (crop,) in self.rows(key, "crop_sha256") if crop}
+
 
 def _ref(key: VersionKey) -> TableRef:
     return TableRef(key.asset, key.partition, key.sha256, rows=0)

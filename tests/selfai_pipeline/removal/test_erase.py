@@ -28,6 +28,7 @@ from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
 from selfai_pipeline.turns import writing
 
+DAYS = ("2026-01-01", "2026-01-02")
 Search = Callable[[Path, Iterable[bytes]], set[str]]
 
 
@@ -156,6 +157,17 @@ def test_pictures_that_look_the_same_go_as_well(lived_in: Any, search: Search) -
     world.prune("2026-01-02")
     lived_in.remove("picture", world.image_id(1))
     assert search(lived_in.home.root, [copy.encode(), turned, b"copy.jpg"]) == set()
+
+
+def test_crops_of_a_killed_run_that_no_table_names_go_as_well(lived_in: Any) -> None:
+    """Nothing tells whose face they are; aligning makes them again."""
+    world, crops = lived_in.world, lived_in.store.crops
+    before = set(crops)
+    killed = crops.put(b"crop of picture 1, by a run that was killed before its table")
+    lived_in.remove("picture", world.image_id(1))
+    assert killed not in crops
+    named = {row["crop_sha256"] for day in DAYS for row in world.rows(world.current("aligned_faces", day))}
+    assert set(crops) == named < before
 
 
 def test_a_host_goes_with_its_pages_its_pictures_and_the_links_to_it(lived_in: Any, search: Search) -> None:
