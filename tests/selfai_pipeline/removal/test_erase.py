@@ -185,7 +185,10 @@ def test_an_address_that_was_refused_can_be_removed(lived_in: Any, search: Searc
     refused = Outcome(Found("https://one.example/secret.png", "picture"), REFUSED, "r", reason="robots")
     with open_journal(lived_in.home) as journal:
         journal.record("one", "2026-01-01", refused)
-    lived_in.remove("url", "https://one.example/secret.png")
+    (source,) = load_sources(lived_in.home.sources_file)
+    rated = source.ratings[0].file(lived_in.home)
+    rated.write_text(f"{rated.read_text()}https://one.example/secret.png,carl,3\n")
+    assert lived_in.remove("url", "https://one.example/secret.png") == []
     assert search(lived_in.home.root, [b"secret.png"]) == set()
 
 
