@@ -22,7 +22,7 @@ from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.plan import Plan, forget, with_ratings
 from selfai_pipeline.removal.ratings import fingerprint, redact_ratings
 from selfai_pipeline.removal.registered import mark_models
-from selfai_pipeline.removal.search import traces
+from selfai_pipeline.removal.search import roots, traces
 from selfai_pipeline.removal.subjects import Known
 from selfai_pipeline.removal.tables import redact
 from selfai_pipeline.removal.texts import Needles
@@ -148,7 +148,8 @@ class Removal:
         gallery = self.home.cache / "gallery"
         doomed += [
             path
-            for path in self.home.root.rglob("*.part")
+            for root in roots(self.store)
+            for path in root.rglob("*.part")
             # A user's own file may end so, too.
             if HALF_WRITTEN.search(path.name) and not path.is_relative_to(gallery)
         ]

@@ -15,14 +15,23 @@ BIG = re.compile(r"(pictures|crops|cache/pixels)/.*|.*\.safetensors")
 """Bytes without names in them: here the names of the files tell."""
 
 
+def roots(store: Store) -> list[Path]:
+    """The home, and the folder of the storage where that is another one of this machine."""
+    home, storage = store.home.root, Path(store.files.root)
+    is_elsewhere = store.files.is_local and not storage.is_relative_to(home)
+    return [home, storage] if is_elsewhere else [home]
+
+
 def traces(plan: Plan, store: Store) -> list[str]:
     """The files of the home, by their path inside it, that name any of it: hashes, addresses, hosts or
-    annotators. The plan, and the sample gallery, are passed over.
+    annotators; of a storage in another folder by their whole path. The plan, and the sample gallery, are
+    passed over.
     """
     needles = Needles.of(plan.subjects)
     return sorted(
-        relative
-        for relative, path in _files(store.home.root)
+        relative if root == store.home.root else str(path)
+        for root in roots(store)
+        for relative, path in _files(root)
         if needles.are_in(relative.encode())
         or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
     )

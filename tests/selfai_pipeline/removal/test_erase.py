@@ -159,6 +159,25 @@ def test_pictures_that_look_the_same_go_as_well(lived_in: Any, search: Search) -
     assert search(lived_in.home.root, [copy.encode(), turned, b"copy.jpg"]) == set()
 
 
+def test_a_storage_in_another_folder_is_searched_and_swept_as_well(
+    lived_in: Any, search: Search, tmp_path: Path
+) -> None:
+    """As in production, where SELFAI_STORAGE_URL may name a folder."""
+    gone = lived_in.needles(1).values()
+    elsewhere = tmp_path / "storage"
+    elsewhere.mkdir()
+    for name in ("tables", "pictures", "crops", "checkpoints"):
+        (lived_in.home.root / name).rename(elsewhere / name)
+    moved = type(lived_in)(lived_in.world, Store.open(lived_in.home, str(elsewhere)))
+    half_written = elsewhere / "pictures" / "parts" / f"x.{'5e' * 16}.part"
+    half_written.parent.mkdir(exist_ok=True)
+    half_written.write_bytes(moved.store.pictures.get(lived_in.world.image_id(1)))
+    note = elsewhere / "note.txt"
+    note.write_text(lived_in.world.image_id(1))
+    assert moved.remove("picture", lived_in.world.image_id(1)) == [str(note)]
+    assert search(elsewhere, gone) == {"note.txt"}
+
+
 def test_crops_of_a_killed_run_that_no_table_names_go_as_well(lived_in: Any) -> None:
     """Nothing tells whose face they are; aligning makes them again."""
     world, crops = lived_in.world, lived_in.store.crops
