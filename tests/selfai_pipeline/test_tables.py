@@ -234,7 +234,5 @@ def test_what_does_not_say_what_removals_have_rewritten_is_named(store: Store, c
     ref = store.tables.write([prediction("a", 4.5)], asset="evaluation_report")
     folder = store.tables.folder(ref.asset, ref.partition)
     store.files.write(f"{folder}/redacted.json", content.encode())
-    with pytest.raises(
-        AlteredVersion, match=r"redacted\.json: this does not say what removals"
-    ):
+    with pytest.raises(AlteredVersion, match=r"redacted\.json: this does not say what removals"):
         store.tables.read(ref)
