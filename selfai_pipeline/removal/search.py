@@ -11,6 +11,10 @@ from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.store import Store
 
 PARQUET = b"PAR1"
+PIECE = 1 << 24
+LONGEST_NAME = 1 << 14
+"""Bytes of the longest address that is looked for across two pieces."""
+
 BIG = re.compile(r"(pictures|crops|cache/pixels)/.*|.*\.safetensors")
 """Bytes without names in them: here the names of the files tell."""
 
@@ -52,7 +56,7 @@ def _contents(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         start = file.read(len(HEADER))
     if not start.startswith(PARQUET):
-        yield path.read_bytes()
+        yield from _pieces(path)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -64,4 +68,13 @@ def _contents(path: Path) -> Iterator[bytes]:
         for column in file.read(texts, use_threads=False).columns:
             yield "\n".join(value for value in set(column.to_pylist()) if value).encode()
     except (pa.ArrowException, OSError):
-        yield path.read_bytes()
+        yield from _pieces(path)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, which may be larger than memory; each piece begins with the end of the last."""
+    end = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield end + piece
+            end = (end + piece)[-LONGEST_NAME:]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
@@ -65,22 +66,16 @@ class Needles:
         return run
 
     @cached_property
-    def _begin(self) -> re.Pattern[str] | None:
-        """Where an address may begin, whatever letter stands before: in JSON the `n` of an end of a line."""
-        starts = {url[: url.find(":") + 1] if ":/" in url else url[:8] for url in self.urls}
-        starts |= {"http:", "https:"} if self.hosts else set()
-        return re.compile("|".join(map(re.escape, sorted(starts)))) if starts else None
+    def _addresses(self) -> "Addresses":
+        return Addresses(self.urls, frozenset({"http:", "https:"} if self.hosts else ()))
 
     @cached_property
-    def _lengths(self) -> list[int]:
-        return sorted({len(url) for url in self.urls}, reverse=True)
+    def _addresses_in_bytes(self) -> "Addresses":
+        return Addresses(frozenset(url.encode().decode("latin-1") for url in self.urls))
 
     def _without_addresses(self, text: str) -> str:
-        if self._begin is None:
-            return text
         kept, done = [], 0
-        for found in self._begin.finditer(text):
-            start = found.start()
+        for start in self._addresses.starts(text):
             end = self._end_of_address(text, start) if start >= done else None
             if end is not None:
                 kept += [text[done:start], INSTEAD]
@@ -89,9 +84,8 @@ class Needles:
 
     def _end_of_address(self, text: str, start: int) -> int | None:
         """Where an address that goes ends, if one begins here; the longest, where one begins with another."""
-        for length in self._lengths:
-            end = start + length
-            if text[start:end] in self.urls and not GOES_ON.match(text, end):
+        for end in self._addresses.ends(text, start):
+            if not GOES_ON.match(text, end):
                 return end
         found = ADDRESS_OF_HOST.match(text, start) if self.hosts else None
         if found is None or _host(found[0]) not in self.hosts:
@@ -105,9 +99,40 @@ class Needles:
             windows = range(run.start(), run.end() - HASH_LENGTH + 1)
             if any(text[start : start + HASH_LENGTH] in self.hashes for start in windows):
                 return True
-        if any(url.encode() in content for url in self.urls):
+        addresses = self._addresses_in_bytes
+        if any(True for start in addresses.starts(text) for _ in addresses.ends(text, start)):
             return True
         return self._words is not None and self._words.search(content.decode(errors="replace")) is not None
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Finds many addresses in one pass over a text, in which hardly any begins.
+
+    Args:
+        urls: the addresses.
+        further: beginnings of others that are looked at as well.
+    """
+
+    urls: frozenset[str]
+    further: frozenset[str] = frozenset()
+
+    def starts(self, text: str) -> Iterator[int]:
+        """Where an address may begin, whatever letter stands before: in JSON the `n` of an end of a line."""
+        return (found.start() for found in self._begin.finditer(text)) if self._begin else iter(())
+
+    def ends(self, text: str, start: int) -> Iterator[int]:
+        """Where the addresses end that begin at a place, the longest first."""
+        return (start + length for length in self._lengths if text[start : start + length] in self.urls)
+
+    @cached_property
+    def _begin(self) -> re.Pattern[str] | None:
+        begin = self.further | {url[: url.find(":") + 1] if ":/" in url else url[:8] for url in self.urls}
+        return re.compile("|".join(map(re.escape, sorted(begin)))) if begin else None
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        return sorted({len(url) for url in self.urls}, reverse=True)
 
 
 def _host(address: str) -> str:

@@ -17,10 +17,12 @@ from selfai_pipeline.lineage.audit import Audit, audit
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.verification import State, verify
 from selfai_pipeline.lineage.versions import Archive
+from selfai_pipeline.removal import search as search_module
 from selfai_pipeline.removal.erase import carry_out
 from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.places import place_of
-from selfai_pipeline.removal.plan import unfinished
+from selfai_pipeline.removal.plan import Plan, unfinished
+from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.settings import load_sources
 from selfai_pipeline.sources.tombstones import read_tombstones
@@ -176,6 +178,20 @@ def test_a_storage_in_another_folder_is_searched_and_swept_as_well(
     note.write_text(lived_in.world.image_id(1))
     assert moved.remove("picture", lived_in.world.image_id(1)) == [str(note)]
     assert search(elsewhere, gone) == {"note.txt"}
+
+
+@pytest.mark.parametrize("before", range(0, 130, 10))
+def test_a_large_file_is_searched_in_pieces_that_lose_nothing_between_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr(search_module, "PIECE", 50)
+    monkeypatch.setattr(search_module, "LONGEST_NAME", 100)
+    note = store.home.root / "note.bin"
+    note.write_bytes(b"." * before + b" " + b"ab" * 32 + b"." * 120)
+    named = Plan("", "", "", "picture", Subjects(image_ids=frozenset({"ab" * 32})))
+    assert search_module.traces(named, store) == ["note.bin"]
+    other = Plan("", "", "", "picture", Subjects(image_ids=frozenset({"cd" * 32})))
+    assert search_module.traces(other, store) == []
 
 
 def test_crops_of_a_killed_run_that_no_table_names_go_as_well(lived_in: Any) -> None:
