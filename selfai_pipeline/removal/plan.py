@@ -33,6 +33,7 @@ from selfai_pipeline.sources.tombstones import (
     NAME,
     PICTURE,
     Tombstone,
+    Tombstones,
     keyed,
     removal_key,
     spellings,
@@ -187,7 +188,10 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     Raises:
         InputError: nothing is known of it, it is not clear what is meant, or the reason names it.
         AlteredVersion: a table that may hold it was altered: it would have to be written anew.
+        StorageError: the key of earlier removals is not there: with a new one nobody could tell whose hashes
+            any of the records have.
     """
+    Tombstones.of(known.archive.store)
     if not reason.strip():
         raise InputError(
             "a removal needs a reason", where="--reason", mend="Say why in words that name nobody."

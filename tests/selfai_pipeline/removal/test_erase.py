@@ -350,6 +350,16 @@ def test_removing_it_twice_says_when_it_was_removed(lived_in: Any) -> None:
             lived_in.plan(kind, value)
 
 
+def test_without_the_key_of_earlier_removals_no_other_begins(lived_in: Any) -> None:
+    """A new key in its place would tell the records of neither."""
+    lived_in.remove("picture", lived_in.world.image_id(1))
+    lived_in.home.removal_key.unlink()
+    with pytest.raises(StorageError, match="the key of the removals' records is not there"):
+        lived_in.remove("picture", lived_in.world.image_id(2))
+    assert not lived_in.home.removal_key.exists()
+    assert lived_in.world.image_id(2) in lived_in.store.pictures
+
+
 def test_a_second_removal_takes_more_out_of_what_the_first_left(lived_in: Any, search: Search) -> None:
     world = lived_in.world
     gone = [*lived_in.needles(1).values(), *lived_in.needles(2).values()]
