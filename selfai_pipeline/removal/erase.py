@@ -119,10 +119,15 @@ class Removal:
             self.store.pictures.delete(sha256)
         for sha256 in sorted(self.plan.subjects.crops):
             self.store.crops.delete(sha256)
-        if self.plan.subjects.image_ids:
-            # A run that was killed has left crops before any table named them: nothing tells of whom.
-            for sha256 in sorted(set(self.store.crops) - Known(Archive(self.store)).crops()):
-                self.store.crops.delete(sha256)
+        if self.plan.asked == "annotator":
+            return
+        # A run that was killed has left bytes before any row named them: nothing tells whose they are.
+        known = Known(Archive(self.store))
+        pictures = known.named("image_id") | Fetches(self.home).pictures()
+        for sha256 in sorted(set(self.store.pictures) - pictures):
+            self.store.pictures.delete(sha256)
+        for sha256 in sorted(set(self.store.crops) - known.named("crop_sha256")):
+            self.store.crops.delete(sha256)
 
     def erase_pages(self) -> None:
         """Contact sheets of the days, and reports; a page that says so takes the place of each."""

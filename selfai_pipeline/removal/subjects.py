@@ -137,9 +137,9 @@ class Known:
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
 
-    def crops(self) -> set[str]:
-        """Every crop that any version names."""
-        return {crop for key in self.keys(*self.assets) for (crop,) in self.rows(key, "crop_sha256") if crop}
+    def named(self, column: str) -> set[str]:
+        """The values of a column over all versions that have it: every picture, say, or every crop."""
+        return {name for key in self.keys(*self.assets) for (name,) in self.rows(key, column) if name}
 
 
 def _ref(key: VersionKey) -> TableRef:

@@ -194,15 +194,16 @@ def test_a_large_file_is_searched_in_pieces_that_lose_nothing_between_them(
     assert search_module.traces(other, store) == []
 
 
-def test_crops_of_a_killed_run_that_no_table_names_go_as_well(lived_in: Any) -> None:
-    """Nothing tells whose face they are; aligning makes them again."""
-    world, crops = lived_in.world, lived_in.store.crops
-    before = set(crops)
-    killed = crops.put(b"crop of picture 1, by a run that was killed before its table")
+def test_bytes_of_a_killed_run_that_no_row_names_go_as_well(lived_in: Any) -> None:
+    """Nothing tells whose they are; crawling and aligning bring them again."""
+    world, store = lived_in.world, lived_in.store
+    before = set(store.pictures), set(store.crops)
+    store.pictures.put(b"of an address that was asked for, and not written down")
+    store.crops.put(b"crop of a day whose table was never written")
     lived_in.remove("picture", world.image_id(1))
-    assert killed not in crops
-    named = {row["crop_sha256"] for day in DAYS for row in world.rows(world.current("aligned_faces", day))}
-    assert set(crops) == named < before
+    rows = [row for day in DAYS for row in world.rows(world.current("aligned_faces", day))]
+    assert set(store.pictures) == {row["image_id"] for row in rows} < before[0]
+    assert set(store.crops) == {row["crop_sha256"] for row in rows} < before[1]
 
 
 def test_a_host_goes_with_its_pages_its_pictures_and_the_links_to_it(lived_in: Any, search: Search) -> None:
