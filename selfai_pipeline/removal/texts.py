@@ -41,8 +41,12 @@ class Needles:
 
     @cached_property
     def _words(self) -> re.Pattern[str] | None:
-        """Hosts and annotators, as words of their own."""
-        words = [re.escape(one) for one in sorted({*self.hosts, *self.annotators})]
+        """Hosts and annotators, as words of their own.
+
+        A host without a dot may be any word (`training` is a group of the graph): its addresses go.
+        """
+        hosts = {host for host in self.hosts if "." in host}
+        words = [re.escape(one) for one in sorted({*hosts, *self.annotators})]
         if not words:
             return None
         # In JSON the letter before may be the end of a line.
@@ -101,6 +105,8 @@ class Needles:
                 return True
         addresses = self._addresses_in_bytes
         if any(True for start in addresses.starts(text) for _ in addresses.ends(text, start)):
+            return True
+        if self.hosts and any(_host(one[0]) in self.hosts for one in ADDRESS_OF_HOST.finditer(text)):
             return True
         return self._words is not None and self._words.search(content.decode(errors="replace")) is not None
 

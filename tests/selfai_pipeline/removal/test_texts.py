@@ -87,3 +87,12 @@ def test_a_file_of_a_folder_goes_by_its_path_as_well() -> None:
     removed = Needles.of(Subjects(urls=frozenset({"file:///photos/anna%20b.jpg"})))
     text = "/photos/anna b.jpg: no picture; file:///photos/anna%20b.jpg; /photos/anna b.jpg2"
     assert removed.scrubbed(text) == f"{INSTEAD}: no picture; {INSTEAD}; /photos/anna b.jpg2"
+
+
+def test_of_a_host_without_a_dot_the_addresses_go_and_the_word_stays() -> None:
+    """Dagster would no longer read its own records."""
+    removed = needles(hosts=("training",))
+    text = json.dumps({"group": "training", "error": "http://training/a.jpg\n"})
+    assert json.loads(removed.scrubbed(text)) == {"group": "training", "error": f"{INSTEAD}\n"}
+    assert removed.are_in(text.encode())
+    assert not removed.are_in(b'{"group": "training"}')
