@@ -146,8 +146,8 @@ def evaluation_of(home: Path) -> dict[str, Any]:
     return facts
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which pictures and ratings there are, and where to work."""
     parser.add_argument("folder", type=Path, help="the pictures")
     parser.add_argument("--scores", type=Path, help="CSV of mean scores")
     parser.add_argument("--ratings", type=Path, help="CSV of single ratings")
@@ -155,32 +155,38 @@ def main() -> None:
     parser.add_argument("--minimum", default="1", help="lowest score of the scale")
     parser.add_argument("--maximum", default="5", help="highest score of the scale")
     parser.add_argument("--quick", action="store_true", help="150 pictures and small settings")
+    parser.add_argument("--home", type=Path, help="where to work; default: a temporary folder")
+
+
+def import_folder(options: argparse.Namespace, home: Path, temporary: Path) -> dict[str, str]:
+    """Make the folder a source of `home`; returns the environment that `selfai` runs in there."""
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "local"}
+    environment["DAGSTER_HOME"] = str(home / "dagster")
+    folder = few_pictures(options.folder, temporary / "few") if options.quick else options.folder
+    pictures = temporary / "pictures.csv"
+    write_pictures_file(folder, pictures, options.pictures)
+    tables = {name: getattr(options, name) for name in ("scores", "ratings") if getattr(options, name)}
+    if options.quick:
+        tables = {name: rows_about(folder, table, temporary / table.name) for name, table in tables.items()}
+    files = [f"--{name}={table}" for name, table in tables.items()]
+    scale = [f"--minimum={options.minimum}", f"--maximum={options.maximum}"]
+    about = [f"--pictures={pictures}", f"--name={NAME}", f"--day={DAY}"]
+    run(["import", str(folder), *files, *scale, *about], environment)
+    return environment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add_folder_arguments(parser)
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="of everything from pre-training on"
     )
-    parser.add_argument("--home", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         home = (options.home or Path(temporary) / "home").resolve()
         resumed = (home / "tables").exists()
-        home.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "local"}
-        folder = options.folder
-        if options.quick:
-            folder = few_pictures(folder, Path(temporary) / "few")
-        environment["DAGSTER_HOME"] = str(home / "dagster")
-        pictures = Path(temporary) / "pictures.csv"
-        write_pictures_file(folder, pictures, options.pictures)
-        tables = {name: getattr(options, name) for name in ("scores", "ratings") if getattr(options, name)}
-        if options.quick:
-            tables = {
-                name: rows_about(folder, table, Path(temporary) / table.name)
-                for name, table in tables.items()
-            }
-        files = [f"--{name}={table}" for name, table in tables.items()]
-        scale = [f"--minimum={options.minimum}", f"--maximum={options.maximum}"]
-        about = [f"--pictures={pictures}", f"--name={NAME}", f"--day={DAY}"]
-        run(["import", str(folder), *files, *scale, *about], environment)
+        environment = import_folder(options, home, Path(temporary))
         found = []
         for seed in options.seeds:
             write_settings(home, seed=seed, quick=options.quick)
