@@ -71,7 +71,7 @@ def champion_comparison(
     version = ModelRegistry(client).of_checkpoint(scorer.sha256)
     if version is not None:
         stated = defaults_of(ReleaseSettings, section="release_bundle")()
-        facts = recorded_facts(version, store=store, registry=read_registry(store.home), stated=stated)
+        facts = recorded_facts(version, store=store, registry=read_registry(store.home), settings=stated)
         card = log_card(facts, version.mlflow_run, client=client, comparison=comparison)
         figures["model_card"] = dg.MetadataValue.md(without_front_matter(card))
         figures["registered_version"] = dg.MetadataValue.url(tracking.model_url(version.version))

@@ -90,12 +90,12 @@ class Recorded:
 
 
 def recorded_facts(
-    version: RegisteredVersion, *, store: Store, registry: Registry, stated: ReleaseSettings
+    version: RegisteredVersion, *, store: Store, registry: Registry, settings: ReleaseSettings
 ) -> Recorded:
     """What the records say about a registered scorer and its evaluation.
 
     Args:
-        stated: what whoever releases it says of licence, consent and annotators.
+        settings: what whoever releases it says of licence, consent and annotators.
 
     Raises:
         InputError: it was never evaluated.
@@ -144,9 +144,9 @@ def recorded_facts(
         alignment=_alignment(audited.versions),
         sources=tuple(_pictures(use) for use in audited.sources),
         evaluation_sha256=evaluation.sha256,
-        licence=stated.licence,
-        consent=stated.consent,
-        annotators=stated.annotators,
+        licence=settings.licence,
+        consent=settings.consent,
+        annotators=settings.annotators,
     )
 
 

@@ -268,7 +268,7 @@ def test_facts_are_gathered_from_the_records_without_names_of_sources(world):
     )
     world.label(group=lambda number: "a" if number % 2 else "https://one.example/group")
     version = world.candidate(evaluated=True)
-    facts = recorded_facts(version, store=world.store, registry=world.known, stated=ReleaseSettings())
+    facts = recorded_facts(version, store=world.store, registry=world.known, settings=ReleaseSettings())
     assert facts.version == version.version
     assert (facts.pictures, facts.rendered) == (3, 1)
     by_rendered = {one.is_rendered: one for one in facts.sources}
