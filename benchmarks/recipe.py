@@ -65,8 +65,7 @@ VARIANTS = {
     "trunk at the full rate": Variant(fine_tuning={"trunk_rate": 1.0}),
     "no averaging": Variant(fine_tuning={"averaging": 0.0}),
     "head from the mean": Variant(fine_tuning={"head_start": "mean"}),
-    "narrowed less": Variant({"width": 0.7}, {"factor": 1.43}),
-    "twice as wide": Variant({"width": 1.0}),
+    "half as wide": Variant({"width": 0.5}),
 }
 
 

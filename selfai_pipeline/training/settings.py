@@ -151,14 +151,9 @@ class SiameseSettings(AugmentationSettings):
         description="Central part of an aligned crop that the network sees, as a fraction of its side; crops "
         "are loose, and hair and background take pixels from the face.",
     )
-    width: float = Field(
-        0.5,
-        gt=0,
-        le=8,
-        description="Channels relative to Tiny Darknet; widened_checkpoint doubles them, to its own.",
-    )
+    width: float = Field(1.0, gt=0, le=8, description="Channels relative to Tiny Darknet.")
     epochs: int = Field(
-        16, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+        10, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(32, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
     least_steps: int = Field(

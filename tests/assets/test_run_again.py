@@ -27,7 +27,7 @@ MEND = "What was made is kept, and nothing after it was run."
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`selfai run` over a workplace, up to the labels: what it printed, or the sentences it stopped with."""
+    """`selfai run` up to the labels, or the models: what it printed, or the sentences it stopped with."""
 
     def run_stale(work: Any, *days: str, models: bool = False) -> str:
         monkeypatch.setenv("DAGSTER_HOME", str(work.home.dagster))
@@ -41,6 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr("selfai_pipeline.definitions.defs", definitions)
         if not models:
             monkeypatch.setattr("assets.graph.MODELS", [])
+        monkeypatch.setattr("assets.graph.RELEASE", [])
         capsys.readouterr()
         try:
             materialize_stale(work.home, list(days or [work.day]))

@@ -19,14 +19,20 @@ GROUPS = {
 IS_LOADED = "image => image.complete && image.naturalWidth > 0"
 
 
+def shown(asset: str) -> re.Pattern[str]:
+    """The name of an asset in the graph, which may leave out the middle of a long one."""
+    return re.compile(rf"^({asset}|{asset[:5]}\w*…\w*{asset[-3:]})$")
+
+
 def test_the_lineage_graph_opens_by_group_and_shows_each_asset(person) -> None:
     with person.at("/") as page:
         page.get_by_role("link", name="Lineage").first.click()
         for group, assets in GROUPS.items():
+            # What lies beyond the window is not drawn: the list of groups, left of it, moves it to one.
+            page.get_by_text(group, exact=True).first.click()
             page.locator("svg").get_by_text(group, exact=True).first.click()
-            # What lies beyond the window is not drawn: each group comes into view when it opens.
             for asset in assets:
-                page.locator("svg").get_by_text(asset, exact=True).first.wait_for()
+                page.locator("svg").get_by_text(shown(asset)).first.wait_for()
         person.keep(page, "lineage")
 
 

@@ -43,10 +43,11 @@ _spec.loader.exec_module(_module)
 found_in = _module.found_in
 
 DAYS = ["2026-01-01", "2026-01-02"]
+EPOCHS = 12
 SHORT = {
     "ops": {
         "siamese_checkpoint": {"config": {"epochs": 6, "input_size": 32, "width": 0.25}},
-        "finetuned_scorer": {"config": {"epochs": 12}},
+        "finetuned_scorer": {"config": {"epochs": EPOCHS}},
         "evaluation_report": {"config": {"bootstrap_draws": 200}},
         # Ten test faces after three epochs show nothing: what the check holds is tested elsewhere.
         "champion_comparison": {"config": {"bootstrap_draws": 200, "least_faces": 8, "least_gain": -1.0}},
@@ -198,7 +199,7 @@ def test_the_model_is_registered_with_its_run_and_inputs(finished: Finished) -> 
         assert run.data.tags[f"input.{upstream}"] == finished.record(upstream).ref.sha256
     (learnt_from,) = run.inputs.dataset_inputs
     assert finished.record("balanced_label_table").ref.sha256 in learnt_from.dataset.source
-    assert len(client.get_metric_history(version.run_id, "validation_pearson")) == 3
+    assert len(client.get_metric_history(version.run_id, "validation_pearson")) == EPOCHS
     assert {item.path for item in client.list_artifacts(version.run_id, "scorer")} == {
         "scorer/record.json",
         "scorer/weights.safetensors",
