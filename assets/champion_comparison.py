@@ -9,7 +9,7 @@ from assets.training_stage import ran_on
 from resources.compute import Compute
 from resources.tracking import Tracking
 from selfai_pipeline.knobs import defaults_of
-from selfai_pipeline.release.settings import PromotionSettings
+from selfai_pipeline.release.settings import PromotionSettings, ReleaseSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import PROMOTION_CHECK, WHOLE, Snapshot
 
@@ -70,7 +70,8 @@ def champion_comparison(
     client = tracking.client()
     version = ModelRegistry(client).of_checkpoint(scorer.sha256)
     if version is not None:
-        facts = recorded_facts(version, store=store, registry=read_registry(store.home))
+        stated = defaults_of(ReleaseSettings, section="release_bundle")()
+        facts = recorded_facts(version, store=store, registry=read_registry(store.home), settings=stated)
         card = log_card(facts, version.mlflow_run, client=client, comparison=comparison)
         figures["model_card"] = dg.MetadataValue.md(without_front_matter(card))
         figures["registered_version"] = dg.MetadataValue.url(tracking.model_url(version.version))

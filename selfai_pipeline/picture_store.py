@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from selfai_pipeline.storage import Storage
@@ -63,6 +63,10 @@ class PictureStore:
     def __contains__(self, sha256: str) -> bool:
         """Whether bytes are stored under this hash; an empty file, as a full disk leaves it, is none."""
         return bool(self.storage.size(self.relative_path(sha256)))
+
+    def __iter__(self) -> Iterator[str]:
+        """The SHA-256 of everything that is stored."""
+        return filter(SHA256_HEX.fullmatch, self.storage.names_below(self.folder))
 
     def delete(self, sha256: str) -> None:
         self.storage.delete(self.relative_path(sha256))

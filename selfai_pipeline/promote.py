@@ -161,6 +161,9 @@ def _verify(folder: Path) -> None:
 def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Registry]":
     """The version that `model` names (empty: the newest), the store, and the registry, to write and to read.
 
+    Until the command ends no removal begins: what it takes out could be in a version whose marks were looked
+    at before.
+
     Raises:
         InputError: nothing is registered, or nothing of this name.
     """
@@ -168,8 +171,10 @@ def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Regis
     from selfai_pipeline.lineage.versions import is_hash_prefix
     from selfai_pipeline.release.model_registry import ModelRegistry
     from selfai_pipeline.store import open_store
+    from selfai_pipeline.turns import writing
 
     home = Home.from_environment()
+    click.get_current_context().with_resource(writing(home))
     known = read_registry(home)
     name, _, wanted = model.partition("@")
     matching = [one for one in known.versions if one.checkpoint_sha256.startswith(name)]

@@ -51,7 +51,7 @@ def remove(
     It waits for runs at work, and runs wait for it. Interrupted, the same command finishes it.
     """
     from selfai_pipeline.store import open_store
-    from selfai_pipeline.turns import alone, unfinished_plans
+    from selfai_pipeline.turns import alone, has_plans
 
     chosen = {kind: value for kind, value in asked.items() if value is not None}
     if len(chosen) > 1 or (chosen and resume) or (not chosen and not resume):
@@ -71,28 +71,26 @@ def remove(
             "a removal needs a reason", where="--reason", mend="Say why in words that name nobody."
         )
 
-    if chosen and not yes and not unfinished_plans(home):
-        # Nobody waits for the answer: what is erased is found anew behind it.
-        _show(_plan(chosen, reason or "", store), as_json=False)
-        click.confirm("Erase all of this for good?", abort=True, err=True)
-
     def tell() -> None:
         click.echo("Waiting for what is at work to end (runs, imports); new runs wait for this.", err=True)
 
+    finished: list[Plan] = []
+    if resume or has_plans(home):
+        with alone(home, wait_s=wait, tell=tell):
+            finished = _finish_interrupted(store)
+    if resume:
+        if not finished:
+            click.echo("no removal was interrupted")
+        return
+    if any({one.asked: one.value} == chosen for one in finished):
+        return
+    if not yes:
+        # Nobody waits for the answer: what is erased is found anew behind it.
+        _show(_plan(chosen, reason or "", store), as_json=False)
+        click.confirm("Erase all of this for good?", abort=True, err=True)
     with alone(home, wait_s=wait, tell=tell):
-        finished = _finish_interrupted(store)
-        if not chosen:
-            if not finished:
-                click.echo("no removal was interrupted")
-            return
-        try:
-            plan = _plan(chosen, reason or "", store)
-        except InputError as error:
-            if not finished:
-                raise
-            # As a rule it is what was asked for that has just been finished.
-            click.echo(str(error))
-            return
+        _finish_interrupted(store)
+        plan = _plan(chosen, reason or "", store)
         plan.write(home)
         _carry_out(plan, store, as_json=as_json)
 
@@ -109,8 +107,8 @@ def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
     )
 
 
-def _finish_interrupted(store: "Store") -> bool:
-    """Finish what was interrupted; returns whether anything was."""
+def _finish_interrupted(store: "Store") -> "list[Plan]":
+    """Finish what was interrupted, and return it."""
     from selfai_pipeline.removal.plan import sweep_plans, unfinished
 
     sweep_plans(store.home)
@@ -118,7 +116,7 @@ def _finish_interrupted(store: "Store") -> bool:
     for plan in plans:
         click.echo(f"finishing removal {plan.removal}, which was interrupted", err=True)
         _carry_out(plan, store, as_json=False)
-    return bool(plans)
+    return plans
 
 
 def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:

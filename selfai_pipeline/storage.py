@@ -228,6 +228,10 @@ class Storage:
         for entry in sorted(self.filesystem.ls(folder, detail=False)):
             yield posixpath.basename(entry.rstrip("/"))
 
+    def names_below(self, relative: str) -> Iterator[str]:
+        """Names of all files in a folder and those below it; none where it does not exist."""
+        return map(posixpath.basename, self.filesystem.find(self.path(relative)))
+
     def delete(self, relative: str) -> None:
         """Delete a file if it is there."""
         if self.exists(relative):

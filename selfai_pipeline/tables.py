@@ -23,6 +23,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -272,7 +273,11 @@ class TableStore:
             return {}
         except ValueError:
             found = None
-        if not isinstance(found, dict) or not all(isinstance(after, str) for after in found.values()):
+        if (
+            not isinstance(found, dict)
+            or not all(isinstance(after, str) for after in found.values())
+            or any(map(partial(_leads_nowhere, found), found))
+        ):
             raise AlteredVersion(
                 f"{self.storage.path(path)}: this does not say what removals have rewritten. Put it back "
                 "from a copy: past versions cannot be read without it."
@@ -453,6 +458,15 @@ def differing(wanted: Iterable[Hashable], found: Iterable[Hashable]) -> int:
     """How many entries are in one of two lists only, each counted as often as it stands there."""
     ours, theirs = Counter(wanted), Counter(found)
     return ((ours - theirs) + (theirs - ours)).total()
+
+
+def _leads_nowhere(redactions: Mapping[str, str], sha256: str) -> bool:
+    """Whether whoever follows the redactions of a version goes round in a circle."""
+    seen = set()
+    while sha256 in redactions and sha256 not in seen:
+        seen.add(sha256)
+        sha256 = redactions[sha256]
+    return sha256 in seen
 
 
 def _again(asset: str, partition: str) -> str:

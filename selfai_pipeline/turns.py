@@ -1,8 +1,9 @@
 """Who may change what a home holds: many at once, or a removal alone.
 
-A writer (a run, an import) holds its turn shared, a removal alone. The locks are those of the kernel, so that
-they end with their process, however that ends. A removal that waits keeps new writers out, so that it has its
-turn once those that are at work are done. They hold on one machine: elsewhere runs have to be stopped first.
+A writer (a run, an import, a promotion) holds its turn shared, a removal alone. The locks are those of the
+kernel, so that they end with their process, however that ends. A removal that waits keeps new writers out, so
+that it has its turn once those that are at work are done. They hold on one machine: elsewhere runs have to be
+stopped first.
 """
 
 import fcntl
@@ -30,6 +31,11 @@ def unfinished_plans(home: Home) -> list[Path]:
     """The plans of removals that were begun and not finished, oldest first."""
     plans = (home.removals / "unfinished").glob("*.json")
     return sorted(plans, key=lambda path: (path.stat().st_mtime, path.name))
+
+
+def has_plans(home: Home) -> bool:
+    """Whether there is any plan: of a removal at work, interrupted, or done but for the plan itself."""
+    return any((home.removals / "unfinished").glob("*"))
 
 
 @contextmanager

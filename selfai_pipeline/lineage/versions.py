@@ -231,11 +231,29 @@ class Archive:
                 current = Record.from_json(files.read(f"{folder}/current.json")).ref.sha256
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{files.path(folder)}/current.json: the pointer is damaged")
-        return _Folder(records, current, tuple(problems))
+        return _Folder(self._with_redacted(records, asset, partition), current, tuple(problems))
+
+    def _with_redacted(
+        self, records: dict[str, list[Record]], asset: str, partition: str
+    ) -> dict[str, list[Record]]:
+        """With what removals have left of a version made as the version was."""
+        try:
+            redactions = self.store.tables.redactions(asset, partition)
+        except AlteredVersion:
+            # Each of the versions tells of it.
+            return records
+        known = {sha256: list(some) for sha256, some in records.items()}
+        for before, some in records.items():
+            left = redactions.get(before)
+            while left is not None:
+                known.setdefault(left, []).extend(some)
+                left = redactions.get(left)
+        return known
 
     def _table(self, key: VersionKey) -> Version:
         folder = self._folder(key.asset, key.partition)
         records = folder.records.get(key.sha256, [])
+        rows = [one.ref.rows for one in records if one.ref.sha256 == key.sha256]
         left, problems = key.sha256, []
         try:
             left = self.store.tables.present(TableRef(key.asset, key.partition, key.sha256, 0)).sha256
@@ -246,7 +264,7 @@ class Archive:
             pass
         return Version(
             key,
-            rows=records[0].ref.rows if records else None,
+            rows=rows[0] if rows else None,
             makings=_makings(records),
             files=(f"tables/{key.asset}/{key.partition}/{left}.parquet",),
             is_checkpoint=False,

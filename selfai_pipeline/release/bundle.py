@@ -72,7 +72,7 @@ def make_bundle(
             mend="Train it again without, and release that.",
         )
     check_intact(version, store=store)
-    facts = recorded_facts(version, store=store, registry=registry, licence=settings.licence)
+    facts = recorded_facts(version, store=store, registry=registry, settings=settings)
     checkpoint = load_checkpoint(reference(version), store=store)
     weights = store.files.read_verified(
         f"{folder_of(reference(version))}/{WEIGHTS}", facts.weights_sha256, mend=AGAIN

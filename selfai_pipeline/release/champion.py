@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.lineage.promotions import (
@@ -36,9 +36,6 @@ from selfai_pipeline.release.comparison import Comparison
 from selfai_pipeline.release.decision import Decision, RemovedInputs
 from selfai_pipeline.release.model_registry import ModelRegistry, check_intact, reference
 from selfai_pipeline.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_REASON = 1000
 

@@ -108,7 +108,7 @@ def _worse_subgroups(comparison: Comparison, settings: PromotionSettings) -> lis
     return [
         f"In subgroup {one.group!r} ({one.faces} faces) {worse}."
         for one in comparison.subgroups
-        if not one.why_not_judged
+        if one.faces >= settings.subgroup_least_faces
         for worse in _worse(one, settings)
     ]
 
@@ -117,6 +117,8 @@ def _worse(one: SubgroupComparison, settings: PromotionSettings) -> list[str]:
     """What became worse in a subgroup by more than its margin."""
     found = []
     gain = one.pearson.gain
+    if one.pearson.candidate is None and one.pearson.champion is not None:
+        found.append(f"Pearson was {_words(one.pearson.champion)} and is not defined any more")
     if gain is not None and gain < -settings.subgroup_margin:
         found.append(
             f"Pearson falls by {number(-gain, 3)} to {_words(one.pearson.candidate)}, "

@@ -178,13 +178,15 @@ def _data(facts: Recorded) -> str:
 def _consent(facts: Recorded) -> str:
     if facts.rendered and facts.rendered == facts.pictures:
         return "none is needed, nobody is in them."
+    if facts.consent:
+        return f"{facts.consent.rstrip('.')}. So says whoever released the model."
     return f"{NOT_STATED}. A licence of a picture is not the consent of the person in it."
 
 
 def _annotators(facts: Recorded) -> str:
     if facts.rendered and facts.rendered == facts.pictures:
         return "they were simulated."
-    return f"{NOT_STATED}."
+    return f"{facts.annotators.rstrip('.') or NOT_STATED}."
 
 
 def _licences(one: Pictures) -> str:

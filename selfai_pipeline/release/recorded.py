@@ -13,6 +13,7 @@ from selfai_pipeline.lineage.audit import SourceUse, audit_of
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Version, VersionKey
 from selfai_pipeline.release.published_words import published, published_licence
+from selfai_pipeline.release.settings import ReleaseSettings
 from selfai_pipeline.sources.settings import SAMPLE_GALLERY
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, TableRef
@@ -53,6 +54,7 @@ class Recorded:
         figures: of the evaluation, see `FIGURES`, and `subgroups`.
         intervals: split-conformal, as the scorer's record keeps them; without levels where there are none.
         coverage: how many test faces they cover, as the evaluation has it.
+        licence, consent, annotators: see `ReleaseSettings`; empty where nothing is stated.
         labels: see `LABEL_FACTS`, and `sha256` and `rows`.
         alignment: `crop_size`, `eye_distance` and `eye_height` of each kind of crop that was learnt from.
     """
@@ -74,6 +76,8 @@ class Recorded:
     intervals: Mapping[str, Any] = field(default_factory=dict)
     coverage: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    consent: str = ""
+    annotators: str = ""
 
     @property
     def rendered(self) -> int:
@@ -86,9 +90,12 @@ class Recorded:
 
 
 def recorded_facts(
-    version: RegisteredVersion, *, store: Store, registry: Registry, licence: str = ""
+    version: RegisteredVersion, *, store: Store, registry: Registry, settings: ReleaseSettings
 ) -> Recorded:
     """What the records say about a registered scorer and its evaluation.
+
+    Args:
+        settings: what whoever releases it says of licence, consent and annotators.
 
     Raises:
         InputError: it was never evaluated.
@@ -137,7 +144,9 @@ def recorded_facts(
         alignment=_alignment(audited.versions),
         sources=tuple(_pictures(use) for use in audited.sources),
         evaluation_sha256=evaluation.sha256,
-        licence=licence,
+        licence=settings.licence,
+        consent=settings.consent,
+        annotators=settings.annotators,
     )
 
 

@@ -7,6 +7,9 @@ from pydantic import Field
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.evaluation.settings import IntervalMethod
 
+SENTENCE = r"^[\w .,;:()%'-]*$"
+"""Words that may be published: no address, no path, nothing that Markdown would act on."""
+
 
 class PromotionSettings(Settings):
     """What a scorer has to show before the alias `champion` moves to it."""
@@ -54,6 +57,18 @@ class ReleaseSettings(Settings):
         max_length=100,
         pattern=r"^[A-Za-z0-9.+ -]*$",
         description="Licence of the weights, such as Apache-2.0; empty: the card says that none is stated.",
+    )
+    consent: str = Field(
+        "",
+        max_length=300,
+        pattern=SENTENCE,
+        description="What the people in the pictures have agreed to; empty: not stated, says the card.",
+    )
+    annotators: str = Field(
+        "",
+        max_length=300,
+        pattern=SENTENCE,
+        description="Who the annotators are, what they agreed to and how they were paid; empty: not stated.",
     )
     onnx_tolerance: float = Field(
         1e-3,

@@ -22,7 +22,7 @@ from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.plan import Plan, forget, with_ratings
 from selfai_pipeline.removal.ratings import fingerprint, redact_ratings
 from selfai_pipeline.removal.registered import mark_models
-from selfai_pipeline.removal.search import traces
+from selfai_pipeline.removal.search import roots, traces
 from selfai_pipeline.removal.subjects import Known
 from selfai_pipeline.removal.tables import redact
 from selfai_pipeline.removal.texts import Needles
@@ -119,6 +119,15 @@ class Removal:
             self.store.pictures.delete(sha256)
         for sha256 in sorted(self.plan.subjects.crops):
             self.store.crops.delete(sha256)
+        if self.plan.asked == "annotator":
+            return
+        # A run that was killed has left bytes before any row named them: nothing tells whose they are.
+        known = Known(Archive(self.store))
+        pictures = known.named("image_id") | Fetches(self.home).pictures()
+        for sha256 in sorted(set(self.store.pictures) - pictures):
+            self.store.pictures.delete(sha256)
+        for sha256 in sorted(set(self.store.crops) - known.named("crop_sha256")):
+            self.store.crops.delete(sha256)
 
     def erase_pages(self) -> None:
         """Contact sheets of the days, and reports; a page that says so takes the place of each."""
@@ -144,7 +153,8 @@ class Removal:
         gallery = self.home.cache / "gallery"
         doomed += [
             path
-            for path in self.home.root.rglob("*.part")
+            for root in roots(self.store)
+            for path in root.rglob("*.part")
             # A user's own file may end so, too.
             if HALF_WRITTEN.search(path.name) and not path.is_relative_to(gallery)
         ]
@@ -216,14 +226,12 @@ def carry_out(
 
 def _scrub_file(path: Path, needles: Needles) -> None:
     content = path.read_bytes()
-    if not needles.are_in(content):
+    if b"\0" in content or not needles.are_in(content):
+        # What is no text is named by the search at the end.
         return
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        # No text: the search at the end names it.
-        return
-    replace_file(path, needles.scrubbed(text).encode())
+    # One odd byte in a log is no reason to leave the rest of it as it is.
+    text = content.decode(errors="surrogateescape")
+    replace_file(path, needles.scrubbed(text).encode(errors="surrogateescape"))
 
 
 def _clean_server(engine: sa.Engine, tables: list[str]) -> None:

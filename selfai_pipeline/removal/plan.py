@@ -33,6 +33,7 @@ from selfai_pipeline.sources.tombstones import (
     NAME,
     PICTURE,
     Tombstone,
+    Tombstones,
     keyed,
     removal_key,
     spellings,
@@ -55,6 +56,7 @@ class Plan:
         removed_at: when it was planned, ISO 8601 in UTC.
         reason: as it was given.
         asked: what was asked for (`picture`, `url`, `host`, `person`, `annotator`).
+        value: the name that it was asked for by.
         subjects: what goes.
         versions: of tables, that have to be rewritten.
         reports: hashes of evaluations and comparisons whose pages stand on these.
@@ -71,6 +73,7 @@ class Plan:
     reason: str
     asked: str
     subjects: Subjects
+    value: str = ""
     versions: tuple[VersionKey, ...] = ()
     reports: tuple[str, ...] = ()
     checkpoints: tuple[Mapping[str, Any], ...] = ()
@@ -185,7 +188,10 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     Raises:
         InputError: nothing is known of it, it is not clear what is meant, or the reason names it.
         AlteredVersion: a table that may hold it was altered: it would have to be written anew.
+        StorageError: the key of earlier removals is not there: with a new one nobody could tell whose hashes
+            any of the records have.
     """
+    Tombstones.of(known.archive.store)
     if not reason.strip():
         raise InputError(
             "a removal needs a reason", where="--reason", mend="Say why in words that name nobody."
@@ -210,6 +216,7 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
         removed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=reason.strip(),
         asked=kind,
+        value=value,
         subjects=subjects,
         versions=versions,
         reports=tuple(_reports(versions, known)),

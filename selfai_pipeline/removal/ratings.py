@@ -66,7 +66,12 @@ def _unwanted(source: str, subjects: Subjects, known: Known, person_column: str)
     prefix = f"{source}/"
     persons = {one.removeprefix(prefix) for one in subjects.persons if one.startswith(prefix)}
     return Unwanted(
-        is_picture=lambda name: not subjects.image_ids.isdisjoint(names.find(name)),
+        # An address may have given no picture, and be rated all the same.
+        is_picture=lambda name: (
+            subjects.has_address(name)
+            or f"{source}/{name}" in subjects.names
+            or not subjects.image_ids.isdisjoint(names.find(name))
+        ),
         is_annotator=lambda annotator: f"{source}/{annotator}" in subjects.annotators,
         persons=frozenset(persons),
         person_column=person_column,

@@ -11,18 +11,31 @@ from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.store import Store
 
 PARQUET = b"PAR1"
+PIECE = 1 << 24
+LONGEST_NAME = 1 << 14
+"""Bytes of the longest address that is looked for across two pieces."""
+
 BIG = re.compile(r"(pictures|crops|cache/pixels)/.*|.*\.safetensors")
 """Bytes without names in them: here the names of the files tell."""
 
 
+def roots(store: Store) -> list[Path]:
+    """The home, and the folder of the storage where that is another one of this machine."""
+    home, storage = store.home.root, Path(store.files.root)
+    is_elsewhere = store.files.is_local and not storage.is_relative_to(home)
+    return [home, storage] if is_elsewhere else [home]
+
+
 def traces(plan: Plan, store: Store) -> list[str]:
     """The files of the home, by their path inside it, that name any of it: hashes, addresses, hosts or
-    annotators. The plan, and the sample gallery, are passed over.
+    annotators; of a storage in another folder by their whole path. The plan, and the sample gallery, are
+    passed over.
     """
     needles = Needles.of(plan.subjects)
     return sorted(
-        relative
-        for relative, path in _files(store.home.root)
+        relative if root == store.home.root else str(path)
+        for root in roots(store)
+        for relative, path in _files(root)
         if needles.are_in(relative.encode())
         or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
     )
@@ -43,7 +56,7 @@ def _contents(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         start = file.read(len(HEADER))
     if not start.startswith(PARQUET):
-        yield path.read_bytes()
+        yield from _pieces(path)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -55,4 +68,13 @@ def _contents(path: Path) -> Iterator[bytes]:
         for column in file.read(texts, use_threads=False).columns:
             yield "\n".join(value for value in set(column.to_pylist()) if value).encode()
     except (pa.ArrowException, OSError):
-        yield path.read_bytes()
+        yield from _pieces(path)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, which may be larger than memory; each piece begins with the end of the last."""
+    end = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield end + piece
+            end = (end + piece)[-LONGEST_NAME:]

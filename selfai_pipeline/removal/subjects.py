@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.labels.site.ratings import ORIGIN, describing_sources
@@ -16,10 +16,16 @@ from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.tombstones import Tombstones, was_removed
-from selfai_pipeline.tables import TableRef
+from selfai_pipeline.tables import FACTS_KEY, TableRef
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KINDS = ("picture", "url", "host", "person", "annotator")
 WITH_PICTURES = ("raw_crawl", "pruned_set", "aligned_faces", "annotations", "balanced_label_table")
+TEXTS = ("attributes", "licence", "reason")
+"""Columns whose words may name an address or an annotator, of other pictures too: that of their page, say."""
+
 TABLE_FILE = re.compile(r"[0-9a-f]{64}\.parquet")
 HEARSAY = 12
 """Values that a message lists at most."""
@@ -106,16 +112,34 @@ class Known:
         Raises:
             AlteredVersion: the file cannot be read: it may hold what has to go.
         """
-        try:
-            table = read_file(_ref(key), names, store=self.archive.store)
-        except AlteredVersion as error:
-            raise AlteredVersion(f"{error}. {MEND_ALTERED}") from error
+        table = self._read(key, names)
         # They are read again for each question: all versions together may take more than memory has.
         found = {name: table[name].to_pylist() for name in table.column_names}
         return {name: found.get(name, [None] * table.num_rows) for name in names}
 
+    def texts(self, key: VersionKey) -> str:
+        """What a version says in words, about any picture: its facts, and the columns of `TEXTS`.
+
+        Raises:
+            AlteredVersion: as `columns`.
+        """
+        table = self._read(key, TEXTS)
+        facts = (table.schema.metadata or {}).get(FACTS_KEY, b"").decode()
+        words = {word for column in table.columns for word in column.to_pylist() if word}
+        return "\n".join([facts, *words])
+
+    def _read(self, key: VersionKey, names: Iterable[str]) -> "pa.Table":
+        try:
+            return read_file(_ref(key), names, store=self.archive.store)
+        except AlteredVersion as error:
+            raise AlteredVersion(f"{error}. {MEND_ALTERED}") from error
+
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
+
+    def named(self, column: str) -> set[str]:
+        """The values of a column over all versions that have it: every picture, say, or every crop."""
+        return {name for key in self.keys(*self.assets) for (name,) in self.rows(key, column) if name}
 
 
 def _ref(key: VersionKey) -> TableRef:

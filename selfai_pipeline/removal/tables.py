@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfai_pipeline.errors import MissingVersion
 from selfai_pipeline.lineage.versions import Archive, VersionKey
-from selfai_pipeline.removal.subjects import MEND_ALTERED, Known, Subjects
+from selfai_pipeline.removal.subjects import MEND_ALTERED, TEXTS, Known, Subjects
 from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import FACTS_KEY, TableRef
@@ -32,8 +32,9 @@ def versions_with(subjects: Subjects, known: Known) -> Iterator[VersionKey]:
             anew, or it would be taken for sound from then on.
     """
     labels: set[VersionKey] = set()
+    needles = Needles.of(subjects)
     for key in known.keys(*(known.assets - {BY_LABELS})):
-        if _holds(key, subjects, known):
+        if _holds(key, subjects, known) or needles.scrubbed(words := known.texts(key)) != words:
             if key.asset == "balanced_label_table":
                 labels.add(key)
             yield _checked(key, known)
@@ -91,7 +92,12 @@ def redact(key: VersionKey, subjects: Subjects, *, store: Store) -> None:
     table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
     facts: dict[str, Any] = json.loads((table.schema.metadata or {}).get(FACTS_KEY, b"{}"))
     left = _left(table, key.asset, subjects)
-    facts = json.loads(Needles.of(subjects).scrubbed(json.dumps(facts, ensure_ascii=False)))
+    needles = Needles.of(subjects)
+    for name in TEXTS:
+        if name in left.column_names:
+            said = left[name].to_pylist()
+            left = _with(left, name, [word if word is None else needles.scrubbed(word) for word in said])
+    facts = json.loads(needles.scrubbed(json.dumps(facts, ensure_ascii=False)))
     facts[REDACTED_ROWS] = int(facts.get(REDACTED_ROWS, 0)) + table.num_rows - left.num_rows
     store.tables.redact(ref, left, facts)
 

@@ -2,22 +2,25 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.removal.subjects import Subjects
 
 INSTEAD = "[removed]"
 HEXADECIMALS = re.compile(r"[0-9a-f]{64,}")
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
-AFTER_AN_ADDRESS = ".,:;!?)]}\\"
+ADDRESS_OF_HOST = re.compile(r"https?://[^\s\"'<>\\,;|`)\]}]+")
+GOES_ON = re.compile(r"[\w/%~=@+$*#-]|[.?:!]\w|&(?!quot;|lt;|gt;)\w")
+"""Behind an address that is only the beginning of another one. A backslash is none of it: in JSON it begins
+the end of a line."""
 HASH_LENGTH = 64
 
 
 @dataclass(frozen=True)
 class Needles:
-    """What is looked for: hashes, addresses, hosts, and annotators as source/name.
+    """What is looked for: hashes, addresses (and whole paths of files), hosts, and annotators as source/name.
 
     Names of files inside a folder are left out: `1.jpg` may mean anything.
     """
@@ -29,24 +32,32 @@ class Needles:
 
     @classmethod
     def of(cls, subjects: Subjects) -> "Needles":
-        written = {json.dumps(url)[1:-1] for url in subjects.urls} | subjects.urls
+        # A log names a file of a folder by its path.
+        paths = {unquote(urlsplit(url).path) for url in subjects.urls if url.startswith("file://")}
+        addresses = subjects.urls | paths
+        written = {json.dumps(one)[1:-1] for one in addresses} | addresses
         hashes = subjects.image_ids | subjects.fetched | subjects.crops
         return cls(hashes, frozenset(written), subjects.hosts, subjects.annotators)
 
     @cached_property
     def _words(self) -> re.Pattern[str] | None:
-        """Hosts and annotators, as words of their own."""
-        words = [re.escape(one) for one in sorted({*self.hosts, *self.annotators})]
+        """Hosts and annotators, as words of their own.
+
+        A host without a dot may be any word (`training` is a group of the graph): its addresses go.
+        """
+        hosts = {host for host in self.hosts if "." in host}
+        words = [re.escape(one) for one in sorted({*hosts, *self.annotators})]
         if not words:
             return None
-        return re.compile(rf"(?<![\w.-])({'|'.join(words)})(?![\w-]|\.\w)", re.IGNORECASE)
+        # In JSON the letter before may be the end of a line.
+        begin = r"(?:(?<![\w.-])|(?<=\\[nrt]))"
+        return re.compile(rf"{begin}({'|'.join(words)})(?![\w-]|\.\w)", re.IGNORECASE)
 
     def scrubbed(self, text: str) -> str:
         """The text with `INSTEAD` for each; the same text where there is none."""
         if self.hashes:
             text = HEXADECIMALS.sub(self._without_hashes, text)
-        if self.urls or self.hosts:
-            text = ADDRESS.sub(self._without_address, text)
+        text = self._without_addresses(text)
         return text if self._words is None else self._words.sub(INSTEAD, text)
 
     def _without_hashes(self, found: re.Match[str]) -> str:
@@ -58,16 +69,32 @@ class Needles:
                 return f"{run[:start]}{INSTEAD}{rest}"
         return run
 
-    def _without_address(self, found: re.Match[str]) -> str:
-        whole = found[0]
-        address = whole
-        while address:
-            if address in self.urls or (self.hosts and _host(address) in self.hosts):
-                return INSTEAD + whole[len(address) :]
-            if address[-1] not in AFTER_AN_ADDRESS:
-                break
-            address = address[:-1]
-        return whole
+    @cached_property
+    def _addresses(self) -> "Addresses":
+        return Addresses(self.urls, frozenset({"http:", "https:"} if self.hosts else ()))
+
+    @cached_property
+    def _addresses_in_bytes(self) -> "Addresses":
+        return Addresses(frozenset(url.encode().decode("latin-1") for url in self.urls))
+
+    def _without_addresses(self, text: str) -> str:
+        kept, done = [], 0
+        for start in self._addresses.starts(text):
+            end = self._end_of_address(text, start) if start >= done else None
+            if end is not None:
+                kept += [text[done:start], INSTEAD]
+                done = end
+        return "".join([*kept, text[done:]])
+
+    def _end_of_address(self, text: str, start: int) -> int | None:
+        """Where an address that goes ends, if one begins here; the longest, where one begins with another."""
+        for end in self._addresses.ends(text, start):
+            if not GOES_ON.match(text, end):
+                return end
+        found = ADDRESS_OF_HOST.match(text, start) if self.hosts else None
+        if found is None or _host(found[0]) not in self.hosts:
+            return None
+        return start + len(found[0].rstrip(".:!?"))
 
     def are_in(self, content: bytes) -> bool:
         """Whether any of it stands in bytes of any kind, in UTF-8."""
@@ -76,9 +103,42 @@ class Needles:
             windows = range(run.start(), run.end() - HASH_LENGTH + 1)
             if any(text[start : start + HASH_LENGTH] in self.hashes for start in windows):
                 return True
-        if any(url.encode() in content for url in self.urls):
+        addresses = self._addresses_in_bytes
+        if any(True for start in addresses.starts(text) for _ in addresses.ends(text, start)):
+            return True
+        if self.hosts and any(_host(one[0]) in self.hosts for one in ADDRESS_OF_HOST.finditer(text)):
             return True
         return self._words is not None and self._words.search(content.decode(errors="replace")) is not None
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Finds many addresses in one pass over a text, in which hardly any begins.
+
+    Args:
+        urls: the addresses.
+        further: beginnings of others that are looked at as well.
+    """
+
+    urls: frozenset[str]
+    further: frozenset[str] = frozenset()
+
+    def starts(self, text: str) -> Iterator[int]:
+        """Where an address may begin, whatever letter stands before: in JSON the `n` of an end of a line."""
+        return (found.start() for found in self._begin.finditer(text)) if self._begin else iter(())
+
+    def ends(self, text: str, start: int) -> Iterator[int]:
+        """Where the addresses end that begin at a place, the longest first."""
+        return (start + length for length in self._lengths if text[start : start + length] in self.urls)
+
+    @cached_property
+    def _begin(self) -> re.Pattern[str] | None:
+        begin = self.further | {url[: url.find(":") + 1] if ":/" in url else url[:8] for url in self.urls}
+        return re.compile("|".join(map(re.escape, sorted(begin)))) if begin else None
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        return sorted({len(url) for url in self.urls}, reverse=True)
 
 
 def _host(address: str) -> str:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.home import Home
 
 
 def selfai(*arguments: str) -> Result:
@@ -51,3 +52,24 @@ def test_a_home_without_models_is_told_in_a_sentence(
     found = selfai(*arguments)
     assert isinstance(found.exception, InputError)
     assert re.search(message, str(found.exception))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["promote", "@1", "--reason", "it is better"],
+        ["rollback", "--reason", "it is worse"],
+        ["release", "@1", "folder"],
+    ],
+)
+def test_until_an_interrupted_removal_is_finished_no_champion_moves(
+    arguments: list[str], home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its marks may not have been written yet."""
+    monkeypatch.chdir(tmp_path)
+    plan = home.removals / "unfinished" / "0123456789ab.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text("{}")
+    assert "a removal was interrupted" in str(selfai(*arguments).exception)
+    plan.unlink()
+    assert "no model of this name is registered" in str(selfai(*arguments).exception)

@@ -101,23 +101,52 @@ def test_a_removal_without_a_reason_is_refused(table: TableRef, store: Store) ->
 
 
 def test_an_interrupted_removal_is_finished_before_another_one_and_by_resume(
-    table: TableRef, store: Store, home: Home, monkeypatch: pytest.MonkeyPatch
+    table: TableRef, store: Store, home: Home, interrupted: Callable[..., None]
 ) -> None:
-    from selfai_pipeline.removal import erase
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     for finish in (["--resume"], ["--picture", OTHER, "--reason", "letter 8", "--yes"]):
         ratings(store)
-        with monkeypatch.context() as patched:
-            patched.setattr(erase, "redact", killed)
-            assert remove("--annotator", "site/ann", "--reason", "letter 7", "--yes").exit_code != 0
-        assert len(list((home.removals / "unfinished").iterdir())) == 1
+        interrupted("--annotator", "site/ann")
         result = remove(*finish)
         assert "which was interrupted" in result.stderr
         assert left(store) == []
         assert list((home.removals / "unfinished").iterdir()) == []
+
+
+def test_the_same_command_finishes_an_interrupted_removal_and_asks_nothing(
+    table: TableRef, store: Store, interrupted: Callable[..., None]
+) -> None:
+    interrupted("--picture", IMAGE)
+    result = remove("--picture", IMAGE, "--reason", "letter 7")
+    assert result.exit_code == 0, result.output
+    assert left(store) == [OTHER]
+
+
+def test_it_asks_about_another_thing_though_a_removal_was_interrupted(
+    table: TableRef, store: Store, interrupted: Callable[..., None]
+) -> None:
+    interrupted("--picture", IMAGE)
+    refused = remove("--picture", OTHER, "--reason", "letter 8", answer="n\n")
+    assert "Erase all of this for good?" in refused.stderr
+    assert refused.exit_code == 1
+    assert left(store) == [OTHER]
+
+
+def test_what_cannot_be_removed_is_a_failure_though_a_removal_was_finished_before_it(
+    table: TableRef, interrupted: Callable[..., None], raised: Callable[[Result], str]
+) -> None:
+    interrupted("--picture", IMAGE)
+    assert "nothing that is kept knows it" in raised(remove("--host", "x.example", "--reason", "letter 8"))
+
+
+def test_a_plan_that_is_done_does_not_outlive_the_next_removal(
+    table: TableRef, home: Home, raised: Callable[[Result], str]
+) -> None:
+    """The process was killed in its last moment, and the file names what was removed."""
+    remove("--picture", IMAGE, "--reason", "letter 7", "--yes")
+    plan = home.removals / "unfinished" / "0123456789ab.done"
+    plan.write_text(IMAGE)
+    assert "it was removed on" in raised(remove("--picture", IMAGE, "--reason", "letter 7"))
+    assert not plan.exists()
 
 
 def test_it_waits_for_a_run_no_longer_than_it_is_told(
@@ -130,6 +159,23 @@ def test_it_waits_for_a_run_no_longer_than_it_is_told(
     assert "Waiting for what is at work to end" in result.stderr
     assert "Others were still at work" in raised(result)
     assert left(store) == [IMAGE, OTHER]
+
+
+@pytest.fixture
+def interrupted(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Begins a removal and has it end before its tables are done."""
+    from selfai_pipeline.removal import erase
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupt(*asked: str) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(erase, "redact", killed)
+            assert remove(*asked, "--reason", "letter 7", "--yes").exit_code != 0
+        assert len(list((home.removals / "unfinished").iterdir())) == 1
+
+    return interrupt
 
 
 @pytest.fixture

@@ -226,3 +226,13 @@ def test_the_version_before_is_the_latest_that_passed_its_checks(store: Store) -
     assert store.tables.passed_before(made(store, 4.0, passed=True)) == third
     # An old version that comes again follows the one that it replaces.
     assert store.tables.passed_before(made(store, 1.0, passed=True)) == fourth
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": "a"}', '{"a": "b", "b": "c", "c": "a"}'])
+def test_what_does_not_say_what_removals_have_rewritten_is_named(store: Store, content: str) -> None:
+    """One that leads round in a circle would never end."""
+    ref = store.tables.write([prediction("a", 4.5)], asset="evaluation_report")
+    folder = store.tables.folder(ref.asset, ref.partition)
+    store.files.write(f"{folder}/redacted.json", content.encode())
+    with pytest.raises(AlteredVersion, match=r"redacted\.json: this does not say what removals"):
+        store.tables.read(ref)

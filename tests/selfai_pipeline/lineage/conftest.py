@@ -17,9 +17,6 @@ from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet
 from selfai_pipeline.pictures.examine import examine
-from selfai_pipeline.removal.erase import carry_out
-from selfai_pipeline.removal.plan import make_plan
-from selfai_pipeline.removal.subjects import Known
 from selfai_pipeline.schemas import TABLES
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref, TableRef
@@ -46,16 +43,13 @@ class World:
     """Stages that hand versions on; each stage reads the current versions of those before it.
 
     `used` and `pictures` are the truth that audits are held against: the versions that each version was made
-    from, and the pictures in it. `last_used` is what the current version of an asset's partition was made
-    from the last time; `gone` are the numbers of removed pictures.
+    from, and the pictures in it.
     """
 
     store: Store
     network: Network
     used: dict[VersionKey, set[VersionKey]] = field(default_factory=dict)
     pictures: dict[VersionKey, set[str]] = field(default_factory=dict)
-    last_used: dict[tuple[str, str], set[VersionKey]] = field(default_factory=dict)
-    gone: set[int] = field(default_factory=set)
     registered: list[RegisteredVersion] = field(default_factory=list)
     runs: int = 0
 
@@ -87,11 +81,9 @@ class World:
 
     def point(self, ref: Ref, inputs: Iterable[Ref], **more: Any) -> None:
         hashes: dict[str, dict[str, str]] = {}
-        last = self.last_used[ref.asset, ref.partition] = set()
         for one in inputs:
             hashes.setdefault(one.asset, {})[one.partition] = one.sha256
-            last.add(key_of(one))
-        self.used.setdefault(key_of(ref), set()).update(last)
+            self.used.setdefault(key_of(ref), set()).add(key_of(one))
         self.runs += 1
         settings = more.pop("settings", {})
         self.store.tables.point(
@@ -209,28 +201,6 @@ class World:
         self.train("siamese_checkpoint")
         self.train("widened_checkpoint", "siamese_checkpoint", labelled=False)
         return self.train("finetuned_scorer", "widened_checkpoint")
-
-    def remove(self, number: int) -> None:
-        """Remove a picture for good; one that no crawl has stored, or that is gone, stays as it is.
-
-        What is left of a version holds its other pictures, and where it is the current one it counts as made
-        from what that was made from.
-        """
-        removed = self.image_id(number)
-        if not any(removed in ids for key, ids in self.pictures.items() if key.asset == "raw_crawl"):
-            return
-        known = Known(self.archive)
-        plan = make_plan("picture", removed, reason="letter 7", known=known, registry=Registry())
-        plan.write(self.store.home)
-        assert carry_out(plan, store=self.store) == []
-        self.gone.add(number)
-        for key, ids in list(self.pictures.items()):
-            if removed in ids:
-                left = self.store.tables.present(TableRef(key.asset, key.partition, key.sha256, 0))
-                self.pictures[key] = self.pictures[key_of(left)] = ids - {removed}
-                if self.current(key.asset, key.partition).sha256 == left.sha256:
-                    last = self.last_used[key.asset, key.partition]
-                    self.used.setdefault(key_of(left), set()).update(last)
 
     def register(self, *aliases: str) -> RegisteredVersion:
         sha256 = self.current("finetuned_scorer").sha256

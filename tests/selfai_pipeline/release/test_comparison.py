@@ -111,6 +111,23 @@ def test_a_subgroup_without_a_correlation_is_not_judged_by_it():
     }
 
 
+def test_a_subgroup_that_is_scored_all_alike_keeps_the_champion():
+    rows = faces(groups=("a", "a", "a", "b"))
+    champion, candidate = noisy(rows, 1.5), noisy(rows, 0.2, seed=2)
+    inside = np.array([row["group"] == "b" for row in rows])
+    candidate[inside] = np.mean([row["score"] for row in rows if row["group"] == "b"])
+    (sentence,) = [one for one in held_against(rows, candidate, champion).against if "subgroup 'b'" in one]
+    assert sentence.startswith("In subgroup 'b' (20 faces) Pearson was 0.")
+    assert sentence.endswith("and is not defined any more.")
+
+
+def test_the_bias_of_a_subgroup_is_judged_where_its_correlation_is_not_defined():
+    rows = [{**row, "score": 5.0 if row["group"] == "b" else row["score"]} for row in faces()]
+    candidate = noisy(rows, 0.2, seed=2, shift=lambda row: 0.6 if row["group"] == "b" else 0.0)
+    decision = held_against(rows, candidate, noisy(rows, 1.0))
+    assert [one for one in decision.against if "'b' (40 faces) the bias grows by" in one]
+
+
 def test_removed_data_forbids_what_the_figures_would_allow():
     rows = faces()
     decision = held_against(rows, noisy(rows, 0.5), noisy(rows, 2.0, seed=2), removed=["a picture of 2026"])

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from selfai_pipeline.release.model_card import LONGEST_DESCRIPTION, description, model_card
 from selfai_pipeline.release.published_words import published, published_licence
 from selfai_pipeline.release.recorded import Pictures, Recorded, recorded_facts
+from selfai_pipeline.release.settings import ReleaseSettings
 
 
 def estimate(value, spread=0.05):
@@ -165,6 +167,24 @@ def test_what_nobody_stated_is_said_to_be_not_stated():
     assert "pearsonr" not in front_matter(card)["metrics"]
 
 
+def test_the_card_says_who_agreed_to_what_as_it_is_stated():
+    stated = ReleaseSettings(consent="Each person signed form 3, 2025.", annotators="Paid 15 an hour")
+    assert ReleaseSettings.model_validate(stated.model_dump()) == stated
+    card = model_card(replace(FACTS, consent=stated.consent, annotators=stated.annotators))
+    assert (
+        "- Consent of the people in the pictures: Each person signed form 3, 2025. So says whoever released "
+        "the model."
+    ) in card
+    assert "- Consent and pay of the annotators, and who they are: Paid 15 an hour.\n" in card
+
+
+@pytest.mark.parametrize("text", ["https://one.example/form", "<b>all</b>", "/home/ann", "a\nb", "a | b"])
+def test_what_is_stated_is_a_sentence_that_can_be_published(text):
+    for name in ("consent", "annotators"):
+        with pytest.raises(ValidationError):
+            ReleaseSettings(**{name: text})
+
+
 def test_rendered_pictures_are_told_at_the_top_and_need_no_consent():
     rendered = replace(FACTS, sources=(Pictures(1100, 30, (), 0, True),))
     card = model_card(rendered)
@@ -248,7 +268,7 @@ def test_facts_are_gathered_from_the_records_without_names_of_sources(world):
     )
     world.label(group=lambda number: "a" if number % 2 else "https://one.example/group")
     version = world.candidate(evaluated=True)
-    facts = recorded_facts(version, store=world.store, registry=world.known)
+    facts = recorded_facts(version, store=world.store, registry=world.known, settings=ReleaseSettings())
     assert facts.version == version.version
     assert (facts.pictures, facts.rendered) == (3, 1)
     by_rendered = {one.is_rendered: one for one in facts.sources}

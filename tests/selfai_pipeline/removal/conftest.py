@@ -5,6 +5,7 @@ import copy
 import gzip
 import hashlib
 import importlib.util
+import json
 import re
 import shutil
 import sqlite3
@@ -202,16 +203,19 @@ def _leave_files(world: Any, store: Store) -> None:
     copies = home.cache / "copies" / "1-12-0.97.npz"
     copies.parent.mkdir(parents=True)
     np.savez(copies, digests=np.frombuffer(everything, np.uint8))
-    said = [f"{world.image_id(number)} of {url_of(number)}: not found" for number in range(1, 7)]
+    said = [f"{world.image_id(number)} of {url_of(number)} not found" for number in range(1, 7)]
     log = home.dagster / "storage" / "run-1" / "compute_logs" / "a.err"
     log.parent.mkdir(parents=True)
-    log.write_text("\n".join(said))
+    # A page that was no UTF-8 has left an odd byte.
+    log.write_bytes("\n".join(said).encode() + b"\n\xff\n")
     for path in (home.dagster / "history" / "runs.db", home.mlflow / "mlflow.db"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, event TEXT)")
             connection.executemany(
-                "INSERT INTO events (event) VALUES (?)", [(f'{{"error": "{text}"}}',) for text in said * 20]
+                "INSERT INTO events (event) VALUES (?)",
+                # As Dagster keeps the message of an error, which ends with its line.
+                [(json.dumps({"error": f"{text}\n{text.split()[2]}\n"}),) for text in said * 20],
             )
             # What was deleted stays in free pages.
             connection.execute("DELETE FROM events WHERE id > 60")

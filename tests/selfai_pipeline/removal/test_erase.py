@@ -17,10 +17,12 @@ from selfai_pipeline.lineage.audit import Audit, audit
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.verification import State, verify
 from selfai_pipeline.lineage.versions import Archive
+from selfai_pipeline.removal import search as search_module
 from selfai_pipeline.removal.erase import carry_out
 from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.places import place_of
-from selfai_pipeline.removal.plan import unfinished
+from selfai_pipeline.removal.plan import Plan, unfinished
+from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.settings import load_sources
 from selfai_pipeline.sources.tombstones import read_tombstones
@@ -28,6 +30,7 @@ from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
 from selfai_pipeline.turns import writing
 
+DAYS = ("2026-01-01", "2026-01-02")
 Search = Callable[[Path, Iterable[bytes]], set[str]]
 
 
@@ -158,6 +161,51 @@ def test_pictures_that_look_the_same_go_as_well(lived_in: Any, search: Search) -
     assert search(lived_in.home.root, [copy.encode(), turned, b"copy.jpg"]) == set()
 
 
+def test_a_storage_in_another_folder_is_searched_and_swept_as_well(
+    lived_in: Any, search: Search, tmp_path: Path
+) -> None:
+    """As in production, where SELFAI_STORAGE_URL may name a folder."""
+    gone = lived_in.needles(1).values()
+    elsewhere = tmp_path / "storage"
+    elsewhere.mkdir()
+    for name in ("tables", "pictures", "crops", "checkpoints"):
+        (lived_in.home.root / name).rename(elsewhere / name)
+    moved = type(lived_in)(lived_in.world, Store.open(lived_in.home, str(elsewhere)))
+    half_written = elsewhere / "pictures" / "parts" / f"x.{'5e' * 16}.part"
+    half_written.parent.mkdir(exist_ok=True)
+    half_written.write_bytes(moved.store.pictures.get(lived_in.world.image_id(1)))
+    note = elsewhere / "note.txt"
+    note.write_text(lived_in.world.image_id(1))
+    assert moved.remove("picture", lived_in.world.image_id(1)) == [str(note)]
+    assert search(elsewhere, gone) == {"note.txt"}
+
+
+@pytest.mark.parametrize("before", range(0, 130, 10))
+def test_a_large_file_is_searched_in_pieces_that_lose_nothing_between_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr(search_module, "PIECE", 50)
+    monkeypatch.setattr(search_module, "LONGEST_NAME", 100)
+    note = store.home.root / "note.bin"
+    note.write_bytes(b"." * before + b" " + b"ab" * 32 + b"." * 120)
+    named = Plan("", "", "", "picture", Subjects(image_ids=frozenset({"ab" * 32})))
+    assert search_module.traces(named, store) == ["note.bin"]
+    other = Plan("", "", "", "picture", Subjects(image_ids=frozenset({"cd" * 32})))
+    assert search_module.traces(other, store) == []
+
+
+def test_bytes_of_a_killed_run_that_no_row_names_go_as_well(lived_in: Any) -> None:
+    """Nothing tells whose they are; crawling and aligning bring them again."""
+    world, store = lived_in.world, lived_in.store
+    before = set(store.pictures), set(store.crops)
+    store.pictures.put(b"of an address that was asked for, and not written down")
+    store.crops.put(b"crop of a day whose table was never written")
+    lived_in.remove("picture", world.image_id(1))
+    rows = [row for day in DAYS for row in world.rows(world.current("aligned_faces", day))]
+    assert set(store.pictures) == {row["image_id"] for row in rows} < before[0]
+    assert set(store.crops) == {row["crop_sha256"] for row in rows} < before[1]
+
+
 def test_a_host_goes_with_its_pages_its_pictures_and_the_links_to_it(lived_in: Any, search: Search) -> None:
     gone = [needle for number in (1, 2, 3) for needle in lived_in.needles(number).values()]
     lived_in.remove("host", "one.example")
@@ -173,7 +221,10 @@ def test_an_address_that_was_refused_can_be_removed(lived_in: Any, search: Searc
     refused = Outcome(Found("https://one.example/secret.png", "picture"), REFUSED, "r", reason="robots")
     with open_journal(lived_in.home) as journal:
         journal.record("one", "2026-01-01", refused)
-    lived_in.remove("url", "https://one.example/secret.png")
+    (source,) = load_sources(lived_in.home.sources_file)
+    rated = source.ratings[0].file(lived_in.home)
+    rated.write_text(f"{rated.read_text()}https://one.example/secret.png,carl,3\n")
+    assert lived_in.remove("url", "https://one.example/secret.png") == []
     assert search(lived_in.home.root, [b"secret.png"]) == set()
 
 
@@ -298,6 +349,16 @@ def test_removing_it_twice_says_when_it_was_removed(lived_in: Any) -> None:
     for kind, value in (("picture", lived_in.world.image_id(1)), ("url", "https://one.example/1.png")):
         with pytest.raises(InputError, match=r"it was removed on .*\(letter 7\)"):
             lived_in.plan(kind, value)
+
+
+def test_without_the_key_of_earlier_removals_no_other_begins(lived_in: Any) -> None:
+    """A new key in its place would tell the records of neither."""
+    lived_in.remove("picture", lived_in.world.image_id(1))
+    lived_in.home.removal_key.unlink()
+    with pytest.raises(StorageError, match="the key of the removals' records is not there"):
+        lived_in.remove("picture", lived_in.world.image_id(2))
+    assert not lived_in.home.removal_key.exists()
+    assert lived_in.world.image_id(2) in lived_in.store.pictures
 
 
 def test_a_second_removal_takes_more_out_of_what_the_first_left(lived_in: Any, search: Search) -> None:

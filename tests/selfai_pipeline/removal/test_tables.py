@@ -1,5 +1,6 @@
 """Versions without the rows of a removal, and what else of them names what was removed."""
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from selfai_pipeline.networks.stages import tiny_darknet
 from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.removal.tables import redact
+from selfai_pipeline.removal.texts import INSTEAD
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.checkpoints import save_checkpoint
 
@@ -104,6 +106,23 @@ def test_facts_name_it_no_more(lived_in: Any) -> None:
     redact(key, Subjects(frozenset([image_id]), urls=frozenset(["https://one.example/1.png"])), store=store)
     facts = store.tables.facts(ref)
     assert facts == {"unavailable": {"one": "[removed], [removed]: gone"}, "count": 3, "redacted_rows": 2}
+
+
+def test_what_is_said_about_other_pictures_names_it_no_more(lived_in: Any, search: Any) -> None:
+    """The address of a page in a further column of a list, and a fact of a table without any row of it."""
+    world, store = lived_in.world, lived_in.store
+    page = "https://one.example/pages/7"
+    (row, *rows) = world.rows(world.current("raw_crawl", "2026-01-02"))
+    row["attributes"] = json.dumps({"name": "4.png", "page": page})
+    world.write([row, *rows], "raw_crawl", "2026-01-02", ())
+    ratings = world.rows(world.current("annotations"))
+    others = [one for one in ratings if one["image_id"] == row["image_id"]]
+    facts = store.tables.write(others, asset="annotations", facts={"unavailable": {"one": f"{page}\n"}})
+    lived_in.remove("host", "one.example")
+    assert search(lived_in.home.root / "tables", [b"one.example"]) == set()
+    (left, *_) = world.rows(world.current("raw_crawl", "2026-01-02"))
+    assert left == {**row, "attributes": json.dumps({"name": "4.png", "page": INSTEAD})}
+    assert store.tables.read(facts).num_rows == len(others)
 
 
 def test_what_is_gone_already_is_left_alone(lived_in: Any) -> None:

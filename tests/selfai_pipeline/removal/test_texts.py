@@ -1,0 +1,98 @@
+"""What was removed is taken out of texts of any kind, and what only looks like it stays."""
+
+import json
+
+import pytest
+
+from selfai_pipeline.removal.subjects import Subjects
+from selfai_pipeline.removal.texts import INSTEAD, Needles
+
+URL = "https://one.example/a.jpg"
+
+
+def needles(*urls: str, hosts: tuple[str, ...] = ()) -> Needles:
+    return Needles(frozenset(), frozenset(urls), frozenset(hosts), frozenset())
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "could not be read: {}\nTraceback",
+        "first\n{}\tsecond",
+        "['{}', 'x']",
+        '{{"url": "{}"}}',
+        "({}) failed.",
+        "{}: not found",
+        "See {}.",
+        "{},{},https://one.example/b.jpg",
+        "url={}&quot;",
+        "https://proxy.example/?of={}",
+        "\x1b[31m{}\x1b[0m",
+        "|{}|`{}`;",
+    ],
+)
+@pytest.mark.parametrize("nested", [0, 1, 2])
+@pytest.mark.parametrize("removed", [needles(URL), needles(hosts=("one.example",))])
+def test_an_address_goes_whatever_stands_around_it(around: str, nested: int, removed: Needles) -> None:
+    """Events of Dagster are JSON, errors in them JSON again: the end of a line is a backslash and an `n`."""
+    text = around.format(*[URL] * around.count("{}"))
+    for _ in range(nested):
+        text = json.dumps(text)
+    scrubbed = removed.scrubbed(text)
+    assert INSTEAD in scrubbed
+    assert "one.example/a" not in scrubbed
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"{URL}2",
+        f"{URL}.bak",
+        f"{URL}/1",
+        f"{URL}?size=2",
+        f"{URL}&size=2",
+        "https://two.example/a.jpg",
+        "http://one.example/a.jpg",
+    ],
+)
+def test_another_address_stays(other: str) -> None:
+    assert needles(URL).scrubbed(f"{other}\n") == f"{other}\n"
+
+
+def test_of_two_addresses_that_begin_alike_the_longer_one_goes_whole() -> None:
+    assert needles(URL, f"{URL}?size=2").scrubbed(f"{URL}?size=2 {URL}") == f"{INSTEAD} {INSTEAD}"
+
+
+@pytest.mark.parametrize("url", ["https://one.example/it's.jpg", "https://one.example/gr\u00fc\u00df.jpg"])
+def test_an_address_with_a_quote_or_an_accent_goes(url: str) -> None:
+    removed = Needles(frozenset(), frozenset({url, json.dumps(url)[1:-1]}), frozenset(), frozenset())
+    assert removed.scrubbed(json.dumps(f"{url}\n")) == json.dumps(f"{INSTEAD}\n")
+
+
+def test_another_host_stays() -> None:
+    text = "https://www.one.example/a https://one.example.org/a https://two.example/?u=one"
+    assert needles(hosts=("one.example",)).scrubbed(text) == text
+
+
+@pytest.mark.parametrize("word", ["one.example", "site/ann"])
+def test_a_host_and_an_annotator_go_from_the_beginning_of_a_line(word: str) -> None:
+    removed = Needles(frozenset(), frozenset(), frozenset({"one.example"}), frozenset({"site/ann"}))
+    assert removed.scrubbed(json.dumps(f"lost:\n{word}\n")) == json.dumps(f"lost:\n{INSTEAD}\n")
+    for other in (f"n{word}", f"{word}a", f"x-{word}", f"{word}-x"):
+        assert removed.scrubbed(json.dumps(other)) == json.dumps(other)
+
+
+def test_a_file_of_a_folder_goes_by_its_path_as_well() -> None:
+    removed = Needles.of(Subjects(urls=frozenset({"file:///photos/anna%20b.jpg"})))
+    text = "/photos/anna b.jpg: no picture; file:///photos/anna%20b.jpg; /photos/anna b.jpg2"
+    assert removed.scrubbed(text) == f"{INSTEAD}: no picture; {INSTEAD}; /photos/anna b.jpg2"
+
+
+def test_of_a_host_without_a_dot_the_addresses_go_and_the_word_stays() -> None:
+    """Dagster would no longer read its own records."""
+    removed = needles(hosts=("training",))
+    text = json.dumps({"group": "training", "error": "http://training/a.jpg\n"})
+    assert json.loads(removed.scrubbed(text)) == {"group": "training", "error": f"{INSTEAD}\n"}
+    assert removed.are_in(text.encode())
+    assert not removed.are_in(b'{"group": "training"}')
