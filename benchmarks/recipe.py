@@ -5,7 +5,7 @@ of the pictures, by the hash of their names, is the test split, and nothing here
 the Pearson correlation on the validation split, a fifth of the rest, after the last epoch of fine-tuning: no
 epoch is chosen by it. Each variant differs from the first in the settings it names, or leaves one thing out:
 
-    python benchmarks/recipe.py FOLDER --scores scores.csv [--seeds 0 1] [--variants default narrower]
+    python benchmarks/recipe.py FOLDER --scores scores.csv [--seeds 0 1] [--variants default "whole crop"]
 
 Every variant and seed is a run with recovery points, one thread each, as many at a time as there are cores.
 What is finished is kept in --home, and not done again. `--quick` takes 150 pictures through small settings.

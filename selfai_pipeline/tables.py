@@ -267,14 +267,9 @@ class TableStore:
             AlteredVersion: the file that says so is damaged.
         """
         path = f"{self.folder(asset, partition)}/redacted.json"
-        try:
-            found = json.loads(self.storage.read(path))
-        except MissingVersion:
-            return {}
-        except ValueError:
-            found = None
+        found = self._mapping(path)
         if (
-            not isinstance(found, dict)
+            found is None
             or not all(isinstance(after, str) for after in found.values())
             or any(map(partial(_leads_nowhere, found), found))
         ):
@@ -283,6 +278,16 @@ class TableStore:
                 "from a copy: past versions cannot be read without it."
             )
         return found
+
+    def _mapping(self, path: str) -> dict[str, Any] | None:
+        """The JSON object in a file; empty where there is no file, None where it holds something else."""
+        try:
+            found = json.loads(self.storage.read(path))
+        except MissingVersion:
+            return {}
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
     def present(self, ref: TableRef) -> TableRef:
         """The version that holds what is left of `ref`: itself, where nothing was taken out of it."""
@@ -417,13 +422,8 @@ class TableStore:
             AlteredVersion: the file of the verdicts is damaged.
         """
         path = self._verdicts_path(ref)
-        try:
-            found = json.loads(self.storage.read(path))
-        except MissingVersion:
-            return {}
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or not all(isinstance(passed, bool) for passed in found.values()):
+        found = self._mapping(path)
+        if found is None or not all(isinstance(passed, bool) for passed in found.values()):
             raise AlteredVersion(
                 f"{self.storage.path(path)}: these are no verdicts of checks. Delete it. "
                 f"{_again(ref.asset, ref.partition)}"

@@ -12,6 +12,9 @@ from torch.nn import functional
 from selfai_pipeline.networks.stages import INPUT_MIDDLE, INPUT_SPREAD
 from selfai_pipeline.training.settings import AugmentationSettings
 
+DARKEST, BRIGHTEST = ((edge - INPUT_MIDDLE) / INPUT_SPREAD for edge in (0.0, 1.0))
+"""What a network sees of a black and of a white pixel."""
+
 
 def to_unit(pixels: Tensor) -> Tensor:
     """Pixels [n, h, w, 3] uint8 as [n, 3, h, w] float32 in 0..1, channels last in memory."""
@@ -51,8 +54,7 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     coloured = torch.addcmul(
         _standardise(offset).to(pixels.device), moved, (gain / (255.0 * INPUT_SPREAD)).to(pixels.device)
     )
-    darkest, brightest = (_standardise(torch.tensor(edge)).item() for edge in (0.0, 1.0))
-    return coloured.clamp_(darkest, brightest).contiguous(memory_format=torch.channels_last)
+    return coloured.clamp_(DARKEST, BRIGHTEST).contiguous(memory_format=torch.channels_last)
 
 
 def _grid(maps: Tensor, *, height: int, width: int) -> Tensor:

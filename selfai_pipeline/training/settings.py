@@ -125,7 +125,19 @@ class AugmentationSettings(Settings):
     colour: float = Field(0.2, ge=0, lt=1, description="Change of each colour channel, as a fraction.")
 
 
-class SiameseSettings(AugmentationSettings):
+class DrawSettings(AugmentationSettings):
+    """How often each picture is drawn, and how it is then changed."""
+
+    balance_power: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
+        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
+    )
+
+
+class SiameseSettings(DrawSettings):
     """Pre-training as a Siamese pair, grown by Net2Net when it stalls."""
 
     sample: ClassVar[dict[str, Any]] = {
@@ -162,13 +174,6 @@ class SiameseSettings(AugmentationSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Highest learning rate (AdamW).")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.05, ge=0, lt=1, description="Weight decay (AdamW).")
-    balance_power: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
-        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
-    )
     pairing: Pairing = Field(
         Pairing.FAR_CLASSES,
         description="What is learnt from pairs: far_classes, same_class (tends to collapse), growing_margin "
@@ -238,7 +243,7 @@ class WidenSettings(Settings):
     )
 
 
-class FinetuneSettings(AugmentationSettings):
+class FinetuneSettings(DrawSettings):
     """Fine-tuning on the scores with a Huber loss."""
 
     # gentle changes: rendered faces are aligned the same way, and their score lies in small proportions
@@ -265,13 +270,6 @@ class FinetuneSettings(AugmentationSettings):
     )
     warmup: float = Field(0.2, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.05, ge=0, lt=1, description="Weight decay (AdamW).")
-    balance_power: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Exponent of the label table's draw weights: 1 draws a class first and a picture second, "
-        "0 every picture alike; between, rare scores are favoured, but not learnt by heart.",
-    )
     huber_delta: float = Field(1.0, gt=0, description="Error, in score points, where the loss turns linear.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the output.")
     mirrored: bool = Field(

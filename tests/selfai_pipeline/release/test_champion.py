@@ -107,20 +107,25 @@ def test_a_rollback_does_not_lead_to_a_champion_with_removed_data(world, first, 
     assert "The champion itself has removed data in it" in decision.finding
 
 
+def promote_as_examined(world, version, comparison, decision):
+    """What `world.promote` ends with, on a comparison that was made before."""
+    champion_module.promote(
+        version,
+        comparison=comparison,
+        decision=decision,
+        move=by_hand("it is better"),
+        registry=world.registry,
+        store=world.store,
+        removed_inputs=world.removed_inputs,
+    )
+
+
 def test_what_was_removed_after_the_comparison_counts(world, first, better):
     comparison, decision = world.examine(better)
     world.removed.add(better.checkpoint_sha256)
     assert decision.passes
     with pytest.raises(NotPromoted, match="removed data"):
-        champion_module.promote(
-            better,
-            comparison=comparison,
-            decision=decision,
-            move=by_hand("it is better"),
-            registry=world.registry,
-            store=world.store,
-            removed_inputs=world.removed_inputs,
-        )
+        promote_as_examined(world, better, comparison, decision)
 
 
 def test_a_comparison_with_another_champion_is_out_of_date(world, first, better):
@@ -128,15 +133,7 @@ def test_a_comparison_with_another_champion_is_out_of_date(world, first, better)
     other = world.candidate(fitted_to=30)
     world.promote(other, override=True)
     with pytest.raises(InputError, match="the champion changed since the two were compared"):
-        champion_module.promote(
-            better,
-            comparison=comparison,
-            decision=decision,
-            move=by_hand("it is better"),
-            registry=world.registry,
-            store=world.store,
-            removed_inputs=world.removed_inputs,
-        )
+        promote_as_examined(world, better, comparison, decision)
 
 
 STEPS = ("append_promotion", "move_alias", "tag")
@@ -239,15 +236,7 @@ def test_weights_that_were_tampered_with_are_neither_promoted_nor_rolled_back_to
     comparison, decision = world.examine(better)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(AlteredVersion, match=r"weights\.safetensors: its bytes now hash to"):
-        champion_module.promote(
-            better,
-            comparison=comparison,
-            decision=decision,
-            move=by_hand("it is better"),
-            registry=world.registry,
-            store=world.store,
-            removed_inputs=world.removed_inputs,
-        )
+        promote_as_examined(world, better, comparison, decision)
     path.write_bytes(content)
     world.promote(better)
     path = world.store.files.local_path(f"{folder_of(champion_module.reference(first))}/record.json")
