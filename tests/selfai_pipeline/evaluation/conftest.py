@@ -18,6 +18,7 @@ from selfai_pipeline.tables import CheckpointRef, TableRef
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.conformal import RECORD_KEY, Intervals, Level
+from selfai_pipeline.training.metrics import fit_probe
 from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
 
 SIDE = 32
@@ -130,14 +131,11 @@ def fitted_network(scores: Sequence[float]) -> Network:
         [cv2.resize(painted_face(score, seed=number), (SIDE, SIDE)) for number, score in enumerate(scores)]
     )
     with torch.no_grad():
-        embeddings = network.embed(normalise(torch.from_numpy(faces))).double()
-        middle, mean = embeddings.mean(dim=0), float(np.mean(scores))
-        centred = embeddings - middle
-        gram = centred.T @ centred + 0.1 * torch.eye(centred.shape[1], dtype=torch.float64)
-        weight = torch.linalg.solve(gram, centred.T @ (torch.tensor(scores, dtype=torch.float64) - mean))
+        embeddings = network.embed(normalise(torch.from_numpy(faces))).double().numpy()
+        probe = fit_probe(embeddings, np.array(scores, np.float64))
         assert network.head is not None
-        network.head.weight.copy_(weight[None].float())
-        network.head.bias.fill_(mean - float(middle @ weight))
+        network.head.weight.copy_(torch.from_numpy(probe.coefficients)[None])
+        network.head.bias.fill_(probe.intercept)
     return network
 
 
