@@ -8,7 +8,8 @@ epoch is chosen by it. Each variant differs from the first in the settings it na
     python benchmarks/recipe.py FOLDER --scores scores.csv [--seeds 0 1] [--variants default "whole crop"]
 
 Every variant and seed is a run with recovery points, one thread each, as many at a time as there are cores.
-What is finished is kept in --home, and not done again. `--quick` takes 150 pictures through small settings.
+What is finished is kept in --home, and not done again. `--width` pre-trains all of them at another width than
+the default: at half of it they take a third of the time. `--quick` takes 150 pictures through small settings.
 Prints a row a variant and, as its last line, one JSON object.
 """
 
@@ -74,6 +75,7 @@ class Task:
     name: str
     seed: int
     quick: bool
+    width: float | None
 
 
 @contextmanager
@@ -112,8 +114,9 @@ def run_variant(task: Task) -> dict[str, Any]:
 
     variant = VARIANTS[task.name]
     small = QUICK if task.quick else {}
+    width = {} if task.width is None else {"width": task.width}
     settings = (
-        SiameseSettings(**small.get("siamese", {}) | variant.siamese, seed=task.seed),
+        SiameseSettings(**small.get("siamese", {}) | width | variant.siamese, seed=task.seed),
         WidenSettings(**variant.widening, seed=task.seed),
         FinetuneSettings(**small.get("fine_tuning", {}) | variant.fine_tuning, seed=task.seed),
     )
@@ -170,13 +173,18 @@ def main() -> None:
     rated_folder.add_folder_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--width", type=float, help="width of pre-training; the default recipe's if left out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         home = (options.home or Path(temporary) / "home").resolve()
         if not (home / "tables" / "balanced_label_table").exists():
             make_labels(options, home, Path(temporary))
         os.environ.update(SELFAI_HOME=str(home), SELFAI_ENV="local", OMP_NUM_THREADS="1")
-        tasks = [Task(home, name, seed, options.quick) for seed in options.seeds for name in options.variants]
+        tasks = [
+            Task(home, name, seed, options.quick, options.width)
+            for seed in options.seeds
+            for name in options.variants
+        ]
         rows: list[dict[str, Any]] = []
         with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
             for finished in as_completed([pool.submit(run_variant, task) for task in tasks]):
@@ -187,13 +195,13 @@ def main() -> None:
                     f"{row['probe_pearson'] or float('nan'):.3f}), {row['seconds']:.0f} s",
                     flush=True,
                 )
-        report(rows, options.variants)
+        report(rows, options)
 
 
-def report(rows: list[dict[str, Any]], variants: list[str]) -> None:
+def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     means = {
         name: statistics.mean(row["validation_pearson"] for row in rows if row["variant"] == name)
-        for name in variants
+        for name in options.variants
     }
     for name, mean in means.items():
         print(f"{name:24} {mean:.4f}")
@@ -202,6 +210,7 @@ def report(rows: list[dict[str, Any]], variants: list[str]) -> None:
             {
                 "validation_pearson": {name: round(mean, 4) for name, mean in means.items()},
                 "seeds": sorted({row["seed"] for row in rows}),
+                "width": options.width or "default",
                 "machine": f"{platform.machine()}, {usable_cores()} cores, a thread a run, Python "
                 f"{platform.python_version()}",
                 "versions": {name: importlib.metadata.version(name) for name in ("torch", "dagster")},
