@@ -33,7 +33,8 @@ from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import PROMOTION_CHECK, WHOLE, Ref, TableRef
 
-DAILY = [raw_crawl, pruned_set, aligned_faces]
+BEHIND_CRAWL = [pruned_set, aligned_faces]
+DAILY = [raw_crawl, *BEHIND_CRAWL]
 LABELS = [annotations, balanced_label_table]
 MODELS = [siamese_checkpoint, widened_checkpoint, finetuned_scorer, evaluation_report]
 RELEASE = [champion_comparison, champion, release_bundle]
@@ -145,6 +146,20 @@ def stale_days(days: Sequence[str], *, store: Store) -> list[str]:
         day
         for day in set(filter(_is_day, days))
         if not all(is_current(asset, day, store=store) for asset in DAILY)
+    )
+
+
+def days_behind(store: Store) -> list[str]:
+    """Crawled days, sorted, of which pruning or alignment is missing or out of date.
+
+    A removal leaves such days, and so does a new version of the code. The crawl is taken as it is: where it is
+    out of date, on a day long past, a site would be asked anew.
+    """
+    crawled = store.tables.only_passed(store.tables.snapshot("raw_crawl"))
+    return sorted(
+        day
+        for day in filter(_is_day, crawled.refs)
+        if not all(is_current(asset, day, store=store) for asset in BEHIND_CRAWL)
     )
 
 

@@ -124,13 +124,18 @@ def demo() -> None:
 @commands.command()
 @click.option("--day", "days", multiple=True, help="A day to crawl, beside those of folders and lists.")
 def run(days: tuple[str, ...]) -> None:
-    """Materialize everything that is missing or out of date."""
+    """Materialize everything that is missing or out of date.
+
+    A web page's days are crawled where --day names them. What stands on days that were crawled before is made
+    again where it is out of date.
+    """
     from selfai_pipeline.sources.settings import load_sources
+    from selfai_pipeline.store import open_store
 
     Home.from_environment().require_free_space()
     home = prepared_home()
     wanted = sorted({*days, *days_of_sources(home, load_sources(home.sources_file))})
-    if not wanted:
+    if not wanted and not open_store(home).tables.partitions("raw_crawl"):
         raise InputError(
             "there is nothing to run on",
             where=str(home.sources_file),
@@ -181,8 +186,9 @@ def check_days(days: Iterable[str]) -> None:
 def materialize_stale(home: Home, days: list[str]) -> None:
     """Bring the data stages of `days`, the labels, the models, then the champion up to date, a run each.
 
-    Consecutive days are one run. What is out of date is asked again before each run, so that a new version
-    with the bytes of the old one ends the chain.
+    Of other days that were crawled, what stands on the crawl is brought up to date, and they are not crawled
+    again. Consecutive days are one run. What is out of date is asked again before each run, so that a new
+    version with the bytes of the old one ends the chain.
 
     Raises:
         InputError: a day is no partition of the graph.
@@ -190,7 +196,17 @@ def materialize_stale(home: Home, days: list[str]) -> None:
     """
     import dagster as dg
 
-    from assets.graph import DAILY, LABELS, MODELS, RELEASE, awaits_ratings, stale_assets, stale_days
+    from assets.graph import (
+        BEHIND_CRAWL,
+        DAILY,
+        LABELS,
+        MODELS,
+        RELEASE,
+        awaits_ratings,
+        days_behind,
+        stale_assets,
+        stale_days,
+    )
     from resources.instance import close_dead_runs
     from selfai_pipeline.definitions import defs
     from selfai_pipeline.store import open_store
@@ -211,14 +227,18 @@ def materialize_stale(home: Home, days: list[str]) -> None:
 
         # It logs a line for each run that it closes.
         close_dead_runs(instance)
-        stale = stale_days(days, store=store)
-        for first, last in _ranges(stale):
-            click.echo(f"crawl, prune, align: {first} to {last}")
-            execute(
-                DAILY,
-                {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
-            )
-        changed = bool(stale)
+        changed = False
+        for stages, words, stale in (
+            (DAILY, "crawl, prune, align", lambda: stale_days(days, store=store)),
+            (BEHIND_CRAWL, "prune, align", lambda: days_behind(store)),
+        ):
+            for first, last in _ranges(stale()):
+                click.echo(f"{words}: {first} to {last}")
+                execute(
+                    stages,
+                    {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+                )
+                changed = True
         if awaits_ratings(store):
             click.echo(
                 "No face has been scored yet, and labels need scores: `selfai annotate` has people score the "

@@ -113,7 +113,9 @@ def _whole_id(prefix: str, archive: Archive) -> str:
         return found.pop()
     if not found:
         raise InputError(
-            "no picture has an id that begins so", where=prefix, mend="Name its address or a file."
+            "no picture has an id that begins so",
+            where=prefix,
+            mend="Name its address or a file. One that was removed is known by its whole id alone.",
         )
     raise InputError(
         f"{len(found)} pictures have ids that begin so: {', '.join(sorted(found)[:5])}",

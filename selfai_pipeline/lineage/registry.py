@@ -67,7 +67,8 @@ class Registry:
         """
         known = [one for one in self.versions if one.model == name]
         if not known:
-            models = ", ".join(sorted({one.model for one in self.versions})) or "none yet"
+            named = {f"{one.model}@{alias}" for one in self.versions for alias in one.aliases}
+            models = ", ".join(sorted(named | {one.model for one in self.versions})) or "none yet"
             raise InputError(
                 "no model of this name is registered",
                 where=name,

@@ -1,7 +1,7 @@
 """`selfai run` again: what is out of date is made anew, what failed stops it again, the rest stays."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,16 @@ from click.testing import CliRunner
 
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
-from assets.graph import ALL_ASSETS, ALL_CHECKS, DAILY, MODELS, is_current, stale_assets, stale_days
+from assets.graph import (
+    ALL_ASSETS,
+    ALL_CHECKS,
+    DAILY,
+    MODELS,
+    days_behind,
+    is_current,
+    stale_assets,
+    stale_days,
+)
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from resources.environments import resources_for
@@ -29,7 +38,7 @@ MEND = "What was made is kept, and nothing after it was run."
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """`selfai run` up to the labels, or the models: what it printed, or the sentences it stopped with."""
 
-    def run_stale(work: Any, *days: str, models: bool = False) -> str:
+    def run_stale(work: Any, *, days: Sequence[str] | None = None, models: bool = False) -> str:
         monkeypatch.setenv("DAGSTER_HOME", str(work.home.dagster))
         shutil.copyfile(PROJECT / "dagster.yaml", work.home.dagster / "dagster.yaml")
         definitions = dg.Definitions(
@@ -44,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr("assets.graph.RELEASE", [])
         capsys.readouterr()
         try:
-            materialize_stale(work.home, list(days or [work.day]))
+            materialize_stale(work.home, [work.day] if days is None else list(days))
         except SelfaiError as stopped:
             return str(stopped)
         return capsys.readouterr().out
@@ -169,6 +178,30 @@ def test_a_changed_folder_is_noticed_and_read(labelled: Any, run: Callable[..., 
     run(labelled)
     rows = labelled.by_name("raw_crawl", labelled.day)
     assert rows["new.png"]["image_id"] == rows[other.name]["image_id"]
+
+
+def test_a_day_that_nothing_names_is_not_crawled_again_and_what_stands_on_it_is_made_again(
+    labelled: Any, run: Callable[..., str], picture: Callable[..., bytes]
+) -> None:
+    """A web page's days after a removal, or with a newer code version."""
+    run(labelled, days=())
+    crawl = labelled.record("raw_crawl", labelled.day).ref
+    pruned = labelled.record("pruned_set", labelled.day).ref
+    (labelled.folder / "another.png").write_bytes(picture())
+    assert days_behind(labelled.store) == []
+    assert "nothing had changed" in run(labelled, days=())
+
+    labelled.store.tables.judge(pruned, {"sanity": False})
+    assert days_behind(labelled.store) == [labelled.day]
+    printed = run(labelled, days=())
+    assert f"prune, align: {labelled.day}" in printed
+    assert "crawl, prune" not in printed
+    assert labelled.record("raw_crawl", labelled.day).ref == crawl
+    assert days_behind(labelled.store) == []
+
+    labelled.store.tables.judge(crawl, {"quality_floor": False})
+    labelled.store.tables.judge(pruned, {"sanity": False})
+    assert days_behind(labelled.store) == [], "on a crawl that failed its checks nothing is built"
 
 
 def test_a_passing_failure_is_tried_again_by_the_next_run(labelled: Any, run: Callable[..., str]) -> None:

@@ -26,7 +26,7 @@ def shown(asset: str) -> re.Pattern[str]:
 
 def test_the_lineage_graph_opens_by_group_and_shows_each_asset(person) -> None:
     with person.at("/") as page:
-        # The front page leads on by itself once the definitions are loaded, and would undo a click before that.
+        # The front page leads on by itself once the definitions are loaded, and undoes a click before that.
         page.wait_for_url(re.compile(r"//[^/]+/.+"))
         page.get_by_role("link", name="Lineage").first.click()
         for group, assets in GROUPS.items():

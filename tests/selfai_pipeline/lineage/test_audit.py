@@ -96,7 +96,7 @@ def test_equal_tables_of_two_days_are_told_apart_by_the_day(world):
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ("other", "Registered are: selfai-scorer"),
+        ("other", "Registered are: selfai-scorer, selfai-scorer@champion\\."),
         ("selfai-scorer@7", r"There are: selfai-scorer@1 \(champion\)"),
         ("@challenger", r"There are: selfai-scorer@1 \(champion\)"),
         ("0123456789ab", "no version of a table or a checkpoint has such a hash"),
