@@ -152,8 +152,8 @@ def stale_days(days: Sequence[str], *, store: Store) -> list[str]:
 def days_behind(store: Store) -> list[str]:
     """Crawled days, sorted, of which pruning or alignment is missing or out of date.
 
-    A removal leaves such days, and so does a new version of the code. The crawl is taken as it is: where it is
-    out of date, on a day long past, a site would be asked anew.
+    A removal leaves such days, and so does a new version of the code. The crawl is taken as it is: where it
+    is out of date, on a day long past, a site would be asked anew.
     """
     crawled = store.tables.only_passed(store.tables.snapshot("raw_crawl"))
     return sorted(

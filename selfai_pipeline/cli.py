@@ -215,9 +215,12 @@ def materialize_stale(home: Home, days: list[str]) -> None:
     started = time.monotonic()
     store = open_store(home)
     job = defs.resolve_implicit_global_asset_job_def()
+    changed = False
     with dg.DagsterInstance.get() as instance:
 
         def execute(assets: Sequence[dg.AssetsDefinition], tags: Mapping[str, str]) -> None:
+            nonlocal changed
+            changed = True
             keys = [asset.key for asset in assets]
             result = job.execute_in_process(
                 instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=QUIET
@@ -225,20 +228,18 @@ def materialize_stale(home: Home, days: list[str]) -> None:
             if not _champion_stays(result):
                 _stop_on_failure(result)
 
-        # It logs a line for each run that it closes.
-        close_dead_runs(instance)
-        changed = False
-        for stages, words, stale in (
-            (DAILY, "crawl, prune, align", lambda: stale_days(days, store=store)),
-            (BEHIND_CRAWL, "prune, align", lambda: days_behind(store)),
-        ):
-            for first, last in _ranges(stale()):
+        def execute_days(assets: Sequence[dg.AssetsDefinition], words: str, stale: list[str]) -> None:
+            for first, last in _ranges(stale):
                 click.echo(f"{words}: {first} to {last}")
                 execute(
-                    stages,
+                    assets,
                     {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
                 )
-                changed = True
+
+        # It logs a line for each run that it closes.
+        close_dead_runs(instance)
+        execute_days(DAILY, "crawl, prune, align", stale_days(days, store=store))
+        execute_days(BEHIND_CRAWL, "prune, align", days_behind(store))
         if awaits_ratings(store):
             click.echo(
                 "No face has been scored yet, and labels need scores: `selfai annotate` has people score the "
@@ -250,7 +251,6 @@ def materialize_stale(home: Home, days: list[str]) -> None:
             if rest:
                 click.echo(f"then: {', '.join(asset.key.to_user_string() for asset in rest)}")
                 execute(rest, {})
-                changed = True
     click.echo(f"{'done' if changed else 'nothing had changed'} in {time.monotonic() - started:.0f} s")
     _summary(store)
 
