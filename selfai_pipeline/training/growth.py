@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfai_pipeline.networks.net2net import Growth, map_optimizer
+from selfai_pipeline.networks.net2net import map_optimizer
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.operators import parse_operator
 from selfai_pipeline.networks.sameness import deviation
@@ -74,12 +74,6 @@ def copy_options(copies: Copies, *, imbalance: float, zeroed: float) -> dict[str
     }
 
 
-def apply(operator: str, network: Network, *, imbalance: float, seed: int, zeroed: float = 0.0) -> Growth:
-    """The operator on one network; the same seed copies the same channels of another of its shape."""
-    generator = torch.Generator().manual_seed(seed)
-    return parse_operator(operator).apply(network, imbalance=imbalance, generator=generator, zeroed=zeroed)
-
-
 def grow(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -97,7 +91,8 @@ def grow(
     The event has `operator`, `parameters_before` and `_after`, and the largest relative deviation (see
     `Deviation`) in float64, float32 and bfloat16.
     """
-    growth = apply(operator, network, imbalance=imbalance, seed=seed, zeroed=zeroed)
+    generator = torch.Generator().manual_seed(seed)
+    growth = parse_operator(operator).apply(network, imbalance=imbalance, generator=generator, zeroed=zeroed)
     place(growth.network)
     after = new_optimizer(growth.network)
     map_optimizer(optimizer, after, network=network, growth=growth)

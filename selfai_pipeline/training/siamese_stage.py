@@ -17,7 +17,7 @@ from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import save_checkpoint
 from selfai_pipeline.training.compute import Compute
-from selfai_pipeline.training.growth import StallRule, apply, copy_options, grow, plan_outcome
+from selfai_pipeline.training.growth import StallRule, copy_options, grow, plan_outcome
 from selfai_pipeline.training.inference import as_vectors, embed_rows
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.metrics import fit_probe, pearson
@@ -91,25 +91,20 @@ class SiameseStage:
         done = len(state.growth)
         if not stalled or done == len(self.settings.growth_plan) or state.epoch == self.settings.epochs:
             return
-        operator, settings = self.settings.growth_plan[done], self.settings
-        options = copy_options(
-            settings.growth_copies, imbalance=settings.growth_imbalance, zeroed=settings.growth_zeroed
-        )
-        seed = derived_seed(self.settings.seed, "growth", done)
+        settings = self.settings
         grown = grow(
             state.network,
             state.optimizer,
-            operator=operator,
-            seed=seed,
+            operator=settings.growth_plan[done],
+            seed=derived_seed(settings.seed, "growth", done),
             probe=normalise(self.feed(torch.from_numpy(self.data.validation[:PICTURES_COMPARED]))),
             new_optimizer=self.optimizer,
             place=self.compute.place,
-            **options,
+            **copy_options(
+                settings.growth_copies, imbalance=settings.growth_imbalance, zeroed=settings.growth_zeroed
+            ),
         )
         state.network, state.optimizer = grown.network, grown.optimizer
-        if state.average is not None:
-            larger = apply(operator, state.average, seed=seed, **options).network
-            state.average = self.compute.place(larger)
         after = self.validate(state.judged)["validation_loss"]
         state.growth.append({**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after})
         state.memory.update(lowest=self.pairs.remaining(after), waited=0)

@@ -18,7 +18,7 @@ from assets.annotations import annotations
 from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, DAILY, EXTERNAL, MODELS
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
-from selfai_pipeline.home import Home
+from selfai_pipeline.home import PROJECT, Home
 from selfai_pipeline.sources.gallery.sample import prepare_sample
 from selfai_pipeline.sources.gallery.server import SERVED_FOLDER, gallery_folder
 from selfai_pipeline.sources.gallery.settings import GallerySettings
@@ -166,6 +166,24 @@ def labelled(work: Workplace) -> Workplace:
     assert work.materialize(*DAILY, days=[work.day]).success
     assert work.materialize(annotations).success
     return work
+
+
+@pytest.fixture
+def on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[Home], None]:
+    """Makes `selfai run` in this process work on a home."""
+
+    def prepare(home: Home) -> None:
+        monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))
+        shutil.copyfile(PROJECT / "dagster.yaml", home.dagster / "dagster.yaml")
+        definitions = dg.Definitions(
+            assets=ALL_ASSETS,
+            asset_checks=ALL_CHECKS,
+            resources=resources_for(Environment.SAMPLE, home),
+            executor=dg.in_process_executor,
+        )
+        monkeypatch.setattr("selfai_pipeline.definitions.defs", definitions)
+
+    return prepare
 
 
 @pytest.fixture

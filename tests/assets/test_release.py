@@ -20,7 +20,7 @@ from resources.environments import resources_for
 from selfai_pipeline.cli import commands, materialize_stale
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.errors import SelfaiError
-from selfai_pipeline.home import PROJECT, Home
+from selfai_pipeline.home import Home
 from selfai_pipeline.lineage.promotions import read_promotions
 from selfai_pipeline.lineage.registry import read_registry
 from selfai_pipeline.sources.settings import save_sources
@@ -276,18 +276,13 @@ def test_checks_notice_what_was_altered_since(graph: Graph) -> None:
 
 
 def test_selfai_run_says_that_the_champion_stays_and_then_has_nothing_to_do(
-    graph: Graph, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    graph: Graph,
+    on_the_command_line: Callable[[Home], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A candidate that is not better is an answer and no failure: the next run asks nothing again."""
-    monkeypatch.setenv("DAGSTER_HOME", str(graph.home.dagster))
-    shutil.copyfile(PROJECT / "dagster.yaml", graph.home.dagster / "dagster.yaml")
-    definitions = dg.Definitions(
-        assets=ALL_ASSETS,
-        asset_checks=ALL_CHECKS,
-        resources=resources_for(Environment.SAMPLE, graph.home),
-        executor=dg.in_process_executor,
-    )
-    monkeypatch.setattr("selfai_pipeline.definitions.defs", definitions)
+    on_the_command_line(graph.home)
     save_sources(graph.home.sources_file, [])
     for group in ("LABELS", "MODELS"):
         monkeypatch.setattr(f"assets.graph.{group}", [])

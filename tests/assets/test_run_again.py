@@ -12,8 +12,6 @@ from click.testing import CliRunner
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
 from assets.graph import (
-    ALL_ASSETS,
-    ALL_CHECKS,
     DAILY,
     MODELS,
     days_behind,
@@ -23,11 +21,9 @@ from assets.graph import (
 )
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
-from resources.environments import resources_for
 from selfai_pipeline.cli import commands, materialize_stale
-from selfai_pipeline.environment import Environment
 from selfai_pipeline.errors import InputError, SelfaiError
-from selfai_pipeline.home import PROJECT
+from selfai_pipeline.home import Home
 from selfai_pipeline.sources.settings import RatingsFile, load_sources
 from selfai_pipeline.tables import WHOLE
 
@@ -35,19 +31,15 @@ MEND = "What was made is kept, and nothing after it was run."
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def run(
+    on_the_command_line: Callable[[Home], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., str]:
     """`selfai run` up to the labels, or the models: what it printed, or the sentences it stopped with."""
 
     def run_stale(work: Any, *, days: Sequence[str] | None = None, models: bool = False) -> str:
-        monkeypatch.setenv("DAGSTER_HOME", str(work.home.dagster))
-        shutil.copyfile(PROJECT / "dagster.yaml", work.home.dagster / "dagster.yaml")
-        definitions = dg.Definitions(
-            assets=ALL_ASSETS,
-            asset_checks=ALL_CHECKS,
-            resources=resources_for(Environment.SAMPLE, work.home),
-            executor=dg.in_process_executor,
-        )
-        monkeypatch.setattr("selfai_pipeline.definitions.defs", definitions)
+        on_the_command_line(work.home)
         if not models:
             monkeypatch.setattr("assets.graph.MODELS", [])
         monkeypatch.setattr("assets.graph.RELEASE", [])
