@@ -101,17 +101,23 @@ def is_current(definition: dg.AssetsDefinition, partition: str, *, store: Store)
     That is the code, the default settings, the upstream versions and what comes from outside the graph. A
     crawl with failures that are tried again is never current.
     """
+    ref = _unchanged(definition, partition, store)
+    return ref is not None and store.tables.has_passed(ref)
+
+
+def _unchanged(definition: dg.AssetsDefinition, partition: str, store: Store) -> Ref | None:
+    """The current version where nothing that made it changed, whatever its checks said."""
     name = definition.key.to_user_string()
     record = store.tables.current(name, partition)
-    return (
+    same = (
         record is not None
         and record.code_version == definition.specs_by_key[definition.key].code_version
         and dict(record.settings) == CONFIGS[name]().model_dump(mode="json")
-        and store.tables.has_passed(record.ref)
         and dict(record.inputs) == _inputs_now(definition, partition, store)
         and dict(record.external) == (EXTERNAL[name](store, partition) if name in EXTERNAL else {})
         and not (name == "raw_crawl" and _has_failures(record.ref, store))
     )
+    return record.ref if record is not None and same else None
 
 
 def _has_failures(crawl: Ref, store: Store) -> bool:
@@ -153,14 +159,21 @@ def days_behind(store: Store) -> list[str]:
     """Crawled days, sorted, of which pruning or alignment is missing or out of date.
 
     A removal leaves such days, and so does a new version of the code. The crawl is taken as it is: where it
-    is out of date, on a day long past, a site would be asked anew.
+    is out of date, on a day long past, a site would be asked anew. A day that failed its checks, and would
+    fail them again, is left out: it would stop every run.
     """
     crawled = store.tables.only_passed(store.tables.snapshot("raw_crawl"))
-    return sorted(
-        day
-        for day in filter(_is_day, crawled.refs)
-        if not all(is_current(asset, day, store=store) for asset in BEHIND_CRAWL)
-    )
+    return sorted(day for day in filter(_is_day, crawled.refs) if _is_behind(day, store))
+
+
+def _is_behind(day: str, store: Store) -> bool:
+    for asset in BEHIND_CRAWL:
+        ref = _unchanged(asset, day, store)
+        if ref is None:
+            return True
+        if not store.tables.has_passed(ref):
+            return all(store.tables.verdicts(ref).values())
+    return False
 
 
 def awaits_ratings(store: Store) -> bool:

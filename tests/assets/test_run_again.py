@@ -183,17 +183,21 @@ def test_a_day_that_nothing_names_is_not_crawled_again_and_what_stands_on_it_is_
     assert days_behind(labelled.store) == []
     assert "nothing had changed" in run(labelled, days=())
 
-    labelled.store.tables.judge(pruned, {"sanity": False})
-    assert days_behind(labelled.store) == [labelled.day]
+    verdicts = f"tables/pruned_set/{labelled.day}/verdicts/{pruned.sha256}.json"
+    (labelled.home.root / verdicts).unlink()
+    assert days_behind(labelled.store) == [labelled.day], "it was never judged"
     printed = run(labelled, days=())
     assert f"prune, align: {labelled.day}" in printed
     assert "crawl, prune" not in printed
     assert labelled.record("raw_crawl", labelled.day).ref == crawl
     assert days_behind(labelled.store) == []
 
-    labelled.store.tables.judge(crawl, {"quality_floor": False})
     labelled.store.tables.judge(pruned, {"sanity": False})
-    assert days_behind(labelled.store) == [], "on a crawl that failed its checks nothing is built"
+    assert days_behind(labelled.store) == [], "it would fail again, and stop every run"
+
+    (labelled.home.root / verdicts).unlink()
+    labelled.store.tables.judge(crawl, {"quality_floor": False})
+    assert days_behind(labelled.store) == [], "nothing is built on a crawl that failed"
 
 
 def test_a_passing_failure_is_tried_again_by_the_next_run(labelled: Any, run: Callable[..., str]) -> None:
