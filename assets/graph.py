@@ -167,11 +167,13 @@ def days_behind(store: Store) -> list[str]:
 
 
 def _is_behind(day: str, store: Store) -> bool:
+    """Whether making pruning and alignment of a day again would give something else, or its verdicts."""
     for asset in BEHIND_CRAWL:
         ref = _unchanged(asset, day, store)
         if ref is None:
             return True
         if not store.tables.has_passed(ref):
+            # Where no check has failed, some were never made: the run was killed before them.
             return all(store.tables.verdicts(ref).values())
     return False
 

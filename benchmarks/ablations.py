@@ -13,10 +13,7 @@ small settings. Prints a row an arm and, as its last line, one JSON object.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -48,8 +45,8 @@ class Task:
     settings: dict[str, Any]
 
 
-def run_arms(task: Task) -> dict[str, list[Any]]:
-    """Outcomes by arm: trained on one thread, or read where that was done before."""
+def outcomes_of(arm: str, task: Task) -> list[Any]:
+    """The outcomes of an arm, one a seed: trained on one thread, or read where that was done before."""
     from selfai_pipeline.evaluation.ablations.runs import run_arm
     from selfai_pipeline.evaluation.ablations.settings import AblationSettings
     from selfai_pipeline.home import Home
@@ -57,21 +54,22 @@ def run_arms(task: Task) -> dict[str, list[Any]]:
     from selfai_pipeline.training.settings import ComputeSettings
 
     store = Store.open(Home.at(task.home))
-    outcomes = {}
+    return run_arm(
+        ARMS[arm],
+        store.tables.snapshot("balanced_label_table").table,
+        store=store,
+        settings=AblationSettings(**{**task.settings, "seeds": list(task.seeds)}),
+        compute=ComputeSettings(threads=1),
+        report=lambda _: lambda *_: None,
+    )
+
+
+def run_arms(task: Task) -> None:
+    """Train the arms one after another, and print what came of each."""
     for arm in task.arms:
-        outcomes[arm] = run_arm(
-            ARMS[arm],
-            store.tables.snapshot("balanced_label_table").table,
-            store=store,
-            settings=AblationSettings(**{**task.settings, "seeds": list(task.seeds)}),
-            compute=ComputeSettings(threads=1),
-            report=lambda _: lambda *_: None,
-        )
-        if len(task.seeds) == 1:
-            (one,) = outcomes[arm]
+        for one in outcomes_of(arm, task):
             found = one.reason or f"Pearson {one.pearson:.4f}, {one.seconds:.0f} s"
             print(f"{arm}, seed {one.seed}: {found}", flush=True)
-    return outcomes
 
 
 def compared(task: Task) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -89,8 +87,7 @@ def compared(task: Task) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     settings = AblationSettings(**{**task.settings, "seeds": list(task.seeds)})
     facts = facts_of(labels, settings)
     refs = {
-        arm: write_outcomes(outcomes, arm=arm, store=store, facts=facts)
-        for arm, outcomes in run_arms(task).items()
+        arm: write_outcomes(outcomes_of(arm, task), arm=arm, store=store, facts=facts) for arm in task.arms
     }
     ref = compare_arms(
         Snapshot(refs), labels, store=store, settings=ComparisonSettings(evaluation=settings.evaluation)
@@ -109,10 +106,7 @@ def main() -> None:
     given = yaml.safe_load(options.settings.read_text()) if options.settings else {}
     arms = tuple(arm for arm in ORDER if arm in options.arms)
     with tempfile.TemporaryDirectory() as temporary:
-        home = (options.home or Path(temporary) / "home").resolve()
-        if not (home / "tables" / "balanced_label_table").exists():
-            recipe.make_labels(options, home, Path(temporary))
-        os.environ.update(SELFAI_HOME=str(home), SELFAI_ENV="local", OMP_NUM_THREADS="1")
+        home = recipe.labelled_home(options, Path(temporary))
         every = Task(home, arms, tuple(options.seeds), {**(QUICK if options.quick else {}), **given})
         with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
             tasks = [Task(home, arms, (seed,), every.settings) for seed in options.seeds]
@@ -150,9 +144,7 @@ def report(rows: list[dict[str, Any]], facts: dict[str, Any], task: Task) -> Non
                 "more_data": facts["training_size"],
                 "seeds": task.seeds,
                 "settings": task.settings or "default",
-                "machine": f"{platform.machine()}, {usable_cores()} cores, a thread a seed, Python "
-                f"{platform.python_version()}",
-                "versions": {name: importlib.metadata.version(name) for name in ("torch", "dagster")},
+                **recipe.measured_on(),
             }
         )
     )

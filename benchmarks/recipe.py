@@ -168,6 +168,24 @@ def make_labels(options: argparse.Namespace, home: Path, temporary: Path) -> Non
             job.execute_in_process(instance=instance, asset_selection=keys, tags=tags)
 
 
+def labelled_home(options: argparse.Namespace, temporary: Path) -> Path:
+    """The home to work in, with the label table, which is made once; the environment is set for it."""
+    home: Path = (options.home or temporary / "home").resolve()
+    if not (home / "tables" / "balanced_label_table").exists():
+        make_labels(options, home, temporary)
+    os.environ.update(SELFAI_HOME=str(home), SELFAI_ENV="local", OMP_NUM_THREADS="1")
+    return home
+
+
+def measured_on() -> dict[str, Any]:
+    """What a figure is printed with: `machine` and `versions`."""
+    return {
+        "machine": f"{platform.machine()}, {usable_cores()} cores, a thread a process, Python "
+        f"{platform.python_version()}",
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "dagster")},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     rated_folder.add_folder_arguments(parser)
@@ -176,10 +194,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, help="width of pre-training; the default recipe's if left out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        home = (options.home or Path(temporary) / "home").resolve()
-        if not (home / "tables" / "balanced_label_table").exists():
-            make_labels(options, home, Path(temporary))
-        os.environ.update(SELFAI_HOME=str(home), SELFAI_ENV="local", OMP_NUM_THREADS="1")
+        home = labelled_home(options, Path(temporary))
         tasks = [
             Task(home, name, seed, options.quick, options.width)
             for seed in options.seeds
@@ -211,9 +226,7 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
                 "validation_pearson": {name: round(mean, 4) for name, mean in means.items()},
                 "seeds": sorted({row["seed"] for row in rows}),
                 "width": options.width or "default",
-                "machine": f"{platform.machine()}, {usable_cores()} cores, a thread a run, Python "
-                f"{platform.python_version()}",
-                "versions": {name: importlib.metadata.version(name) for name in ("torch", "dagster")},
+                **measured_on(),
             }
         )
     )

@@ -11,14 +11,7 @@ from click.testing import CliRunner
 
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
-from assets.graph import (
-    DAILY,
-    MODELS,
-    days_behind,
-    is_current,
-    stale_assets,
-    stale_days,
-)
+from assets.graph import DAILY, MODELS, days_behind, is_current, stale_assets, stale_days
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from selfai_pipeline.cli import commands, materialize_stale
