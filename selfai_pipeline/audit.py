@@ -76,8 +76,9 @@ def _chain(
     """
     from selfai_pipeline.lineage.audit import audit as audit_chain
     from selfai_pipeline.lineage.documents import audit_document
+    from selfai_pipeline.lineage.findings import State
     from selfai_pipeline.lineage.values import audit_values
-    from selfai_pipeline.lineage.verification import State, verify
+    from selfai_pipeline.lineage.verification import verify
 
     audited = audit_chain(model, archive=archive, registry=registry)
     findings = list(verify(audited, archive=archive)) if verified else None

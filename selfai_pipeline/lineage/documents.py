@@ -9,9 +9,9 @@ from typing import Any
 
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.derived import Derived
+from selfai_pipeline.lineage.findings import Finding, State
 from selfai_pipeline.lineage.picture_history import PictureHistory, Statement
 from selfai_pipeline.lineage.promotions import Promotion
-from selfai_pipeline.lineage.verification import Finding, State
 from selfai_pipeline.lineage.versions import Making, Version, VersionKey
 from selfai_pipeline.tables import WHOLE
 
@@ -228,9 +228,9 @@ def _verification(findings: Sequence[Finding]) -> Section:
     redacted = sum(finding.state is State.REDACTED for finding in findings)
     if redacted:
         note += f" Removals took rows out of {redacted} more, and what they left is as they left it."
-    rows = [(str(one.state), one.kind, one.path) for one in amiss]
-    intact = [("intact", kind, _count(n, "file")) for kind, n in sorted(counts.items())]
-    return Section("Verification", ("state", "kind", "file"), [*rows, *intact], note)
+    rows = [(str(one.state), one.kind, one.path, one.reason) for one in amiss]
+    intact = [("intact", kind, _count(n, "file"), "") for kind, n in sorted(counts.items())]
+    return Section("Verification", ("state", "kind", "file", "why"), [*rows, *intact], note)
 
 
 def _derived_sections(derived: Derived) -> list[Section]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.derived import Derived
+from selfai_pipeline.lineage.findings import Finding, State
 from selfai_pipeline.lineage.picture_history import PictureHistory
-from selfai_pipeline.lineage.verification import Finding, State
 from selfai_pipeline.lineage.versions import Version, VersionKey
 
 
@@ -64,7 +64,7 @@ def audit_values(audited: Audit, findings: Iterable[Finding] | None = None) -> d
             "intact": sum(one.state is State.INTACT for one in found),
             **{
                 name: [
-                    {"state": str(one.state), "kind": one.kind, "path": one.path}
+                    asdict(one)
                     for one in found
                     if one.state is not State.INTACT and (one.state is State.REDACTED) == is_redacted
                 ]

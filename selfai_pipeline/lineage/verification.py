@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,34 +12,21 @@ from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.lineage import promotions
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.columns import read_columns
+from selfai_pipeline.lineage.findings import Finding, State
 from selfai_pipeline.lineage.registry import RegisteredVersion
 from selfai_pipeline.lineage.versions import Archive, Version
 from selfai_pipeline.picture_store import PictureStore
-from selfai_pipeline.sources.tombstones import read_tombstones
+from selfai_pipeline.sources.tombstones import RECORDS, read_tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.checkpoint_records import RECORD, WEIGHTS, folder_of
+from selfai_pipeline.turns import unfinished_plans
 
 COPIED_RATINGS = re.compile(r"[a-z]+-([0-9a-f]{12})\.[a-z.]+")
 """Name of a file under `imports/<source>/` that `selfai import` made: it holds the beginning of its hash."""
 
-
-class State(StrEnum):
-    """What was found of a file; redacted: a removal took rows out, and what is left is as it was left."""
-
-    INTACT = "intact"
-    REDACTED = "redacted"
-    ALTERED = "altered"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A file and its state; `kind` says what the file is."""
-
-    state: State
-    kind: str
-    path: str
+Step = tuple[str, str, str, str]
+"""A rewriting of a version: asset, partition, and the hashes before and after."""
 
 
 def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
@@ -52,8 +38,13 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     record is named too: what it was made from is not in the chain, and so nobody has looked at it.
     """
     store = archive.store
+    steps: set[Step] = set()
+    try:
+        steps = _recorded_steps(store)
+    except AlteredVersion as error:
+        yield Finding(State.ALTERED, "records of removals", store.files.path(RECORDS), str(error))
     for version in audited.versions:
-        yield from _files_of(version, store)
+        yield from _files_of(version, store, steps)
         if not version.makings:
             yield _without_record(version, store)
     for asset, partition in sorted({(one.key.asset, one.key.partition) for one in audited.versions}):
@@ -70,13 +61,24 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
         yield from registered_copy(one)
 
 
-def _files_of(version: Version, store: Store) -> Iterator[Finding]:
+def _recorded_steps(store: Store) -> set[Step]:
+    """Each rewriting of a version that a removal has recorded."""
+    return {
+        (one["asset"], one["partition"], one["before"], one["after"])
+        for stone in read_tombstones(store)
+        for one in stone.versions
+    }
+
+
+def _files_of(version: Version, store: Store, steps: Collection[Step]) -> Iterator[Finding]:
     if not version.is_checkpoint:
         for path in version.files:
             kind = f"table {version.key.asset}"
             found = _compared(path, version.left_as or version.key.sha256, kind, store)
-            is_redacted = version.left_as and found.state is State.INTACT
-            yield replace(found, state=State.REDACTED) if is_redacted else found
+            if version.left_as and found.state is State.INTACT:
+                reason = _why_not_redacted(version, store, steps)
+                found = replace(found, state=State.ALTERED if reason else State.REDACTED, reason=reason)
+            yield found
         return
     ref = CheckpointRef(version.key.asset, version.key.partition, version.key.sha256, rows=0)
     folder = folder_of(ref)
@@ -89,6 +91,28 @@ def _files_of(version: Version, store: Store) -> Iterator[Finding]:
         # What proves the weights is gone, and that is named already.
         return
     yield _compared(f"{folder}/{WEIGHTS}", weights or "", "weights of a checkpoint", store)
+
+
+def _why_not_redacted(version: Version, store: Store, steps: Collection[Step]) -> str:
+    """Why what stands in the place of a version is not proven to be what a removal left; empty where it is.
+
+    The file that leads there can be written by anybody: the records of the removals have to say the same.
+    """
+    asset, partition, sha256 = version.key.asset, version.key.partition, version.key.sha256
+    redactions = store.tables.redactions(asset, partition)
+    while (after := redactions.get(sha256)) is not None:
+        if (asset, partition, sha256, after) not in steps:
+            if unfinished_plans(store.home):
+                return (
+                    f"a removal that is at work or was interrupted has not recorded yet what became of "
+                    f"{sha256[:12]}: finish it with `selfai remove --resume`, then verify again"
+                )
+            return (
+                f"redacted.json has it in the place of {sha256[:12]}, and no record of a removal says so: "
+                f"put both, or the records ({store.files.path(RECORDS)}), back from a copy"
+            )
+        sha256 = after
+    return ""
 
 
 def _without_record(version: Version, store: Store) -> Finding:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
+from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.promotions import Champion
 from selfai_pipeline.lineage.registry import (
     CANDIDATE,
@@ -13,7 +14,7 @@ from selfai_pipeline.lineage.registry import (
     MODEL,
     RegisteredVersion,
 )
-from selfai_pipeline.lineage.verification import State, registered_copy
+from selfai_pipeline.lineage.verification import registered_copy
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, CheckpointRef
 from selfai_pipeline.training.checkpoints import load_checkpoint

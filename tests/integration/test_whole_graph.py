@@ -20,9 +20,10 @@ from selfai_pipeline.cli import commands
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.home import Home, install_instance_file
 from selfai_pipeline.lineage.audit import audit
+from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.registry import read_registry
-from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.places import PLACES, place_of
 from selfai_pipeline.removal.registered import REMOVED_TAG

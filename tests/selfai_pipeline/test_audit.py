@@ -57,7 +57,7 @@ def test_the_status_tells_whether_every_byte_is_as_it_was(table: TableRef, store
     assert found.exit_code == 1
     assert re.search(rf"altered +table annotations +{re.escape(str(path))}", found.stdout)
     assert json.loads(audit(table.sha256, "--verify", "--json").stdout)["verification"]["amiss"] == [
-        {"state": "altered", "kind": "table annotations", "path": str(path)}
+        {"state": "altered", "kind": "table annotations", "path": str(path), "reason": ""}
     ]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from selfai_pipeline.labels.annotations import ratings_fingerprint
 from selfai_pipeline.lineage.audit import audit
-from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.lineage.findings import State
+from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.sources.settings import FolderSource, RatingsFile, save_sources
 from selfai_pipeline.training.checkpoints import checkpoint_files, folder_of
 

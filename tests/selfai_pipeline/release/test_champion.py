@@ -8,9 +8,10 @@ import pytest
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.documents import as_text, audit_document
+from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.promotions import Kind, Way
 from selfai_pipeline.lineage.values import audit_values
-from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.release import champion as champion_module
 from selfai_pipeline.release.champion import Move, NotPromoted, by_hand, champion_now

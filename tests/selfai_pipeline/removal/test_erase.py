@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.labels.site.database import SiteDatabase, answers, assignments, faces, people
 from selfai_pipeline.lineage.audit import Audit, audit
+from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.registry import Registry
-from selfai_pipeline.lineage.verification import State, verify
+from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal import search as search_module
 from selfai_pipeline.removal.erase import carry_out
@@ -122,6 +124,51 @@ def test_what_is_left_of_a_version_is_told_from_what_was_altered_later(lived_in:
     again = audit_of_scorer(world)
     amiss = [one for one in verify(again, archive=world.archive) if one.state is State.ALTERED]
     assert [one.path for one in amiss] == [str(path)]
+
+
+def test_a_table_that_no_removal_put_there_is_no_redacted_one(lived_in: Any) -> None:
+    """Scores of somebody's own under their own hash, and a redacted.json that leads to them."""
+    world, store = lived_in.world, lived_in.store
+    before = world.current("annotations")
+    table = store.tables.read(before)
+    scores = pa.array([9.0] * table.num_rows)
+    forged = table.set_column(table.schema.get_field_index("score"), table.schema.field("score"), scores)
+    store.tables.redact(before, forged, store.tables.facts(before))
+    found = [one for one in verify(audit_of_scorer(world), archive=world.archive) if one.reason]
+    assert [(one.state, one.kind) for one in found] == [(State.ALTERED, "table annotations")]
+    assert "no record of a removal says so" in found[0].reason
+
+
+def test_until_a_removal_is_finished_verification_says_what_to_do(
+    lived_in: Any,
+) -> None:
+    world = lived_in.world
+    plan = replace(lived_in.plan("picture", world.image_id(1)), models=())
+    plan.write(lived_in.home)
+
+    def ends_behind(step: str) -> None:
+        if step == "tables":
+            raise Killed
+
+    with pytest.raises(Killed):
+        carry_out(plan, store=lived_in.store, told=ends_behind)
+    amiss = [one for one in verify(audit_of_scorer(world), archive=world.archive) if one.reason]
+    assert {one.kind for one in amiss} >= {"table annotations", "table raw_crawl"}
+    assert {one.state for one in amiss} == {State.ALTERED}
+    assert all("`selfai remove --resume`" in one.reason for one in amiss)
+    carry_out(plan, store=lived_in.store)
+    states = {one.state for one in verify(audit_of_scorer(world), archive=world.archive)}
+    assert states == {State.INTACT, State.REDACTED}
+
+
+def test_a_damaged_record_of_a_removal_is_named_and_proves_nothing(lived_in: Any) -> None:
+    world, store = lived_in.world, lived_in.store
+    lived_in.remove("picture", world.image_id(1))
+    (stone,) = read_tombstones(store)
+    store.files.write(stone.path, b"{")
+    found = list(verify(audit_of_scorer(world), archive=world.archive))
+    assert "records of removals" in {one.kind for one in found if one.state is State.ALTERED}
+    assert State.REDACTED not in {one.state for one in found}
 
 
 @pytest.mark.parametrize(("number", "is_marked"), [(1, True), (2, True), (3, False)])
