@@ -25,6 +25,7 @@ from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
 from selfai_pipeline.labels.reasons import NO_RATINGS
 from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating, site_origin
+from selfai_pipeline.sources.fingerprints import hash_of
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
@@ -138,7 +139,7 @@ def ratings_fingerprint(sources: list[Source], home: Home) -> str:
     Raises:
         InputError: a declared file cannot be read.
     """
-    return hashlib.sha256(json.dumps(file_hashes(sources, home)).encode()).hexdigest()
+    return hash_of(file_hashes(sources, home))
 
 
 def file_hashes(sources: list[Source], home: Home) -> list[tuple[str, str, str]]:

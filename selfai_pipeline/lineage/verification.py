@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.errors import AlteredVersion, MissingVersion
 from selfai_pipeline.lineage import promotions
 from selfai_pipeline.lineage.audit import Audit
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.findings import Finding, State
+from selfai_pipeline.lineage.outside import outside_of
 from selfai_pipeline.lineage.registry import RegisteredVersion
 from selfai_pipeline.lineage.versions import Archive, Version
 from selfai_pipeline.picture_store import PictureStore
@@ -32,7 +33,7 @@ Step = tuple[str, str, str, str]
 def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     """Look at every file that a chain stands on: tables, records, pointers, checkpoints and their weights,
     stored pictures, crops, files of ratings, the log of promotions, and the copies that registered models
-    hold.
+    hold; and at what the current versions were made from outside of the graph.
 
     Each file is read once, whole; pictures and crops are those of the chain's rows. A version without a
     record is named too: what it was made from is not in the chain, and so nobody has looked at it.
@@ -54,7 +55,8 @@ def verify(audited: Audit, *, archive: Archive) -> Iterator[Finding]:
     crops = _named_in(audited, "aligned_faces", "crop_sha256", archive)
     crops |= _named_in(audited, "balanced_label_table", "crop_sha256", archive)
     yield from _contents(crops, "crop", store.crops)
-    yield from _ratings(audited, store)
+    yield from _copied_ratings(audited, store)
+    yield from outside_of(audited.versions, archive=archive)
     if audited.registered:
         yield from _promotions(store)
     for one in audited.registered:
@@ -180,46 +182,14 @@ def _contents(hashes: Iterable[str], kind: str, contents: PictureStore) -> Itera
         yield Finding(state, kind, contents.storage.path(path))
 
 
-def _ratings(audited: Audit, store: Store) -> Iterator[Finding]:
-    """The files that ratings came from.
-
-    A copy that `selfai import` made is named by its hash. Any other is in a fingerprint over all files, which
-    tells only of the current version whether one of them was altered, or replaced without a new run.
-    """
+def _copied_ratings(audited: Audit, store: Store) -> Iterator[Finding]:
+    """The copies that `selfai import` made of files of ratings, which are named by their hash."""
     for use in audited.sources:
         folder = store.home.imports / use.source
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if match := COPIED_RATINGS.fullmatch(path.name):
                 intact = _hash(path.read_bytes()).startswith(match[1])
                 yield Finding(State.INTACT if intact else State.ALTERED, "file of ratings", str(path))
-    for version in audited.versions:
-        if version.key.asset == "annotations" and version.is_current:
-            recorded = {making.external.get("ratings") for making in version.makings} - {None}
-            if recorded and store.home.sources_file.exists():
-                yield _declared_ratings(recorded, store)
-
-
-def _declared_ratings(recorded: set[str | None], store: Store) -> Finding:
-    from selfai_pipeline.labels.annotations import ratings_fingerprint
-    from selfai_pipeline.sources.settings import load_sources
-
-    kind = "files of ratings together, as sources.yaml declares them"
-    try:
-        found = ratings_fingerprint(load_sources(store.home.sources_file), store.home)
-    except InputError as error:
-        return Finding(State.MISSING, kind, error.where)
-    state = State.INTACT if found in recorded else State.ALTERED
-    if state is State.ALTERED and found in _redacted_ratings(recorded, store):
-        state = State.REDACTED
-    return Finding(state, kind, str(store.home.sources_file))
-
-
-def _redacted_ratings(recorded: set[str | None], store: Store) -> set[str | None]:
-    """The fingerprints of what removals have left of files of ratings, one after the other."""
-    known = set(recorded)
-    for stone in read_tombstones(store):
-        known.update(after for before, after in stone.ratings.items() if before in known)
-    return known
 
 
 def registered_copy(one: RegisteredVersion) -> Iterator[Finding]:

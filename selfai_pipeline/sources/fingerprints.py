@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.settings import FolderSource, Source, UrlListSource
 from selfai_pipeline.sources.source_kinds import is_in_object_store, today
+
+COPY = re.compile(r"^(imports/[^/]+/[a-z]+)-[0-9a-f]{12}(\.[a-z.]+)$")
+"""Path of a file that `selfai import` made, with the beginning of its hash."""
 
 
 def crawl_fingerprints(day: str, *, sources: Sequence[Source], home: Home) -> dict[str, str]:
@@ -23,39 +27,64 @@ def crawl_fingerprints(day: str, *, sources: Sequence[Source], home: Home) -> di
         InputError, StorageError: the journal, which tells those days of a live source, cannot be read.
     """
     giving = [source for source in sources if _gives(source, day, home)]
-    # Without what has its default: a key that a later version adds makes no table out of date.
-    declared = [
-        {
-            **source.model_dump(mode="json", exclude={"ratings", "pictures"}, exclude_defaults=True),
-            "kind": source.kind,
-        }
-        for source in giving
-    ]
-    fingerprints = {"sources": _hash_of(sorted(declared, key=lambda one: str(one["name"])))}
+    fingerprints = {"sources": hash_of(list(crawl_declarations(giving).values()))}
     folders = {
         source.name: _listing(source, day, home)
         for source in giving
         if isinstance(source, FolderSource) and not (source.is_live and day != today())
     }
     if folders:
-        fingerprints["folders"] = _hash_of(folders)
-    lists = {source.name: _list_state(source, home) for source in giving if isinstance(source, UrlListSource)}
-    if lists:
-        fingerprints["lists"] = _hash_of(lists)
+        fingerprints["folders"] = hash_of(folders)
+    if lists := list_states(giving, home):
+        fingerprints["lists"] = hash_of(lists)
     return fingerprints
 
 
 def rating_declarations_fingerprint(sources: Sequence[Source]) -> str:
     """How the files of ratings and of columns about pictures are to be read; their order does not matter."""
+    return hash_of(rating_declarations(sources))
+
+
+def crawl_declarations(sources: Sequence[Source]) -> dict[str, Any]:
+    """By name what sources declare of their pictures, sorted."""
+    # Without what has its default: a key that a later version adds makes no table out of date.
+    return {
+        source.name: {
+            **source.model_dump(mode="json", exclude={"ratings", "pictures"}, exclude_defaults=True),
+            "kind": source.kind,
+        }
+        for source in sorted(sources, key=lambda one: one.name)
+    }
+
+
+def rating_declarations(sources: Sequence[Source]) -> dict[str, Any]:
+    """By name what sources declare of files of ratings and of columns about pictures.
+
+    Of a copy that `selfai import` made the hash in its name is left out: it says what is in the file, and
+    changes where a removal takes rows out.
+    """
     declared = {
         source.name: source.model_dump(mode="json", include={"ratings", "pictures"}) for source in sources
     }
-    return _hash_of(declared)
+    for one in declared.values():
+        for file in [*one["ratings"], *([one["pictures"]] if one["pictures"] else [])]:
+            file["path"] = COPY.sub(r"\1\2", file["path"])
+    return declared
+
+
+def list_states(sources: Sequence[Source], home: Home) -> dict[str, Any]:
+    """By name what changes with the bytes of the lists that sources declare."""
+    return {source.name: _list_state(source, home) for source in sources if isinstance(source, UrlListSource)}
+
+
+def may_give(source: Source, day: str) -> bool:
+    """Whether a source can have given pictures to a day, whatever the journal knows of it."""
+    return not (isinstance(source, FolderSource) and source.day) or source.day == day
 
 
 def _gives(source: Source, day: str, home: Home) -> bool:
-    if isinstance(source, FolderSource) and source.day:
-        return source.day == day
+    if not may_give(source, day):
+        return False
     return not source.is_live or _was_crawled(source, day, home)
 
 
@@ -116,5 +145,6 @@ def _local_listing(folder: Path) -> list[tuple[str, int, int]]:
     return sorted(files)
 
 
-def _hash_of(value: Any) -> str:
+def hash_of(value: Any) -> str:
+    """SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,10 +1,12 @@
 """A graph written by hand through the real stores: what each stage would hand on, with its record."""
 
 import hashlib
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,18 +14,29 @@ import numpy as np
 import pytest
 import torch
 
+from selfai_pipeline.labels.annotations import collect_annotations, ratings_fingerprint
+from selfai_pipeline.labels.site.answering import give_score
+from selfai_pipeline.labels.site.assigning import next_assignment
+from selfai_pipeline.labels.site.database import SiteDatabase, people
+from selfai_pipeline.labels.site.faces import current_faces, take_in_faces
+from selfai_pipeline.labels.site.people import invite
+from selfai_pipeline.labels.site.ratings import site_fingerprint, site_ratings
+from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import tiny_darknet
 from selfai_pipeline.pictures.examine import examine
 from selfai_pipeline.schemas import TABLES
+from selfai_pipeline.sources.fingerprints import crawl_fingerprints, rating_declarations_fingerprint
+from selfai_pipeline.sources.settings import FolderSource, RatingsFile, Source, UrlListSource, save_sources
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import WHOLE, CheckpointRef, Record, Ref, TableRef
-from selfai_pipeline.training.checkpoints import save_checkpoint
+from selfai_pipeline.tables import CHECKS, WHOLE, CheckpointRef, Record, Ref, TableRef
+from selfai_pipeline.training.checkpoints import checkpoint_files, save_checkpoint
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = ("2026-01-01", "2026-01-02")
+FOLDER_DAY = "2026-01-03"
 
 
 def key_of(ref: Ref) -> VersionKey:
@@ -112,12 +125,16 @@ class World:
         return hashlib.sha256(png(number)).hexdigest()
 
     def crawl(self, day: str, pictures: Mapping[int, str]) -> TableRef:
-        """Pictures by number, and the address of each; the source is the first part of its host."""
+        """Pictures by number, and the address of each; the source is the first part of its host.
+
+        A file of the folder of the source `one` has the address `file:NAME`.
+        """
         rows = [
             {
                 "image_id": self.store.pictures.put(png(number)),
                 "url": url,
-                "source": url.split("/")[2].split(".")[0],
+                "source": "one" if url.startswith("file:") else url.split("/")[2].split(".")[0],
+                "fetched_sha256": self.image_id(number) if url.startswith("file:") else None,
                 "status": "stored",
                 "licence": "CC0-1.0",
                 "attributes": "{}",
@@ -186,6 +203,32 @@ class World:
         inputs = [ratings, *faces.refs.values()]
         return self.write(list(rows.values()), "balanced_label_table", WHOLE, inputs)
 
+    def rate_on_site(self, name: str, score: int) -> None:
+        """Invite somebody to the annotation site, who gives the face that is shown first a score."""
+        settings = SiteSettings(gold_share=0, repeat_share=0)
+        with SiteDatabase(self.store.home.annotations_url) as database:
+            take_in_faces(database, current_faces(self.store), store=self.store, settings=settings)
+            invite(database, name, key=b"k" * 32)
+            with database.reading() as connection:
+                (number,) = connection.scalars(people.select().where(people.c.name == name))
+            shown = next_assignment(database, number, settings=settings, generator=random.Random(0))
+            assert shown is not None
+            give_score(database, number, shown.token, score)
+
+    def collect(self, sources: Sequence[Source]) -> TableRef:
+        """The ratings of files and site as the asset makes them; the labels stand on these as well."""
+        home, crawls = self.store.home, self.store.tables.snapshot("raw_crawl")
+        said = site_ratings(home) or []
+        external = {
+            "ratings": ratings_fingerprint(list(sources), home),
+            "declarations": rating_declarations_fingerprint(sources),
+            "site": site_fingerprint(said),
+        }
+        ref = collect_annotations(crawls, sources=list(sources), store=self.store, from_site=said)
+        self.point(ref, crawls.refs.values(), external=external)
+        self.point(self.current("balanced_label_table"), [ref])
+        return ref
+
     def train(self, asset: str, *parents: str, labelled: bool = True) -> CheckpointRef:
         """A checkpoint made from the current versions of `parents` and, as a rule, of the labels."""
         labels = self.current("balanced_label_table")
@@ -244,4 +287,39 @@ def filled_world(store: Store, network: Network) -> World:
     tested = [row for row in world.rows(world.current("balanced_label_table")) if row["split"] == "test"]
     world.write(tested, "evaluation_report", WHOLE, [scorer, world.current("balanced_label_table")])
     world.register("champion")
+    return world
+
+
+@pytest.fixture
+def whole(world: World, tmp_path: Path) -> World:
+    """The world with a registered copy of the scorer, and what it was made from outside of the graph.
+
+    A third day came from a folder and a list; the current ratings from files and from the annotation site.
+    """
+    store, home = world.store, world.store.home
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    for name, content in checkpoint_files(world.current("finetuned_scorer"), store=store).items():
+        (folder / name).write_bytes(content)
+    world.registered = [replace(one, source=folder.as_uri()) for one in world.registered]
+    ratings = b"image,annotator,score\n1.png,ann,1\n"
+    imports = home.imports / "one"
+    imports.mkdir(parents=True)
+    (imports / f"ratings-{hashlib.sha256(ratings).hexdigest()[:12]}.csv").write_bytes(ratings)
+    declared, faces, listed = tmp_path / "declared.csv", tmp_path / "faces", tmp_path / "list.csv"
+    declared.write_bytes(ratings)
+    listed.write_text("url,date\n")
+    faces.mkdir()
+    (faces / "7.png").write_bytes(png(7))
+    sources = [
+        FolderSource(name="one", path=str(faces), day=FOLDER_DAY, ratings=[RatingsFile(path=str(declared))]),
+        UrlListSource(name="listed", path=str(listed), date_column="date"),
+    ]
+    save_sources(home.sources_file, sources)
+    crawl = world.crawl(FOLDER_DAY, {7: "file:7.png"})
+    world.point(crawl, (), external=crawl_fingerprints(FOLDER_DAY, sources=sources, home=home))
+    for day in DAYS:
+        store.tables.judge(world.current("aligned_faces", day), dict.fromkeys(CHECKS, True))
+    world.rate_on_site("ann", 3)
+    world.collect(sources)
     return world

@@ -25,6 +25,7 @@ from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.places import place_of
 from selfai_pipeline.removal.plan import Plan, unfinished
 from selfai_pipeline.removal.subjects import Subjects
+from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.settings import load_sources
 from selfai_pipeline.sources.tombstones import read_tombstones
@@ -114,6 +115,35 @@ def test_an_audit_of_the_older_model_answers_and_verification_says_redacted(live
         "table balanced_label_table",
     }
     assert {state for state, _ in states} == {State.INTACT, State.REDACTED}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("url", "https://one.example/1.png"),
+        ("host", "one.example"),
+        ("annotator", "one/carl"),
+        ("annotator", "annotation_site/ann"),
+    ],
+)
+def test_what_a_removal_changes_outside_of_the_graph_is_no_change(
+    lived_in: Any, kind: str, value: str
+) -> None:
+    """Imported ratings and the name of their file, ratings of the site, fetches of a live source."""
+    world, home = lived_in.world, lived_in.home
+    sources = load_sources(home.sources_file)
+    for day in DAYS:
+        external = crawl_fingerprints(day, sources=sources, home=home)
+        world.point(world.current("raw_crawl", day), (), external=external)
+    collected = world.collect(sources)
+    assert {row["annotator"] for row in world.rows(collected)} >= {"one/carl", "annotation_site/ann"}
+    before = list(verify(audit_of_scorer(world), archive=world.archive))
+    assert {one.state for one in before} == {State.INTACT}
+    lived_in.remove(kind, value)
+    after = list(verify(audit_of_scorer(world), archive=world.archive))
+    assert {one.state for one in after} == {State.INTACT, State.REDACTED}
+    kinds = {"declared files of ratings", "annotation site", "sources.yaml, sources of 2026-01-01"}
+    assert {one.kind for one in after} >= kinds, "they are still looked at"
 
 
 def test_what_is_left_of_a_version_is_told_from_what_was_altered_later(lived_in: Any) -> None:

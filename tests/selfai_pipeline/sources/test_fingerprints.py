@@ -67,6 +67,20 @@ def test_ratings_and_columns_about_pictures_count_for_the_ratings_only(
     assert rating_declarations_fingerprint([licensed]) == rating_declarations_fingerprint([faces])
 
 
+def test_the_hash_in_the_name_of_an_imported_file_is_no_way_to_read_it(faces: FolderSource) -> None:
+    """It changes where a removal takes rows out; the file's bytes are counted elsewhere."""
+
+    def rated(path: str) -> str:
+        return rating_declarations_fingerprint(
+            [faces.model_copy(update={"ratings": [RatingsFile(path=path)]})]
+        )
+
+    before = rated(f"imports/faces/ratings-{'a' * 12}.csv")
+    assert rated(f"imports/faces/ratings-{'b' * 12}.csv") == before
+    assert rated(f"imports/faces/ratings-{'a' * 12}.jsonl") != before
+    assert rated(f"elsewhere/ratings-{'a' * 12}.csv") != before
+
+
 def _rename(folder: Path) -> None:
     (folder / "a.jpg").rename(folder / "c.jpg")
 
