@@ -9,6 +9,7 @@ from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.promotions import Promotion, PromotionLog, read_promotions
 from selfai_pipeline.lineage.registry import MODEL, RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Making, Version, VersionKey, is_hash_prefix
+from selfai_pipeline.sources.tombstones import Mark, marks_on, read_tombstones
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Audit:
     """The chain behind one version, from it to the first inputs, and what could not be read on the way.
 
     `registered` are the versions of models that are this checkpoint; `asked` the one that was named;
-    `promotions` every entry of the log of promotions, where it is a registered one.
+    `promotions` every entry of the log of promotions, where it is a registered one; `marks` the removals of
+    what it, or a checkpoint behind it, learnt from.
     """
 
     key: VersionKey
@@ -41,6 +43,7 @@ class Audit:
     runs: Mapping[tuple[str, str], str]
     problems: tuple[str, ...]
     promotions: tuple[Promotion, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def mlflow_run(self, version: Version, making: Making) -> str:
         """The MLflow run that recorded a making; empty where none did, as for tables."""
@@ -79,6 +82,12 @@ def audit_of(
             log = read_promotions(archive.store)
         except AlteredVersion as error:
             problems.append(str(error))
+    marks: list[Mark] = []
+    try:
+        checkpoints = {version.key.sha256 for version in versions if version.is_checkpoint}
+        marks = marks_on(checkpoints, read_tombstones(archive.store))
+    except AlteredVersion as error:
+        problems.append(str(error))
     return Audit(
         key,
         asked=asked,
@@ -92,6 +101,7 @@ def audit_of(
             *archive.problems,
         ),
         promotions=log.entries,
+        marks=tuple(marks),
     )
 
 

@@ -26,6 +26,7 @@ def audit_values(audited: Audit, findings: Iterable[Finding] | None = None) -> d
             }
             for one in audited.registered
         ],
+        "removed_since": [asdict(one) for one in audited.marks],
         "versions": [
             {
                 **_version_values(version),

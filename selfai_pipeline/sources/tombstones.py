@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,44 @@ def read_tombstones(store: Store) -> list[Tombstone]:
                 "it what was removed could come back."
             ) from error
     return sorted(found, key=lambda one: (one.removed_at, one.removal))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A removal that took out what a checkpoint, or one that it was made from, had learnt from.
+
+    Args:
+        removal: the name of the removal.
+        removed_at: ISO 8601, UTC.
+        reason: as it was given.
+        asset: of the checkpoint that learnt from it.
+        sha256: of that checkpoint.
+        pictures: how many pictures by split: `train` (learnt from), `validation` (chosen by), `test`.
+    """
+
+    removal: str
+    removed_at: str
+    reason: str
+    asset: str
+    sha256: str
+    pictures: Mapping[str, int]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} of {split}" for split, count in sorted(self.pictures.items()) if count)
+        return (
+            f"{self.asset} {self.sha256[:12]} learnt from pictures that removal {self.removal} took out on "
+            f"{self.removed_at[:10]} ({counts})"
+        )
+
+
+def marks_on(checkpoints: Collection[str], stones: Iterable[Tombstone]) -> list[Mark]:
+    """The removals of what some of these checkpoints (hashes of their records) learnt from."""
+    return [
+        Mark(stone.removal, stone.removed_at, stone.reason, one["asset"], one["sha256"], one["pictures"])
+        for stone in stones
+        for one in stone.checkpoints
+        if one["sha256"] in checkpoints
+    ]
 
 
 def removal_key(home: Home) -> bytes:

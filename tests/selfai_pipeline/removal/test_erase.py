@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.labels.site.database import SiteDatabase, answers, assignments, faces, people
 from selfai_pipeline.lineage.audit import Audit, audit
+from selfai_pipeline.lineage.documents import as_page, as_text, audit_document
 from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.registry import Registry
+from selfai_pipeline.lineage.values import audit_values
 from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal import search as search_module
@@ -211,6 +213,32 @@ def test_models_that_learnt_from_it_are_marked_with_those_made_from_them(
         marks = removed_inputs(lived_in.store, lived_in.world.current(asset))
         assert bool(marks) == is_marked
         assert all(mark.reason == "letter 7" for mark in marks)
+
+
+def test_an_audit_says_what_was_removed_since_of_what_the_model_had_learnt_from(lived_in: Any) -> None:
+    world = lived_in.world
+    trunk = world.current("siamese_checkpoint")
+    lived_in.remove("picture", world.image_id(1))
+    (stone,) = read_tombstones(lived_in.store)
+    audited = audit("selfai-scorer@1", archive=world.archive, registry=world.registry)
+    document = audit_document(audited)
+    (registered,) = [one for one in document.sections if one.title == "Registered"]
+    assert registered.note.startswith(f"Removed since: on {stone.removed_at[:10]} something that ")
+    assert f"siamese_checkpoint {trunk.sha256[:12]}" in registered.note
+    assert registered.note.endswith(f"(removal {stone.removal}: letter 7)")
+    assert registered.note in as_text(document)
+    assert registered.note in as_page(document)
+    assert {one["removal"] for one in audit_values(audited)["removed_since"]} == {stone.removal}
+    assert "Removed since" in as_text(audit_document(audit_of_scorer(world))), "a checkpoint by its hash"
+
+
+def test_an_audit_of_a_model_that_learnt_from_nothing_removed_says_nothing(lived_in: Any) -> None:
+    """Picture 3 is in the test split."""
+    world = lived_in.world
+    lived_in.remove("picture", world.image_id(3))
+    audited = audit_of_scorer(world)
+    assert audited.marks == ()
+    assert "Removed since" not in as_text(audit_document(audited))
 
 
 def test_a_model_that_is_trained_again_from_the_beginning_bears_no_mark(lived_in: Any) -> None:
