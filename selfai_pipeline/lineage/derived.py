@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
@@ -40,6 +41,19 @@ ASKED_ABOUT = {
     "annotator": {"annotations": "annotator"},
 }
 """Kind of a selection -> asset -> the column that tells its rows; a picture is told by its id everywhere."""
+
+MENDS = {
+    "picture": 'Name its address or a file; `selfai sql "select image_id, url from raw_crawl"` shows all.',
+    "url": "Addresses are compared whole, letter by letter; "
+    '`selfai sql "select url from raw_crawl"` shows them.',
+    "host": "Hosts are compared whole, without https:// and without a port, and www. is another one; "
+    "`selfai sql \"select distinct regexp_extract(url, '://([^/:]+)', 1) from raw_crawl\"` shows them.",
+    "source": "Names are compared whole, letter by letter; "
+    '`selfai sql "select distinct source from raw_crawl"` shows the sources.',
+    "annotator": "Annotators are named as source/name, or by the name alone; "
+    '`selfai sql "select distinct annotator from annotations"` shows them.',
+}
+"""Kind of a selection -> what to do where nothing is of it."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +173,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         raise InputError(
             "no version of any table has a row of it",
             where=f"{selection.kind} {selection.value}",
-            mend='Names are compared whole, letter by letter; `selfai sql "select distinct source from '
-            'raw_crawl"` shows the sources.',
+            mend=MENDS[selection.kind],
         )
     return Derived(
         selection,
@@ -181,9 +194,32 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
 def _removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
     """The removal that took out what is asked about; None where none did."""
     stones = Tombstones.of(archive.store)
+    if not stones:
+        return None
     kind = {"picture": PICTURE, "url": ADDRESS, "host": HOST, "annotator": ANNOTATOR}.get(selection.kind)
-    asked = selection.image_ids or {selection.value}
+    asked = set(selection.image_ids or {selection.value})
+    if selection.kind == "host":
+        asked = {selection.value.lower()}
+    elif selection.kind == "annotator":
+        # A record has the hash of source/name; the bare name is one of any source.
+        asked |= {f"{source}/{selection.value}" for source in _sources_of_annotators(archive)}
     return next((stone for one in sorted(asked) if kind and (stone := stones.find(kind, one))), None)
+
+
+def _sources_of_annotators(archive: Archive) -> set[str]:
+    """The sources that annotators can be of: the site, those that are declared, and those of ratings."""
+    from selfai_pipeline.labels.site.ratings import ORIGIN
+    from selfai_pipeline.sources.settings import load_sources
+
+    found = {ORIGIN}
+    with suppress(InputError):
+        found.update(source.name for source in load_sources(archive.store.home.sources_file))
+    for key in archive.keys:
+        if key.asset == "annotations":
+            with suppress(MissingVersion, AlteredVersion):
+                table = read_columns(archive.table_ref(key), ["annotator"], store=archive.store)
+                found.update(name.partition("/")[0] for name in set(table["annotator"].to_pylist()) if name)
+    return found
 
 
 def _all(several: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -1,10 +1,13 @@
 """From a host, an address, an annotator or a source to every version and model that came of it."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 
+from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.lineage.derived import Selection, derived_from
 from selfai_pipeline.lineage.documents import as_text, derived_document
@@ -47,6 +50,28 @@ def test_a_host_and_a_source_lead_to_rows_crops_and_models(world, kind, value):
 def test_a_host_is_no_part_of_another_name(world):
     with pytest.raises(InputError, match="no version of any table has a row of it"):
         derived(world, "host", "wo.example")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "column"),
+    [
+        ("picture", "0" * 64, "image_id"),
+        ("url", "https://nobody.example/1.png", "url"),
+        ("host", "nobody.example", "regexp_extract"),
+        ("source", "nobody", "source"),
+        ("annotator", "nobody", "annotator"),
+    ],
+)
+def test_of_what_nobody_knows_the_message_has_a_query_that_shows_its_kind(world, kind, value, column):
+    selection = Selection(kind, value, frozenset([value] if kind == "picture" else []))
+    with pytest.raises(InputError) as raised:
+        derived_from(selection, archive=world.archive, registry=world.registry)
+    (query,) = re.findall(r'`selfai sql "(.+)"`', raised.value.mend)
+    assert column in query
+    found = CliRunner().invoke(commands, ["sql", query])
+    assert found.exit_code == 0, found.output
+    known = {"picture": world.image_id(1), "url": "https://one.example/1.png", "annotator": "site/bob"}
+    assert known.get(kind, "one") in found.output
 
 
 def test_a_picture_that_was_held_out_trained_no_model(world):

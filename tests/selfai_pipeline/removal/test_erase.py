@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.labels.site.database import SiteDatabase, answers, assignments, faces, people
 from selfai_pipeline.lineage.audit import Audit, audit
+from selfai_pipeline.lineage.derived import Selection, derived_from
 from selfai_pipeline.lineage.documents import as_page, as_text, audit_document
 from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.registry import Registry
@@ -362,6 +363,21 @@ def test_an_annotator_goes_with_their_ratings(lived_in: Any, search: Search, nam
     if name == "one/carl":
         assert search(lived_in.home.root / "imports", [b"carl"]) == set()
         assert removed_inputs(lived_in.store, world.current("finetuned_scorer")) == [], "not trained on yet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "asked"),
+    [
+        ("annotator", "site/ann", "site/ann"),
+        ("annotator", "site/ann", "ann"),
+        ("host", "one.example", "ONE.example"),
+    ],
+)
+def test_an_audit_of_what_was_removed_says_when(lived_in: Any, kind: str, value: str, asked: str) -> None:
+    world = lived_in.world
+    lived_in.remove(kind, value)
+    with pytest.raises(InputError, match=r"it was removed on .*\(letter 7\)"):
+        derived_from(Selection(kind, asked), archive=world.archive, registry=world.registry)
 
 
 def test_an_annotator_of_the_site_goes_with_everything_they_said(lived_in: Any, search: Search) -> None:
