@@ -1,11 +1,11 @@
 """The other direction: from a picture, address, host, annotator or source to all that came of it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
+from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion, StorageError
 from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Version, VersionKey, place_in_graph
@@ -134,7 +134,8 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     """All versions, past ones too, that hold or stand on rows of the selection.
 
     A row counts where it is of the selection itself, or where its picture came of the selection in one of the
-    versions that its table was made from. So an annotator's rating counts in exactly the label tables that
+    versions that its table was made from. A row is of an address or host, too, where redirects led there: the
+    row has the address that was asked. So an annotator's rating counts in exactly the label tables that
     were made with it.
 
     Raises:
@@ -142,7 +143,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     """
     tables: dict[VersionKey, Touched] = {}
     models: dict[VersionKey, dict[str, str]] = {}
-    problems: list[str] = []
+    asked, problems = _asked_for(selection, archive)
     unread: set[VersionKey] = set()
     for key in sorted(archive.keys, key=_from_the_first):
         version = archive.version(key)
@@ -160,7 +161,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
                 is_told = key.asset in ROW_BY_ROW and version.inputs and unread.isdisjoint(version.inputs)
                 if is_told and not upstream:
                     continue
-                touched = _touched(version, selection, upstream, archive)
+                touched = _touched(version, selection, upstream, archive, asked)
             except (MissingVersion, AlteredVersion) as error:
                 problems.append(str(error))
                 unread.add(key)
@@ -173,7 +174,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         raise InputError(
             "no version of any table has a row of it",
             where=f"{selection.kind} {selection.value}",
-            mend=MENDS[selection.kind],
+            mend=" ".join([*problems, MENDS[selection.kind]]),
         )
     return Derived(
         selection,
@@ -189,6 +190,19 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
         reports=tuple(_reports(tables, archive)),
         problems=tuple(sorted({*problems, *archive.problems})),
     )
+
+
+def _asked_for(selection: Selection, archive: Archive) -> tuple[set[tuple[str, str]], list[str]]:
+    """(day, address asked) of what redirects led there by the journal; and what hinders from reading it."""
+    if selection.kind not in ("url", "host"):
+        return set(), []
+    from selfai_pipeline.sources.journal import known_journals
+
+    try:
+        journals = known_journals(archive.store.home)
+        return {one for journal in journals for one in journal.led_to(selection.chooses)}, []
+    except (InputError, StorageError) as error:
+        return set(), [f"what redirects led there is not known: {error}"]
 
 
 def _removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
@@ -232,9 +246,16 @@ def _from_the_first(key: VersionKey) -> tuple[int, VersionKey]:
 
 
 def _touched(
-    version: Version, selection: Selection, upstream: frozenset[str], archive: Archive
+    version: Version,
+    selection: Selection,
+    upstream: frozenset[str],
+    archive: Archive,
+    asked: Collection[tuple[str, str]],
 ) -> Touched | None:
-    """What of a table is of `upstream` or of the selection itself; None where that is nothing."""
+    """What of a table is of `upstream` or of the selection itself; None where that is nothing.
+
+    `asked` are partitions with further values in them that are of the selection.
+    """
     asset = version.key.asset
     column = selection.column(asset)
     if not (upstream or column):
@@ -243,7 +264,10 @@ def _touched(
     table = read_columns(archive.table_ref(version.key), columns, store=archive.store)
     # Plain lists: the kernels of Arrow, and pandas which they look for, load for longer than this takes.
     values = {name: table[name].to_pylist() for name in table.column_names}
-    chosen = {one for one in set(values[column]) if selection.chooses(one)} if column else set()
+    day = version.key.partition
+    chosen = {
+        one for one in set(values[column] if column else ()) if selection.chooses(one) or (day, one) in asked
+    }
     rows = [
         number
         for number, image_id in enumerate(values["image_id"])

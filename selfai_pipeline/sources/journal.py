@@ -5,7 +5,7 @@ is the crawl's frontier and seen-set at the same time, so a crawl that was kille
 picture's outcome is committed after its bytes are in the store, never before.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -77,6 +77,22 @@ def open_journal(home: Home) -> "Journal":
         journal.engine.dispose()
         raise
     return journal
+
+
+def known_journals(home: Home) -> "Iterator[Journal]":
+    """The journal in use, and the home's own file where another is in use and it still lies there; each is
+    closed behind. Nothing is made where there is none.
+
+    Raises:
+        InputError, StorageError: as `open_journal`.
+    """
+    own = f"sqlite:///{home.own_journal}"
+    if home.journal_url != own:
+        with open_journal(home) as journal:
+            yield journal
+    if home.own_journal.exists():
+        with Journal(own) as journal:
+            yield journal
 
 
 class Journal:
@@ -247,6 +263,14 @@ class Journal:
         query = sa.select(fetches.c.id).where(fetches.c.source == source, fetches.c.day == day).limit(1)
         with self._transaction() as connection:
             return connection.execute(query).first() is not None
+
+    def led_to(self, is_meant: Callable[[str], bool]) -> set[tuple[str, str]]:
+        """(day, address that was asked) of the fetches that redirects led to an address that is meant."""
+        query = sa.select(fetches.c.day, fetches.c.url, fetches.c.answered_url).where(
+            fetches.c.answered_url.is_not(None)
+        )
+        with self._transaction() as connection:
+            return {(day, url) for day, url, answered in connection.execute(query) if is_meant(answered)}
 
     def addresses(self, source: str, day: str) -> set[str]:
         """Every address of a source on a day, asked already or not."""

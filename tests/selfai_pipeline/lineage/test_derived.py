@@ -11,7 +11,10 @@ from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.lineage.derived import Selection, derived_from
 from selfai_pipeline.lineage.documents import as_text, derived_document
+from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.values import derived_values
+from selfai_pipeline.sources.journal import Journal
+from selfai_pipeline.sources.outcomes import STORED, Found, Outcome
 
 
 def derived(world, kind, value):
@@ -72,6 +75,50 @@ def test_of_what_nobody_knows_the_message_has_a_query_that_shows_its_kind(world,
     assert found.exit_code == 0, found.output
     known = {"picture": world.image_id(1), "url": "https://one.example/1.png", "annotator": "site/bob"}
     assert known.get(kind, "one") in found.output
+
+
+@pytest.fixture
+def redirected(world):
+    """Picture 1 came from where its address led on its day; on the next day that led elsewhere."""
+    with Journal(world.store.home.journal_url) as journal:
+        for day, answered in (
+            ("2026-01-01", "https://cdn.example/a.png"),
+            ("2026-01-02", "https://b.example/"),
+        ):
+            found = Found("https://one.example/1.png", "picture")
+            journal.record("one", day, Outcome(found, STORED, "r", answered_url=answered))
+    return world
+
+
+@pytest.mark.parametrize(("kind", "value"), [("url", "https://cdn.example/a.png"), ("host", "CDN.example")])
+def test_the_address_that_redirects_led_to_leads_to_the_picture(redirected, kind, value):
+    found = derived(redirected, kind, value)
+    assert found.image_ids == {redirected.image_id(1)}
+    assert rows_of(found)["raw_crawl"] == 1
+    history = picture_history(
+        "https://cdn.example/a.png", archive=redirected.archive, registry=redirected.registry
+    )
+    assert history.image_ids == [redirected.image_id(1)]
+
+
+def test_an_address_that_led_elsewhere_on_another_day_is_not_meant(redirected):
+    with pytest.raises(InputError, match="no version of any table has a row of it"):
+        derived(redirected, "host", "b.example")
+
+
+def test_a_journal_that_cannot_be_read_is_named_and_the_rest_found(world):
+    world.store.home.own_journal.write_bytes(b"no database" * 100)
+    found = derived(world, "host", "two.example")
+    assert len(found.image_ids) == 3
+    (problem,) = found.problems
+    assert problem.startswith("what redirects led there is not known: ")
+    with pytest.raises(InputError, match="what redirects led there is not known"):
+        derived(world, "host", "cdn.example")
+
+
+def test_a_question_about_an_address_makes_no_journal(world):
+    derived(world, "host", "two.example")
+    assert not world.store.home.own_journal.exists()
 
 
 def test_a_picture_that_was_held_out_trained_no_model(world):
