@@ -9,6 +9,8 @@ from click.testing import CliRunner, Result
 
 from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.sources.fingerprints import rating_declarations_fingerprint
+from selfai_pipeline.sources.settings import FolderSource, RatingsFile, save_sources
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record, TableRef
 
@@ -59,6 +61,24 @@ def test_the_status_tells_whether_every_byte_is_as_it_was(table: TableRef, store
     assert json.loads(audit(table.sha256, "--verify", "--json").stdout)["verification"]["amiss"] == [
         {"state": "altered", "kind": "table annotations", "path": str(path), "reason": ""}
     ]
+
+
+def test_an_input_that_changed_since_is_named_and_counts_as_not_sound(
+    table: TableRef, store: Store, tmp_path: Path
+) -> None:
+    source = FolderSource(name="faces", path=str(tmp_path), ratings=[RatingsFile(path="ratings.csv")])
+    save_sources(store.home.sources_file, [source])
+    declared = {"declarations": rating_declarations_fingerprint([source])}
+    store.tables.point(Record(table, "4", {}, {}, external=declared, run_id="run-2"))
+    assert audit(table.sha256, "--verify").exit_code == 0
+    read_otherwise = [RatingsFile(path="ratings.csv", maximum=5)]
+    save_sources(store.home.sources_file, [source.model_copy(update={"ratings": read_otherwise})])
+    found = audit(table.sha256, "--verify")
+    assert found.exit_code == 1
+    assert re.search(
+        rf"changed since +sources\.yaml.*{re.escape(str(store.home.sources_file))}", found.stdout
+    )
+    assert "materialize annotations again" in found.stdout
 
 
 def test_a_chain_that_could_not_be_read_whole_is_not_sound(table: TableRef, store: Store) -> None:
