@@ -54,7 +54,8 @@ PLACES = (
     Place(
         rf"tables/{NAME}/{NAME}/(records/{HASH}|current|verdicts/{HASH})\.json",
         Way.HOLDS_NONE,
-        "Hashes of versions, settings and verdicts; the pointer moves to what is left of its version.",
+        "Hashes of versions, settings (of deny lists a hash), verdicts; the pointer moves to what is left of "
+        "its version.",
     ),
     Place(rf"pictures/../../{HASH}", Way.DELETED, "The pictures as they were crawled."),
     Place(rf"crops/../../{HASH}", Way.DELETED, "Aligned faces."),
