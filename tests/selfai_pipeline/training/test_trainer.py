@@ -26,7 +26,7 @@ from selfai_pipeline.training.metrics import pearson
 from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import steps_in_epoch
-from selfai_pipeline.training.settings import FinetuneSettings, Precision, WhenMoved
+from selfai_pipeline.training.settings import FinetuneSettings, HeadStart, Precision, WhenMoved
 from selfai_pipeline.training.trainer import Trainer, rate_at
 
 
@@ -85,6 +85,17 @@ def test_the_head_learns_at_the_full_rate_and_the_trunk_at_its_part(trainer_of):
     trunk, head = state.optimizer.param_groups
     assert head["lr"] == pytest.approx(figures[-1]["learning_rate"])
     assert trunk["lr"] == pytest.approx(0.25 * head["lr"])
+
+
+def test_the_head_begins_at_the_mean_score_or_where_a_ridge_on_the_embeddings_puts_it(trainer_of):
+    predicted = {}
+    for beginning in HeadStart:
+        stage = trainer_of(head_start=beginning).stage
+        network = start()
+        stage.start_head(network)
+        annotated, predicted[beginning] = stage._validation_scores(network)
+    assert predicted[HeadStart.MEAN] == pytest.approx(np.full(len(annotated), stage.data.train_mean))
+    assert pearson(predicted[HeadStart.RIDGE], annotated) > 0.5
 
 
 def test_the_rate_rises_then_falls():
