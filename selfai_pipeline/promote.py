@@ -40,8 +40,9 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
     from selfai_pipeline.tables import TableRef
     from selfai_pipeline.training.settings import ComputeSettings
 
+    store = _opened()
     move = by_hand(reason, by=by, override=override)
-    version, store, registry, _ = _opened(model)
+    version, registry, _ = _registered(model, store)
     labels = store.tables.current("balanced_label_table")
     if labels is None or not isinstance(labels.ref, TableRef):
         raise InputError(
@@ -85,8 +86,9 @@ def rollback(reason: str, by: str) -> None:
     from selfai_pipeline.release.champion import rollback as roll_back
     from selfai_pipeline.removal.marks import removed_inputs
 
+    store = _opened()
     move = by_hand(reason, by=by)
-    _, store, registry, _ = _opened("")
+    _, registry, _ = _registered("", store)
     _tell(roll_back(move=move, registry=registry, store=store, removed_inputs=removed_inputs))
 
 
@@ -117,7 +119,8 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
     from selfai_pipeline.release.settings import ReleaseSettings
     from selfai_pipeline.removal.marks import removed_inputs
 
-    version, store, _, known = _opened(model)
+    store = _opened()
+    version, _, known = _registered(model, store)
     files = make_bundle(
         version,
         store=store,
@@ -158,11 +161,25 @@ def _verify(folder: Path) -> None:
         )
 
 
-def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Registry]":
-    """The version that `model` names (empty: the newest), the store, and the registry, to write and to read.
+def _opened() -> "Store":
+    """The store.
 
     Until the command ends no removal begins: what it takes out could be in a version whose marks were looked
     at before.
+
+    Raises:
+        InputError: there is no home, or a removal was interrupted.
+    """
+    from selfai_pipeline.store import open_store
+    from selfai_pipeline.turns import writing
+
+    home = Home.existing()
+    click.get_current_context().with_resource(writing(home))
+    return open_store(home)
+
+
+def _registered(model: str, store: "Store") -> "tuple[RegisteredVersion, ModelRegistry, Registry]":
+    """The version that `model` names (empty: the newest), and the registry, to write and to read.
 
     Raises:
         InputError: nothing is registered, or nothing of this name.
@@ -170,21 +187,27 @@ def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Regis
     from selfai_pipeline.lineage.registry import MODEL, read_registry, tracking_uri
     from selfai_pipeline.lineage.versions import is_hash_prefix
     from selfai_pipeline.release.model_registry import ModelRegistry
-    from selfai_pipeline.store import open_store
-    from selfai_pipeline.turns import writing
 
-    home = Home.from_environment()
-    click.get_current_context().with_resource(writing(home))
-    known = read_registry(home)
+    known = read_registry(store.home)
     name, _, wanted = model.partition("@")
     matching = [one for one in known.versions if one.checkpoint_sha256.startswith(name)]
     if is_hash_prefix(name) and len(matching) == 1:
         version = matching[0]
-    else:
+    elif any(one.model == (name or MODEL) for one in known.versions):
         version = known.find(name or MODEL, wanted)
+    else:
+        registered = ", ".join(map(str, known.versions))
+        raise InputError(
+            "no scorer of this name is registered",
+            where=name or MODEL,
+            mend=f"Registered are: {registered}. Or name the first characters of the hash of its checkpoint, "
+            "where one version alone has it."
+            if registered
+            else "`selfai run` trains one, and registers it once its checks have passed.",
+        )
     from mlflow import MlflowClient
 
-    return version, open_store(home), ModelRegistry(MlflowClient(tracking_uri(home))), known
+    return version, ModelRegistry(MlflowClient(tracking_uri(store.home))), known
 
 
 def _tell(entry: "Promotion") -> None:

@@ -58,9 +58,7 @@ def remove(
         raise click.UsageError(
             "Name one thing: a --picture, a --url, a --host, a --person or an --annotator; or --resume."
         )
-    home = Home.from_environment()
-    if not home.root.is_dir():
-        raise InputError("there is no such folder", where=str(home.root), mend="Check SELFAI_HOME.")
+    home = Home.existing()
     store = open_store(home)
     if dry_run:
         if chosen:
