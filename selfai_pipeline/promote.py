@@ -59,7 +59,8 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
         compute=defaults_of(ComputeSettings, section="compute")(),
         removed_inputs=removed_inputs,
     )
-    click.echo(decision.finding)
+    for sentence in (decision.finding, *decision.forbidden):
+        click.echo(sentence)
     entry = promote_version(
         version,
         comparison=comparison,
@@ -103,7 +104,8 @@ def rollback(reason: str, by: str) -> None:
 def release(model: str | None, folder: Path | None, verify: Path | None) -> None:
     """Write the release bundle of MODEL into FOLDER, or check one with --verify FOLDER.
 
-    MODEL is as for `selfai promote`; @champion is the one in use. FOLDER is new or empty.
+    MODEL is as for `selfai promote`; @champion is the one in use. FOLDER is new or empty. With --verify the
+    exit status is 1 where a file is not whole; removed data in the model is said, and changes no status.
     """
     if verify is not None:
         if model or folder:
@@ -136,9 +138,12 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
 
 def _verify(folder: Path) -> None:
     from selfai_pipeline.knobs import defaults_of
+    from selfai_pipeline.lineage.promotions import Champion
+    from selfai_pipeline.release.model_registry import reference
     from selfai_pipeline.release.releasing import known_bundles, known_weights
     from selfai_pipeline.release.settings import ReleaseSettings
     from selfai_pipeline.release.verified_bundle import verify_bundle
+    from selfai_pipeline.removal.marks import removed_inputs
     from selfai_pipeline.store import open_store
 
     settings = defaults_of(ReleaseSettings, section="release_bundle")()
@@ -159,6 +164,10 @@ def _verify(folder: Path) -> None:
             "this SELFAI_HOME has no record of it, and whole is not genuine: compare the fingerprint with "
             "what its publisher says"
         )
+        return
+    marks = removed_inputs(store, reference(Champion(bundle.version, bundle.checkpoint_sha256)))
+    if marks:
+        click.echo(f"removed data is in it: {marks[0]}; `selfai release` writes no bundle of it any more")
 
 
 def _opened() -> "Store":

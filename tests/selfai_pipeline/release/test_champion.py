@@ -42,7 +42,7 @@ def test_the_first_scorer_that_correlates_becomes_champion_and_the_registry_says
     assert world.alias == version.version
     assert world.registry.alias("candidate") is None, "it is no candidate any more"
     assert (entry.kind, entry.way, entry.before, entry.by) == (Kind.PROMOTION, Way.HAND, None, "ann")
-    assert entry.evidence["finding"].startswith("There is no champion yet. Pearson 0.9")
+    assert entry.evidence["finding"].startswith("There is no other champion to compare it with. Pearson 0.9")
     tags = world.registry.tags(version.version)
     assert tags["selfai.status"] == "champion"
     assert tags["selfai.promoted_by"] == "ann"
