@@ -148,6 +148,7 @@ def _finish_interrupted(store: "Store", *, as_json: bool) -> "list[tuple[Plan, d
 def _carry_out(plan: "Plan", store: "Store", *, err: bool) -> dict[str, object]:
     """Erase what a plan names, say so in words (`err`: to stderr), and return it as values for JSON."""
     from selfai_pipeline.removal.erase import carry_out
+    from selfai_pipeline.removal.search import is_users_own
 
     left = carry_out(
         plan,
@@ -157,20 +158,26 @@ def _carry_out(plan: "Plan", store: "Store", *, err: bool) -> dict[str, object]:
     )
     say = partial(click.echo, err=err)
     say(f"removal {plan.removal} is done.")
-    if left:
-        say("These files name it still, because you wrote it there; take it out of them:")
-        for path in left:
-            say(f"  {store.home.root / path}")
-    if plan.outside:
-        say("These files outside of SELFAI_HOME have rows about it; an import passes them over:")
-        for path in plan.outside:
-            say(f"  {path}")
+    kept = [path for path in left if not is_users_own(path, store)]
+    listed = {
+        "These files name it still, or are it, because you put it there; take it out or delete them:": [
+            store.home.root / path for path in left if path not in kept
+        ],
+        "These files name it still, and Selfai keeps them: do not edit them, or audits call them altered. "
+        "docs/removal.md says when they go:": [store.home.root / path for path in kept],
+        "These files outside of SELFAI_HOME have rows about it; an import passes them over:": plan.outside,
+    }
+    for words, paths in listed.items():
+        if paths:
+            say(words)
+            for path in paths:
+                say(f"  {path}")
     if plan.checkpoints:
         say(
             f"{len(plan.checkpoints)} checkpoints learnt from it and are marked. `selfai run` makes the "
             "labels again and trains without it."
         )
-    return {**_values(plan), "left": left}
+    return {**_values(plan), "left": left, "kept": kept}
 
 
 def fail_checks(plan: "Plan", store: "Store") -> None:

@@ -91,6 +91,22 @@ def test_what_the_user_wrote_is_named_and_left(table: TableRef, store: Store, ho
     assert left(store) == [OTHER]
 
 
+def test_what_selfai_keeps_is_told_from_what_the_user_wrote(table: TableRef, home: Home) -> None:
+    """Whoever takes a name out of a record has altered it."""
+    entry = home.root / "promotions" / f"000001-{'0' * 64}.json"
+    entry.parent.mkdir()
+    entry.write_text(f'{{"reason": "because of {IMAGE}"}}')
+    home.settings_file.write_text(f"raw_crawl:\n  deny_pictures: ['{IMAGE}']\n")
+    done = remove("--picture", IMAGE, "--reason", "letter 7", "--yes", "--json")
+    written, kept = done.stderr.split("Selfai keeps them: do not edit them")
+    assert str(home.settings_file) in written
+    assert str(entry) in kept
+    assert str(home.settings_file) not in kept
+    found = json.loads(done.stdout)
+    assert found["kept"] == [f"promotions/{entry.name}"]
+    assert found["left"] == [*found["kept"], "settings.yaml"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--picture", IMAGE, "--url", "https://one.example/"], ["--picture", IMAGE, "--resume"]],
