@@ -41,7 +41,7 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
     from selfai_pipeline.training.settings import ComputeSettings
 
     store = _opened()
-    move = by_hand(reason, by=by, override=override)
+    move = by_hand(reason, store=store, by=by, override=override)
     version, registry, _ = _registered(model, store)
     labels = store.tables.current("balanced_label_table")
     if labels is None or not isinstance(labels.ref, TableRef):
@@ -88,7 +88,7 @@ def rollback(reason: str, by: str) -> None:
     from selfai_pipeline.removal.marks import removed_inputs
 
     store = _opened()
-    move = by_hand(reason, by=by)
+    move = by_hand(reason, store=store, by=by)
     _, registry, _ = _registered("", store)
     _tell(roll_back(move=move, registry=registry, store=store, removed_inputs=removed_inputs))
 
