@@ -62,7 +62,7 @@ PLACES = (
     Place(
         rf"promotions/[0-9]{{6}}-{HASH}\.json|promotions\.lock",
         Way.HOLDS_NONE,
-        "Who made which model the champion, and why: a reason that names a picture or an address is refused.",
+        "Who made which model the champion, and why: a reason that names a picture or a host is refused.",
     ),
     Place(
         r"releases/.*",

@@ -60,6 +60,14 @@ def _elsewhere(plan: Plan, store: Store, needles: Needles) -> Iterator[Path]:
                 yield path
 
 
+def is_users_own(path: str, store: Store) -> bool:
+    """Whether a file that `traces` names is the user's to mend; the others are kept by Selfai."""
+    whole = store.home.root / path
+    inside = [whole.relative_to(root).as_posix() for root in roots(store) if whole.is_relative_to(root)]
+    place = place_of(inside[0]) if inside else None
+    return place is None or place.way is Way.LEFT
+
+
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for path in root.rglob("*"):
         relative = path.relative_to(root).as_posix()

@@ -178,6 +178,10 @@ def test_a_storage_in_another_folder_is_searched_and_swept_as_well(
     note.write_text(lived_in.world.image_id(1))
     assert moved.remove("picture", lived_in.world.image_id(1)) == [str(note)]
     assert search(elsewhere, gone) == {"note.txt"}
+    record = elsewhere / "tables" / "raw_crawl" / DAYS[0] / "current.json"
+    folder = tmp_path / "photos" / "face.jpg"
+    own = [search_module.is_users_own(str(path), moved.store) for path in (note, folder, record)]
+    assert own == [True, True, False]
 
 
 @pytest.mark.parametrize("before", range(0, 130, 10))
