@@ -6,16 +6,15 @@ from itertools import chain
 
 from selfai_pipeline.errors import AlteredVersion, InputError, MissingVersion
 from selfai_pipeline.lineage.columns import read_columns
-from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, Archive
+from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
+from selfai_pipeline.removal.plan import BEGINNING_OF_ID
 from selfai_pipeline.sources.addresses import bare_host, host_of
 from selfai_pipeline.sources.tombstones import HOST, Tombstones
 from selfai_pipeline.store import Store
 
 LONGEST_REASON = 1000
-HEXADECIMALS = re.compile(rf"(?<![^\W_])[0-9a-f]{{{SHORTEST_PREFIX},64}}(?![^\W_])")
-"""A word that the id of a picture may begin with."""
 HOST_NAME = re.compile(r"(?:[\w-]+\.)+[^\W\d_][\w-]*|(?:\d+\.){3}\d+")
 """A name with a dot in it, or four numbers: a host without a dot may be any word."""
 
@@ -44,7 +43,7 @@ def checked_reason(reason: str, *, store: Store) -> str:
 
 
 def _names_picture(text: str, store: Store) -> bool:
-    words = tuple(HEXADECIMALS.findall(text))
+    words = tuple(BEGINNING_OF_ID.findall(text))
     if not words or any(map(SHA256_HEX.fullmatch, words)):
         # A whole hash may be that of a picture that was removed, or of a crop.
         return bool(words)

@@ -22,7 +22,7 @@ from selfai_pipeline.labels.site.database import SiteDatabase
 from selfai_pipeline.labels.site.people import people_names
 from selfai_pipeline.lineage.derived import Selection, TouchedModel, derived_from
 from selfai_pipeline.lineage.registry import Registry
-from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, VersionKey
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.ratings import files_with, fingerprint
 from selfai_pipeline.removal.subjects import Known, Subjects, subjects_of
@@ -46,8 +46,8 @@ PAGES = ("evaluation_report", "ablation_report")
 DONE = ".done"
 SHORTEST_TELLING = 4
 """Letters from which a name in a reason counts as telling: `ann` stands in `announced`."""
-BEGINNING_OF_ID = r"(?<!\w)[0-9a-f]{6,64}(?!\w)"
-"""As many characters of an id as name a picture."""
+BEGINNING_OF_ID = re.compile(rf"(?<![^\W_])[0-9a-f]{{{SHORTEST_PREFIX},64}}(?![^\W_])")
+"""A word that the id of a picture may begin with, of as many characters as name one."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
     is_named |= any(
         len(one) >= SHORTEST_TELLING and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", words) for one in files
     )
-    beginnings = tuple(re.findall(BEGINNING_OF_ID, words))
+    beginnings = tuple(BEGINNING_OF_ID.findall(words))
     if is_named or any(one.startswith(beginnings) for one in subjects.image_ids):
         raise InputError(
             "it names what is to be removed, and it stays for ever",
