@@ -56,7 +56,7 @@ TABLE = dg.TableSchema([dg.TableColumn(name) for name in SHOWN])
     specs=check_specs(
         "ablation_report",
         completeness="Every arm has a row, and one without figures has its reason; the page is there.",
-        sanity="Correlations lie in -1..1, and every run took time and work.",
+        sanity="Correlations are defined and lie in -1..1, and every run took time and work.",
         floor="An arm has figures.",
     )
 )
@@ -76,8 +76,11 @@ def ablation_report_checks(
     text += "" if there else ", the page is missing"
     results = [verdict(asset, "completeness", complete, text, silent=silent)]
     ended = [row for row in rows if row["seeds"]]
-    odd = sum(not (-1 <= row["pearson"] <= 1 and row["seconds"] > 0 < row["operations"]) for row in ended)
-    text = f"{odd} of {len(ended)} arms have figures that cannot be"
+    odd = sum(
+        row["pearson"] is None or not (-1 <= row["pearson"] <= 1 and row["seconds"] > 0 < row["operations"])
+        for row in ended
+    )
+    text = f"{odd} of {len(ended)} arms have no correlation, or figures that cannot be"
     results.append(verdict(asset, "sanity", odd == 0, text, odd=odd))
     text = f"{len(ended)} arms have figures"
     results.append(verdict(asset, "quality_floor", bool(ended), text, ended=len(ended)))

@@ -63,7 +63,7 @@ def ablation_run(
     arm, labels, machine = ARMS[context.partition_key], balanced_label_table.table, compute.describe()
     with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
         outcomes = run_arm(arm, labels, store=store, settings=config, compute=compute, report=run.report_as)
-    ref = write_outcomes(outcomes, arm=arm.name, store=store, facts=facts_of(labels, config))
+    ref = write_outcomes(outcomes, arm=arm.name, store=store, facts=facts_of(labels, config, compute))
     figures = {f"pearson_seed_{one.seed}": one.pearson for one in outcomes if one.pearson is not None}
     facts: dict[str, Any] = {name: number(name, value) for name, value in figures.items()}
     facts |= noise_ceiling(store.tables.facts(labels)) | ran_on(machine)

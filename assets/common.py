@@ -78,7 +78,7 @@ def materialized(
         records[partition] = Record(
             ref=ref,
             code_version=code_version,
-            settings=settings.model_dump(mode="json"),
+            settings=settings.recorded(),
             inputs=made_from,
             external=(external or {}).get(partition, {}),
             run_id=context.run.run_id,

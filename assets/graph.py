@@ -112,7 +112,7 @@ def _unchanged(definition: dg.AssetsDefinition, partition: str, store: Store) ->
     same = (
         record is not None
         and record.code_version == definition.specs_by_key[definition.key].code_version
-        and dict(record.settings) == CONFIGS[name]().model_dump(mode="json")
+        and dict(record.settings) == CONFIGS[name]().recorded()
         and dict(record.inputs) == _inputs_now(definition, partition, store)
         and dict(record.external) == (EXTERNAL[name](store, partition) if name in EXTERNAL else {})
         and not (name == "raw_crawl" and _has_failures(record.ref, store))

@@ -45,6 +45,11 @@ class Task:
     settings: dict[str, Any]
 
 
+def digits(value: float | None, count: int = 3) -> str:
+    """A figure, or that there is none: constant scores correlate with nothing."""
+    return "not defined" if value is None else f"{value:.{count}f}"
+
+
 def outcomes_of(arm: str, task: Task) -> list[Any]:
     """The outcomes of an arm, one a seed: trained on one thread, or read where that was done before."""
     from selfai_pipeline.evaluation.ablations.runs import run_arm
@@ -68,7 +73,7 @@ def run_arms(task: Task) -> None:
     """Train the arms one after another, and print what came of each."""
     for arm in task.arms:
         for one in outcomes_of(arm, task):
-            found = one.reason or f"Pearson {one.pearson:.4f}, {one.seconds:.0f} s"
+            found = one.reason or f"Pearson {digits(one.pearson, 4)}, {one.seconds:.0f} s"
             print(f"{arm}, seed {one.seed}: {found}", flush=True)
 
 
@@ -81,11 +86,12 @@ def compared(task: Task) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from selfai_pipeline.home import Home
     from selfai_pipeline.store import Store
     from selfai_pipeline.tables import Snapshot
+    from selfai_pipeline.training.settings import ComputeSettings
 
     store = Store.open(Home.at(task.home))
     labels = store.tables.snapshot("balanced_label_table").table
     settings = AblationSettings(**{**task.settings, "seeds": list(task.seeds)})
-    facts = facts_of(labels, settings)
+    facts = facts_of(labels, settings, ComputeSettings(threads=1))
     refs = {
         arm: write_outcomes(outcomes_of(arm, task), arm=arm, store=store, facts=facts) for arm in task.arms
     }
@@ -126,7 +132,8 @@ def report(rows: list[dict[str, Any]], facts: dict[str, Any], task: Task) -> Non
             against += f" ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
         reached = row["seconds_to_target"]
         print(
-            f"{row['title']:44} {row['pearson']:.3f} ({row['pearson_low']:.3f} to {row['pearson_high']:.3f})"
+            f"{row['title']:44} {digits(row['pearson'])} ({digits(row['pearson_low'])} to "
+            f"{digits(row['pearson_high'])})"
             f"{against}, {row['parameters'] / 1e6:.2f} M parameters, {row['seconds'] / 60:.1f} min, "
             f"{row['operations'] / 1e12:.0f} Tflop, to {facts['target_pearson']}: "
             f"{'not reached by all' if reached is None else f'{reached / 60:.1f} min'}"

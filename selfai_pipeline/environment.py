@@ -61,6 +61,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     sample: ClassVar[dict[str, Any]] = {}
 
+    def recorded(self) -> dict[str, Any]:
+        """The values as the record of a version keeps them, for as long as there is a home."""
+        return self.model_dump(mode="json")
+
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 

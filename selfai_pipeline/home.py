@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfai_pipeline.errors import StorageError
+from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.storage import replace_file
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -25,6 +25,18 @@ class Home:
     def from_environment(cls) -> "Home":
         """`SELFAI_HOME`, or `.selfai` in the project's folder where it is not set."""
         return cls.at(os.environ.get("SELFAI_HOME") or PROJECT / ".selfai")
+
+    @classmethod
+    def existing(cls) -> "Home":
+        """As `from_environment`, for commands that have nothing to do in a new one.
+
+        Raises:
+            InputError: there is no such folder: the name may be mistyped.
+        """
+        home = cls.from_environment()
+        if not home.root.is_dir():
+            raise InputError("there is no such folder", where=str(home.root), mend="Check SELFAI_HOME.")
+        return home
 
     @classmethod
     def at(cls, path: str | Path) -> "Home":

@@ -40,8 +40,9 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
     from selfai_pipeline.tables import TableRef
     from selfai_pipeline.training.settings import ComputeSettings
 
-    move = by_hand(reason, by=by, override=override)
-    version, store, registry, _ = _opened(model)
+    store = _opened()
+    move = by_hand(reason, store=store, by=by, override=override)
+    version, registry, _ = _registered(model, store)
     labels = store.tables.current("balanced_label_table")
     if labels is None or not isinstance(labels.ref, TableRef):
         raise InputError(
@@ -58,7 +59,8 @@ def promote(model: str, reason: str, by: str, override: bool) -> None:
         compute=defaults_of(ComputeSettings, section="compute")(),
         removed_inputs=removed_inputs,
     )
-    click.echo(decision.finding)
+    for sentence in (decision.finding, *decision.forbidden):
+        click.echo(sentence)
     entry = promote_version(
         version,
         comparison=comparison,
@@ -85,8 +87,9 @@ def rollback(reason: str, by: str) -> None:
     from selfai_pipeline.release.champion import rollback as roll_back
     from selfai_pipeline.removal.marks import removed_inputs
 
-    move = by_hand(reason, by=by)
-    _, store, registry, _ = _opened("")
+    store = _opened()
+    move = by_hand(reason, store=store, by=by)
+    _, registry, _ = _registered("", store)
     _tell(roll_back(move=move, registry=registry, store=store, removed_inputs=removed_inputs))
 
 
@@ -101,7 +104,8 @@ def rollback(reason: str, by: str) -> None:
 def release(model: str | None, folder: Path | None, verify: Path | None) -> None:
     """Write the release bundle of MODEL into FOLDER, or check one with --verify FOLDER.
 
-    MODEL is as for `selfai promote`; @champion is the one in use. FOLDER is new or empty.
+    MODEL is as for `selfai promote`; @champion is the one in use. FOLDER is new or empty. With --verify the
+    exit status is 1 where a file is not whole; removed data in the model is said, and changes no status.
     """
     if verify is not None:
         if model or folder:
@@ -117,7 +121,8 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
     from selfai_pipeline.release.settings import ReleaseSettings
     from selfai_pipeline.removal.marks import removed_inputs
 
-    version, store, _, known = _opened(model)
+    store = _opened()
+    version, _, known = _registered(model, store)
     files = make_bundle(
         version,
         store=store,
@@ -133,9 +138,12 @@ def release(model: str | None, folder: Path | None, verify: Path | None) -> None
 
 def _verify(folder: Path) -> None:
     from selfai_pipeline.knobs import defaults_of
+    from selfai_pipeline.lineage.promotions import Champion
+    from selfai_pipeline.release.model_registry import reference
     from selfai_pipeline.release.releasing import known_bundles, known_weights
     from selfai_pipeline.release.settings import ReleaseSettings
     from selfai_pipeline.release.verified_bundle import verify_bundle
+    from selfai_pipeline.removal.marks import removed_inputs
     from selfai_pipeline.store import open_store
 
     settings = defaults_of(ReleaseSettings, section="release_bundle")()
@@ -156,13 +164,31 @@ def _verify(folder: Path) -> None:
             "this SELFAI_HOME has no record of it, and whole is not genuine: compare the fingerprint with "
             "what its publisher says"
         )
+        return
+    marks = removed_inputs(store, reference(Champion(bundle.version, bundle.checkpoint_sha256)))
+    if marks:
+        click.echo(f"removed data is in it: {marks[0]}; `selfai release` writes no bundle of it any more")
 
 
-def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Registry]":
-    """The version that `model` names (empty: the newest), the store, and the registry, to write and to read.
+def _opened() -> "Store":
+    """The store.
 
     Until the command ends no removal begins: what it takes out could be in a version whose marks were looked
     at before.
+
+    Raises:
+        InputError: there is no home, or a removal was interrupted.
+    """
+    from selfai_pipeline.store import open_store
+    from selfai_pipeline.turns import writing
+
+    home = Home.existing()
+    click.get_current_context().with_resource(writing(home))
+    return open_store(home)
+
+
+def _registered(model: str, store: "Store") -> "tuple[RegisteredVersion, ModelRegistry, Registry]":
+    """The version that `model` names (empty: the newest), and the registry, to write and to read.
 
     Raises:
         InputError: nothing is registered, or nothing of this name.
@@ -170,21 +196,27 @@ def _opened(model: str) -> "tuple[RegisteredVersion, Store, ModelRegistry, Regis
     from selfai_pipeline.lineage.registry import MODEL, read_registry, tracking_uri
     from selfai_pipeline.lineage.versions import is_hash_prefix
     from selfai_pipeline.release.model_registry import ModelRegistry
-    from selfai_pipeline.store import open_store
-    from selfai_pipeline.turns import writing
 
-    home = Home.from_environment()
-    click.get_current_context().with_resource(writing(home))
-    known = read_registry(home)
+    known = read_registry(store.home)
     name, _, wanted = model.partition("@")
     matching = [one for one in known.versions if one.checkpoint_sha256.startswith(name)]
     if is_hash_prefix(name) and len(matching) == 1:
         version = matching[0]
-    else:
+    elif any(one.model == (name or MODEL) for one in known.versions):
         version = known.find(name or MODEL, wanted)
+    else:
+        registered = ", ".join(map(str, known.versions))
+        raise InputError(
+            "no scorer of this name is registered",
+            where=name or MODEL,
+            mend=f"Registered are: {registered}. Or name the first characters of the hash of its checkpoint, "
+            "where one version alone has it."
+            if registered
+            else "`selfai run` trains one, and registers it once its checks have passed.",
+        )
     from mlflow import MlflowClient
 
-    return version, open_store(home), ModelRegistry(MlflowClient(tracking_uri(home))), known
+    return version, ModelRegistry(MlflowClient(tracking_uri(store.home))), known
 
 
 def _tell(entry: "Promotion") -> None:

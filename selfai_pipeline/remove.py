@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 3600.0
 MOST_SHOWN = 20
+NONE_INTERRUPTED = "no removal was interrupted"
 
 
 @click.command()
@@ -36,7 +38,7 @@ MOST_SHOWN = 20
     metavar="SECONDS",
     help="Longest wait for runs that are at work.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and the words for people to stderr.")
 def remove(
     reason: str | None,
     dry_run: bool,
@@ -58,13 +60,15 @@ def remove(
         raise click.UsageError(
             "Name one thing: a --picture, a --url, a --host, a --person or an --annotator; or --resume."
         )
-    home = Home.from_environment()
-    if not home.root.is_dir():
-        raise InputError("there is no such folder", where=str(home.root), mend="Check SELFAI_HOME.")
+    home = Home.existing()
     store = open_store(home)
     if dry_run:
-        if chosen:
-            _show(_plan(chosen, reason or "a dry run", store), as_json=as_json)
+        if resume:
+            _show_unfinished(home, as_json=as_json)
+        elif as_json:
+            _print_json(_values(_plan(chosen, reason or "a dry run", store)))
+        else:
+            _show(_plan(chosen, reason or "a dry run", store))
         return
     if chosen and not (reason or "").strip():
         raise InputError(
@@ -74,25 +78,32 @@ def remove(
     def tell() -> None:
         click.echo("Waiting for what is at work to end (runs, imports); new runs wait for this.", err=True)
 
-    finished: list[Plan] = []
+    finished: list[tuple[Plan, dict[str, object]]] = []
     if resume or has_plans(home):
         with alone(home, wait_s=wait, tell=tell):
-            finished = _finish_interrupted(store)
+            finished = _finish_interrupted(store, as_json=as_json)
     if resume:
-        if not finished:
-            click.echo("no removal was interrupted")
+        if as_json:
+            _print_json([done for _, done in finished])
+        elif not finished:
+            click.echo(NONE_INTERRUPTED)
         return
-    if any({one.asked: one.value} == chosen for one in finished):
-        return
+    for plan, done in finished:
+        if {plan.asked: plan.value} == chosen:
+            if as_json:
+                _print_json(done)
+            return
     if not yes:
         # Nobody waits for the answer: what is erased is found anew behind it.
-        _show(_plan(chosen, reason or "", store), as_json=False)
+        _show(_plan(chosen, reason or "", store), err=as_json)
         click.confirm("Erase all of this for good?", abort=True, err=True)
     with alone(home, wait_s=wait, tell=tell):
-        _finish_interrupted(store)
+        _finish_interrupted(store, as_json=as_json)
         plan = _plan(chosen, reason or "", store)
         plan.write(home)
-        _carry_out(plan, store, as_json=as_json)
+        done = _carry_out(plan, store, err=as_json)
+    if as_json:
+        _print_json(done)
 
 
 def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
@@ -107,20 +118,37 @@ def _plan(chosen: dict[str, str], reason: str, store: "Store") -> "Plan":
     )
 
 
-def _finish_interrupted(store: "Store") -> "list[Plan]":
-    """Finish what was interrupted, and return it."""
+def _show_unfinished(home: Home, *, as_json: bool) -> None:
+    """What the removals that were interrupted have to erase."""
+    from selfai_pipeline.removal.plan import unfinished
+
+    plans = unfinished(home)
+    if as_json:
+        _print_json([_values(plan) for plan in plans])
+        return
+    for plan in plans:
+        click.echo(f"removal {plan.removal}, which was interrupted, {plan.reason}:")
+        _show(plan)
+    if not plans:
+        click.echo(NONE_INTERRUPTED)
+
+
+def _finish_interrupted(store: "Store", *, as_json: bool) -> "list[tuple[Plan, dict[str, object]]]":
+    """Finish what was interrupted; returns the plans, each with what `_carry_out` says of it."""
     from selfai_pipeline.removal.plan import sweep_plans, unfinished
 
     sweep_plans(store.home)
-    plans = unfinished(store.home)
-    for plan in plans:
+    done = []
+    for plan in unfinished(store.home):
         click.echo(f"finishing removal {plan.removal}, which was interrupted", err=True)
-        _carry_out(plan, store, as_json=False)
-    return plans
+        done.append((plan, _carry_out(plan, store, err=as_json)))
+    return done
 
 
-def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:
+def _carry_out(plan: "Plan", store: "Store", *, err: bool) -> dict[str, object]:
+    """Erase what a plan names, say so in words (`err`: to stderr), and return it as values for JSON."""
     from selfai_pipeline.removal.erase import carry_out
+    from selfai_pipeline.removal.search import is_users_own
 
     left = carry_out(
         plan,
@@ -128,23 +156,28 @@ def _carry_out(plan: "Plan", store: "Store", *, as_json: bool) -> None:
         told=lambda step: click.echo(f"  {step}", err=True),
         last=lambda: fail_checks(plan, store),
     )
-    if as_json:
-        click.echo(json.dumps({**_values(plan), "left": left}, indent=1))
-        return
-    click.echo(f"removal {plan.removal} is done.")
-    if left:
-        click.echo("These files name it still, because you wrote it there; take it out of them:")
-        for path in left:
-            click.echo(f"  {store.home.root / path}")
-    if plan.outside:
-        click.echo("These files outside of SELFAI_HOME have rows about it; an import passes them over:")
-        for path in plan.outside:
-            click.echo(f"  {path}")
+    say = partial(click.echo, err=err)
+    say(f"removal {plan.removal} is done.")
+    kept = [path for path in left if not is_users_own(path, store)]
+    listed = {
+        "These files name it still, or are it, because you put it there; take it out or delete them:": [
+            store.home.root / path for path in left if path not in kept
+        ],
+        "These files name it still, and Selfai keeps them: do not edit them, or audits call them altered. "
+        "docs/removal.md says when they go:": [store.home.root / path for path in kept],
+        "These files outside of SELFAI_HOME have rows about it; an import passes them over:": plan.outside,
+    }
+    for words, paths in listed.items():
+        if paths:
+            say(words)
+            for path in paths:
+                say(f"  {path}")
     if plan.checkpoints:
-        click.echo(
+        say(
             f"{len(plan.checkpoints)} checkpoints learnt from it and are marked. `selfai run` makes the "
             "labels again and trains without it."
         )
+    return {**_values(plan), "left": left, "kept": kept}
 
 
 def fail_checks(plan: "Plan", store: "Store") -> None:
@@ -183,14 +216,16 @@ def _values(plan: "Plan") -> dict[str, object]:
     }
 
 
-def _show(plan: "Plan", *, as_json: bool) -> None:
-    """What goes, on the terminal and nowhere else."""
-    if as_json:
-        click.echo(json.dumps(_values(plan), indent=1))
-        return
+def _print_json(values: object) -> None:
+    click.echo(json.dumps(values, indent=1))
+
+
+def _show(plan: "Plan", *, err: bool = False) -> None:
+    """What goes, on the terminal and nowhere else; `err`: to stderr."""
+    say = partial(click.echo, err=err)
     subjects = plan.subjects
     counts = ", ".join(f"{count} {name}" for name, count in plan.counts.items()) or "nothing"
-    click.echo(f"to be erased: {counts}")
+    say(f"to be erased: {counts}")
     listed = {
         "pictures": subjects.image_ids,
         "addresses": subjects.urls | subjects.paths,
@@ -206,14 +241,14 @@ def _show(plan: "Plan", *, as_json: bool) -> None:
     }
     for title, values in listed.items():
         if values:
-            click.echo(f"{title}:")
+            say(f"{title}:")
             shown = sorted(values)
             for one in shown[:MOST_SHOWN]:
-                click.echo(f"  {one}")
+                say(f"  {one}")
             if len(shown) > MOST_SHOWN:
-                click.echo(f"  and {len(shown) - MOST_SHOWN} more (--json lists all)")
+                say(f"  and {len(shown) - MOST_SHOWN} more (--dry-run --json lists all)")
     if plan.asked == "annotator":
-        click.echo(
+        say(
             "Past label tables keep the scores that were made with these ratings, without the name; "
             "`selfai run` makes the label table again without them."
         )

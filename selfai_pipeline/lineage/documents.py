@@ -13,7 +13,6 @@ from selfai_pipeline.lineage.findings import Finding, State
 from selfai_pipeline.lineage.picture_history import PictureHistory, Statement
 from selfai_pipeline.lineage.promotions import Promotion
 from selfai_pipeline.lineage.versions import Making, Version, VersionKey
-from selfai_pipeline.sources.tombstones import Mark
 from selfai_pipeline.tables import WHOLE
 
 IN_WORDS = {
@@ -88,7 +87,7 @@ def audit_document(audited: Audit, findings: Iterable[Finding] | None = None) ->
     sources = ", ".join(use.source for use in audited.sources)
     lead += f"; the pictures came from {sources}." if sources else "."
     sections = [_problems(audited.problems)] if audited.problems else []
-    removed = _removed_since(audited.marks)
+    removed = "; ".join(f"{mark}: {mark.reason}" for mark in audited.marks)
     if audited.asked or also:
         registered = [audited.asked, *audited.registered] if audited.asked else list(audited.registered)
         rows = [(str(one), one.checkpoint_sha256, one.mlflow_run) for one in dict.fromkeys(registered) if one]
@@ -146,18 +145,6 @@ def picture_document(history: PictureHistory) -> Document:
 
 def _problems(problems: Sequence[str]) -> Section:
     return Section("Not all of it could be read", ("",), [(problem,) for problem in problems])
-
-
-def _removed_since(marks: Sequence[Mark]) -> str:
-    """What removals took out of what the checkpoints had learnt from, a clause each."""
-    learnt: dict[tuple[str, str, str], list[str]] = {}
-    for mark in marks:
-        removal = (mark.removed_at[:10], mark.removal, mark.reason)
-        learnt.setdefault(removal, []).append(f"{mark.asset} {mark.sha256[:12]}")
-    return "; ".join(
-        f"on {day} something that {', '.join(names)} had learnt from (removal {removal}: {reason})"
-        for (day, removal, reason), names in learnt.items()
-    )
 
 
 def _promotions(promotions: Sequence[Promotion]) -> Section:

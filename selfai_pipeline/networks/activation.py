@@ -20,12 +20,12 @@ def elu(values: Tensor) -> Tensor:
     """
     is_dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
     is_blocked = values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float32) and is_dense
-    if is_blocked and torch.is_grad_enabled() and values.requires_grad:
-        return _BlockedElu.apply(values)  # type: ignore[no-any-return]
     # What compiles or exports a network has to see the operator, not its parts.
-    if is_blocked and not torch.compiler.is_compiling():
-        return _in_blocks(values)
-    return functional.elu(values)
+    if not is_blocked or torch.compiler.is_compiling():
+        return functional.elu(values)
+    if torch.is_grad_enabled() and values.requires_grad:
+        return _BlockedElu.apply(values)  # type: ignore[no-any-return]
+    return _in_blocks(values)
 
 
 def _in_blocks(values: Tensor) -> Tensor:

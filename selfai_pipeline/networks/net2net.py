@@ -17,7 +17,6 @@ from torch import Tensor
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import Convolution, Stage, UnfitStages, convolutions
 
-HEAD = "head"
 FIRST_MOMENTS = frozenset({"exp_avg", "momentum_buffer"})
 SECOND_MOMENTS = frozenset({"exp_avg_sq", "max_exp_avg_sq"})
 

@@ -107,7 +107,8 @@ def widen_all(
 
 def _number(text: str) -> float:
     try:
-        value = float(text)
+        # Python reads 1_5 as fifteen.
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan

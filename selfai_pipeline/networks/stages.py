@@ -151,10 +151,19 @@ def check_stages(stages: Iterable[Stage]) -> None:
         return
     for index, stage in enumerate(listed[: ends[0]]):
         if isinstance(stage, Convolution):
-            if not LAYER_NAME.fullmatch(stage.name) or stage.name in names:
-                raise UnfitStages(f"stage {index}: {stage.name!r} is no name, or not the only one")
-            if not (1 <= stage.channels <= LARGEST_CHANNELS and 1 <= stage.kernel <= LARGEST_KERNEL):
-                raise UnfitStages(f"stage {index}: {stage.channels} channels, kernel {stage.kernel}")
+            if not LAYER_NAME.fullmatch(stage.name):
+                raise UnfitStages(
+                    f"stage {index}: {stage.name!r} is no name of a layer: a small letter, and behind it at "
+                    "most 63 more, digits or _"
+                )
+            if stage.name in names:
+                raise UnfitStages(f"stage {index}: a second layer is called {stage.name!r}")
+            for what, value, most in (
+                ("channels", stage.channels, LARGEST_CHANNELS),
+                ("as the side of the kernel", stage.kernel, LARGEST_KERNEL),
+            ):
+                if not 1 <= value <= most:
+                    raise UnfitStages(f"{stage.name} has {value:.6g} {what}; from 1 to {most} can be")
             if stage.kernel % 2 == 0:
                 raise UnfitStages(f"stage {index}: kernel {stage.kernel} is even, it has no centre")
             if not math.isfinite(stage.shift):

@@ -6,7 +6,6 @@ it was moved from outside, and nothing is moved until a person has said which of
 """
 
 import getpass
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,9 +34,8 @@ from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.release.comparison import Comparison
 from selfai_pipeline.release.decision import Decision, RemovedInputs
 from selfai_pipeline.release.model_registry import ModelRegistry, check_intact, reference
+from selfai_pipeline.release.reasons import checked_reason
 from selfai_pipeline.store import Store
-
-LONGEST_REASON = 1000
 
 
 class NotPromoted(InputError):
@@ -58,32 +56,14 @@ class Move:
     dagster_run: str = ""
 
 
-def by_hand(reason: str, *, by: str = "", override: bool = False) -> Move:
+def by_hand(reason: str, *, store: Store, by: str = "", override: bool = False) -> Move:
     """A move by a person, who is the user of this machine where `by` is empty.
 
     Raises:
-        InputError: the reason is empty or too long, or names a picture or an address.
+        InputError, AlteredVersion, StorageError: as `checked_reason`.
     """
-    return Move(Way.HAND, by.strip() or getpass.getuser(), checked_reason(reason), override=override)
-
-
-def checked_reason(reason: str) -> str:
-    """The reason on one line.
-
-    Raises:
-        InputError: it is empty or too long, or names what a later removal could not reach.
-    """
-    text = " ".join(reason.split())
-    problem = ""
-    if not re.search(r"\w", text):
-        problem = "no reason is given"
-    elif len(text) > LONGEST_REASON:
-        problem = f"it has {len(text)} characters, {LONGEST_REASON} are the most"
-    elif "://" in text or any(SHA256_HEX.fullmatch(word) for word in re.split(r"\W+", text)):
-        problem = "it names a picture or an address, and the log keeps it for ever"
-    if problem:
-        raise InputError(problem, where="--reason", mend="Say in a sentence why the champion changes.")
-    return text
+    told = checked_reason(reason, store=store)
+    return Move(Way.HAND, by.strip() or getpass.getuser(), told, override=override)
 
 
 def promote(

@@ -71,7 +71,10 @@ def finding(comparison: Comparison) -> str:
         else ""
     )
     if not comparison.champion:
-        text = f"There is no champion yet. Pearson {value_in_words(difference, 3)} on {faces}{interval}."
+        text = (
+            f"There is no other champion to compare it with. Pearson {value_in_words(difference, 3)} on "
+            f"{faces}{interval}."
+        )
     else:
         text = (
             f"Against champion {comparison.champion[:12]}: Pearson {_words(comparison.pearson.candidate)} "

@@ -190,7 +190,7 @@ def carry_out(
     told: Callable[[str], None] = lambda step: None,
     last: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Erase what a plan names; returns the files that name it still, which are the user's own.
+    """Erase what a plan names; returns the files that name it still, as `traces` does.
 
     Args:
         told: called with the name of each step that is done.

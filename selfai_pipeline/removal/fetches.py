@@ -45,19 +45,27 @@ class Fetches:
         return self._is_any(fetches.c.image_id == image_id)
 
     def knows_address(self, url: str) -> bool:
-        return self._is_any(fetches.c.url_hash == hash_of_url(url))
+        return self._is_any((fetches.c.url_hash == hash_of_url(url)) | (fetches.c.answered_url == url))
 
     def knows_host(self, host: str) -> bool:
-        return any(host_of(url) == host for url in self._scalars(sa.select(fetches.c.url).distinct()))
+        columns = (fetches.c.url, fetches.c.answered_url)
+        return any(
+            host_of(url) == host
+            for column in columns
+            for url in self._scalars(sa.select(column).where(column.is_not(None)).distinct())
+        )
 
     def pictures_at(self, has_address: Callable[[str], bool]) -> set[str]:
-        """The pictures that some addresses gave, whether a table has them or not (a crawl may have ended
-        before its table was made)."""
-        query = sa.select(fetches.c.url, fetches.c.image_id).where(fetches.c.image_id.is_not(None)).distinct()
+        """The pictures that some addresses gave, those at the end of redirects too, whether a table has them
+        or not (a crawl may have ended before its table was made)."""
+        columns = (fetches.c.url, fetches.c.answered_url, fetches.c.image_id)
+        query = sa.select(*columns).where(fetches.c.image_id.is_not(None)).distinct()
         found: set[str] = set()
         for journal in self.journals():
             with Transaction(journal.engine) as connection:
-                found.update(image_id for url, image_id in connection.execute(query) if has_address(url))
+                for url, answered, image_id in connection.execute(query):
+                    if has_address(url) or (answered and has_address(answered)):
+                        found.add(image_id)
         return found
 
     def pictures(self) -> set[str]:

@@ -54,14 +54,15 @@ PLACES = (
     Place(
         rf"tables/{NAME}/{NAME}/(records/{HASH}|current|verdicts/{HASH})\.json",
         Way.HOLDS_NONE,
-        "Hashes of versions, settings and verdicts; the pointer moves to what is left of its version.",
+        "Hashes of versions, settings (of deny lists a hash), verdicts; the pointer moves to what is left of "
+        "its version.",
     ),
     Place(rf"pictures/../../{HASH}", Way.DELETED, "The pictures as they were crawled."),
     Place(rf"crops/../../{HASH}", Way.DELETED, "Aligned faces."),
     Place(
         rf"promotions/[0-9]{{6}}-{HASH}\.json|promotions\.lock",
         Way.HOLDS_NONE,
-        "Who made which model the champion, and why: a reason that names a picture or an address is refused.",
+        "Who made which model the champion, and why: a reason that names a picture or a host is refused.",
     ),
     Place(
         r"releases/.*",

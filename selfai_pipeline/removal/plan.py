@@ -6,8 +6,9 @@ disk while the removal goes on, and is the one file that names what was removed.
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from selfai_pipeline.labels.site.database import SiteDatabase
 from selfai_pipeline.labels.site.people import people_names
 from selfai_pipeline.lineage.derived import Selection, TouchedModel, derived_from
 from selfai_pipeline.lineage.registry import Registry
-from selfai_pipeline.lineage.versions import VersionKey
+from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, VersionKey
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.ratings import files_with, fingerprint
 from selfai_pipeline.removal.subjects import Known, Subjects, subjects_of
@@ -45,6 +46,8 @@ PAGES = ("evaluation_report", "ablation_report")
 DONE = ".done"
 SHORTEST_TELLING = 4
 """Letters from which a name in a reason counts as telling: `ann` stands in `announced`."""
+BEGINNING_OF_ID = re.compile(rf"(?<![^\W_])[0-9a-f]{{{SHORTEST_PREFIX},64}}(?![^\W_])")
+"""A word that the id of a picture may begin with, of as many characters as name one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Plan:
         subjects: what goes.
         versions: of tables, that have to be rewritten.
         reports: hashes of evaluations and comparisons whose pages stand on these.
-        checkpoints: of those that learnt from it `asset`, `sha256`, `pictures` by split.
+        checkpoints: of those that learnt from it `asset`, `sha256`, `pictures` by split; without pictures
+            where a label table is lost, and nothing tells what they learnt from.
         models: registered versions of these, as (name, version).
         person_column: of files about pictures, which names the person.
         ratings: fingerprint of the declared files of ratings before.
@@ -240,10 +244,17 @@ def _site_people(home: Home) -> frozenset[str]:
 
 
 def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
+    words = reason.lower()
     bare = {one.partition("/")[2] for one in subjects.annotators | subjects.persons}
-    telling = {value, *bare, *subjects.image_ids, *subjects.urls, *subjects.hosts}
-    named = [one for one in telling if len(one) >= SHORTEST_TELLING and one.lower() in reason.lower()]
-    if named:
+    telling = {value, *bare, *subjects.urls, *subjects.hosts}
+    is_named = any(len(one) >= SHORTEST_TELLING and one.lower() in words for one in telling)
+    # The name of a file may be a word, and stand inside of another: it counts where it stands alone.
+    files = {one.rpartition("/")[2].lower() for one in subjects.urls | subjects.paths | subjects.names}
+    is_named |= any(
+        len(one) >= SHORTEST_TELLING and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", words) for one in files
+    )
+    beginnings = tuple(BEGINNING_OF_ID.findall(words))
+    if is_named or any(one.startswith(beginnings) for one in subjects.image_ids):
         raise InputError(
             "it names what is to be removed, and it stays for ever",
             where="--reason",
@@ -252,7 +263,7 @@ def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
 
 
 def _models(subjects: Subjects, known: Known, registry: Registry) -> list[TouchedModel]:
-    """The checkpoints that learnt from it, or were chosen by it."""
+    """The checkpoints that learnt from it, were chosen by it, or may have been: see `_untold`."""
     selections = [Selection("annotator", one) for one in sorted(subjects.annotators)]
     if subjects.image_ids:
         selections.append(Selection("picture", "", subjects.image_ids))
@@ -264,7 +275,23 @@ def _models(subjects: Subjects, known: Known, registry: Registry) -> list[Touche
             # No table has a row of it: refused pictures, people who have not rated yet.
             continue
         found.update((one.version.key, one) for one in derived.models if one.has_learnt)
+    if selections:
+        found.update(
+            (one.version.key, one) for one in _untold(known, registry) if one.version.key not in found
+        )
     return [found[key] for key in sorted(found)]
+
+
+def _untold(known: Known, registry: Registry) -> Iterator[TouchedModel]:
+    """The checkpoints on a label table whose file is lost: nothing tells what these learnt from."""
+    archive, files = known.archive, known.archive.store.files
+    for key in archive.keys:
+        version = archive.version(key)
+        if version.is_checkpoint and any(
+            one.key.asset == "balanced_label_table" and not all(map(files.size, one.files))
+            for one in archive.upstream(key)
+        ):
+            yield TouchedModel(version, {}, tuple(registry.of_checkpoint(key.sha256)))
 
 
 def _reports(versions: tuple[VersionKey, ...], known: Known) -> list[str]:

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.removal.databases import HEADER
 from selfai_pipeline.removal.places import Way, place_of
 from selfai_pipeline.removal.plan import Plan
 from selfai_pipeline.removal.texts import Needles
+from selfai_pipeline.sources.settings import UrlListSource, load_sources
+from selfai_pipeline.sources.source_kinds import is_in_object_store
 from selfai_pipeline.store import Store
 
 PARQUET = b"PAR1"
@@ -28,17 +31,41 @@ def roots(store: Store) -> list[Path]:
 
 def traces(plan: Plan, store: Store) -> list[str]:
     """The files of the home, by their path inside it, that name any of it: hashes, addresses, hosts or
-    annotators; of a storage in another folder by their whole path. The plan, and the sample gallery, are
-    passed over.
+    annotators; of a storage in another folder by their whole path, and so are the pictures and lists of the
+    sources that lie elsewhere on this machine. The plan, and the sample gallery, are passed over.
     """
     needles = Needles.of(plan.subjects)
-    return sorted(
+    found = {
         relative if root == store.home.root else str(path)
         for root in roots(store)
         for relative, path in _files(root)
         if needles.are_in(relative.encode())
         or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
-    )
+    }
+    elsewhere = _elsewhere(plan, store, needles)
+    found |= {str(path) for path in elsewhere if not any(map(path.resolve().is_relative_to, roots(store)))}
+    return sorted(found)
+
+
+def _elsewhere(plan: Plan, store: Store, needles: Needles) -> Iterator[Path]:
+    """The pictures that lie in folders of sources, and the lists that name any of it, wherever they are."""
+    for url in plan.subjects.urls:
+        if url.startswith("file://") and (picture := Path(unquote(urlsplit(url).path))).is_file():
+            yield picture
+    home = store.home
+    for source in load_sources(home.sources_file) if home.sources_file.exists() else []:
+        if isinstance(source, UrlListSource) and not is_in_object_store(source.path):
+            path = source.file(home)
+            if path.is_file() and any(map(needles.are_in, _contents(path))):
+                yield path
+
+
+def is_users_own(path: str, store: Store) -> bool:
+    """Whether a file that `traces` names is the user's to mend; the others are kept by Selfai."""
+    whole = store.home.root / path
+    inside = [whole.relative_to(root).as_posix() for root in roots(store) if whole.is_relative_to(root)]
+    place = place_of(inside[0]) if inside else None
+    return place is None or place.way is Way.LEFT
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:

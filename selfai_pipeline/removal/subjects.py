@@ -148,7 +148,8 @@ def _ref(key: VersionKey) -> TableRef:
 
 MEND_ALTERED = (
     "Nothing was removed: what was altered is not written anew under a hash that would call it sound. Put "
-    "the file back from a copy, or delete it, then run again."
+    "the file back from a copy, then run again. Where there is none, delete it: of a label table, all models "
+    "that stand on it are then marked, since nothing tells any more what they learnt from."
 )
 
 
@@ -176,7 +177,12 @@ def subjects_of(
     }[kind]()
     if kind == "annotator":
         return chosen
-    return _completed(_with_copies(chosen, known, fetches), known, fetches)
+    before: frozenset[str] | None = None
+    while chosen.image_ids != before:
+        # A copy's copies go, too: pruning, and looks, may have tied a crop to the mirror image alone.
+        before = chosen.image_ids
+        chosen = _with_copies(chosen, known, fetches)
+    return _completed(chosen, known, fetches)
 
 
 def _unknown(kind: str, value: str, known: Known, mend: str) -> InputError:
@@ -250,7 +256,10 @@ def _host(value: str, known: Known, fetches: Fetches) -> Subjects:
                 ids.update([image_id] if image_id else [])
     if not is_known:
         raise _unknown(
-            "host", host, known, "Write it as it stands in addresses, without https:// and without a path."
+            "host",
+            host,
+            known,
+            "Write it as it stands in addresses, without https://, without a port and without a path.",
         )
     return Subjects(image_ids=frozenset(ids), hosts=frozenset([host]))
 

@@ -1,5 +1,7 @@
 """The limits of a crawl: what can be changed in the Launchpad."""
 
+import hashlib
+import json
 import os
 import re
 from typing import Any, ClassVar
@@ -82,6 +84,14 @@ class CrawlSettings(Settings):
         description="SHA-256 in hexadecimal of pictures that are never kept: of the bytes as a site sends "
         "them, or of the stored ones (image_id).",
     )
+
+    def recorded(self) -> dict[str, Any]:
+        """With a hash in place of the pictures and hosts that are denied: a record outlives their removal."""
+        values = super().recorded()
+        for name in ("deny_hosts", "deny_pictures"):
+            if listed := sorted(values[name]):
+                values[name] = f"SHA-256 {hashlib.sha256(json.dumps(listed).encode()).hexdigest()}"
+        return values
 
     @field_validator("contact")
     @classmethod

@@ -117,7 +117,8 @@ class Mark:
         reason: as it was given.
         asset: of the checkpoint that learnt from it.
         sha256: of that checkpoint.
-        pictures: how many pictures by split: `train` (learnt from), `validation` (chosen by), `test`.
+        pictures: how many pictures by split: `train` (learnt from), `validation` (chosen by), `test`; none
+            where the label table was lost already, and nothing told what it had learnt from.
     """
 
     removal: str
@@ -128,6 +129,11 @@ class Mark:
     pictures: Mapping[str, int]
 
     def __str__(self) -> str:
+        if not self.pictures:
+            return (
+                f"the label table that {self.asset} {self.sha256[:12]} was trained on is lost: nothing tells "
+                f"whether it learnt from what removal {self.removal} took out on {self.removed_at[:10]}"
+            )
         counts = ", ".join(f"{count} of {split}" for split, count in sorted(self.pictures.items()) if count)
         return (
             f"{self.asset} {self.sha256[:12]} learnt from pictures that removal {self.removal} took out on "
@@ -136,7 +142,7 @@ class Mark:
 
 
 def marks_on(checkpoints: Collection[str], stones: Iterable[Tombstone]) -> list[Mark]:
-    """The removals of what some of these checkpoints (hashes of their records) learnt from."""
+    """The removals of what some of these checkpoints (hashes of their records) learnt from, or may have."""
     return [
         Mark(stone.removal, stone.removed_at, stone.reason, one["asset"], one["sha256"], one["pictures"])
         for stone in stones

@@ -19,7 +19,13 @@ from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-MEMORY_MESSAGES = ("DefaultCPUAllocator", "MPS backend out of memory")
+MEMORY_MESSAGES = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 """Parts of the errors that torch has no class for."""
 
 
@@ -76,25 +82,33 @@ class Compute:
         """What decides about the last bit of a result."""
         return {
             "torch": str(torch.__version__),
-            "device": self.device.type,
+            # Two models of one maker choose other kernels; a processor's are told apart by `processor`.
+            "device": _product_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.autocast).removeprefix("torch."),
             "threads": self.threads,
             "deterministic": self.deterministic,
             "compile": self.compile,
-            "processor": torch.backends.cpu.get_cpu_capability(),
+            "processor": " ".join([torch.backends.cpu.get_cpu_capability(), *_bfloat16_instructions()]),
         }
 
     @property
     def description(self) -> dict[str, str | int | bool]:
         """What a stage ran on, for a person to read: it enters no hash, and does not name the machine."""
-        return {**self.environment, "device_name": _product_name(self.device)}
+        return {
+            **self.environment,
+            "device": self.device.type,
+            "device_name": _product_name(self.device),
+        }
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Set threads and determinism, and put back what was set before, the random state included."""
-        threads = torch.get_num_threads()
+        """Set threads, determinism and whole float32, and put back what was set before, the random state
+        included."""
+        threads, shortened = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
         deterministic = torch.are_deterministic_algorithms_enabled()
         torch.set_num_threads(self.threads)
+        # By default cuDNN rounds float32 to ten bits, in validation and scoring too.
+        torch.backends.cudnn.allow_tf32 = False
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
@@ -103,6 +117,7 @@ class Compute:
                 yield
         finally:
             torch.set_num_threads(threads)
+            torch.backends.cudnn.allow_tf32 = shortened
             torch.use_deterministic_algorithms(deterministic)
 
     def place(self, network: Network) -> Network:
@@ -178,7 +193,10 @@ def _device_name(wanted: Device) -> str:
 def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
+    return device.type == "cpu" and bool(_bfloat16_instructions())
+
+
+def _bfloat16_instructions() -> list[str]:
+    """The processor's instructions that multiply bfloat16; they decide about kernels, and so about bits."""
+    capabilities = torch.cpu.get_capabilities()
+    return [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]

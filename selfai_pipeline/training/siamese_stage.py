@@ -106,7 +106,13 @@ class SiameseStage:
         )
         state.network, state.optimizer = grown.network, grown.optimizer
         after = self.validate(state.judged)["validation_loss"]
-        state.growth.append({**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after})
+        event = {**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after}
+        logger.info(
+            "Net2Net `%(operator)s`: %(parameters_before)d -> %(parameters_after)d parameters, function "
+            "moved by %(deviation_float64).1e (float64), loss %(loss_before).4f -> %(loss_after).4f",
+            event,
+        )
+        state.growth.append(event)
         state.memory.update(lowest=self.pairs.remaining(after), waited=0)
 
 

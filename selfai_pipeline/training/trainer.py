@@ -154,8 +154,9 @@ class Trainer:
             )
         with memory_for(
             f"{self.stage.name} on {self.compute.device.type}: batch_size {batch}, pictures of {side} px",
-            mend="Lower batch_size, input_size or width. Finished epochs are kept: with the same settings "
-            "and more memory the run goes on behind them, with others it begins anew.",
+            mend="Lower batch_size, input_size, width or a factor of the growth plan. Finished epochs are "
+            "kept: with the same settings and more memory the run goes on behind them, with others it begins "
+            "anew.",
         ):
             return self._fit(start)
 

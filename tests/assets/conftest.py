@@ -98,7 +98,7 @@ class Workplace:
                 Record(
                     ref=ref,
                     code_version=asset.specs_by_key[asset.key].code_version or "",
-                    settings=CONFIGS[name]().model_dump(mode="json"),
+                    settings=CONFIGS[name]().recorded(),
                     inputs={one: tables.snapshot(one, days).hashes for one in upstream},
                     external=EXTERNAL[name](self.store, partition) if name in EXTERNAL else {},
                 )

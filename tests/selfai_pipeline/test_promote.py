@@ -13,6 +13,13 @@ from selfai_pipeline.cli import commands
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 
+MOVES = [
+    ["promote", "@1", "--reason", "it is better"],
+    ["rollback", "--reason", "it is worse"],
+    ["release", "@1", "folder"],
+]
+NOTHING_REGISTERED = r"^selfai-scorer: no scorer of this name is registered\. `selfai run` trains one"
+
 
 def selfai(*arguments: str) -> Result:
     return CliRunner().invoke(commands, list(arguments))
@@ -38,15 +45,15 @@ def test_what_is_missing_is_said(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["promote", "@1", "--reason", "it is better"], "no model of this name is registered"),
-        (["rollback", "--reason", "it is worse"], "no model of this name is registered"),
-        (["release", "@champion", "folder"], "no model of this name is registered"),
+        (["promote", "@1", "--reason", "it is better"], NOTHING_REGISTERED),
+        (["rollback", "--reason", "it is worse"], NOTHING_REGISTERED),
+        (["release", "@champion", "folder"], NOTHING_REGISTERED),
         (["promote", "@1", "--reason", " "], "--reason: no reason is given"),
         (["release", "--verify", "."], "this is no release bundle"),
     ],
 )
 def test_a_home_without_models_is_told_in_a_sentence(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = selfai(*arguments)
@@ -54,14 +61,15 @@ def test_a_home_without_models_is_told_in_a_sentence(
     assert re.search(message, str(found.exception))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["promote", "@1", "--reason", "it is better"],
-        ["rollback", "--reason", "it is worse"],
-        ["release", "@1", "folder"],
-    ],
-)
+@pytest.mark.parametrize("arguments", MOVES)
+def test_a_mistyped_home_is_named_and_not_made(arguments: list[str], tmp_path: Path) -> None:
+    found = selfai(*arguments)
+    assert isinstance(found.exception, InputError)
+    assert "home: there is no such folder. Check SELFAI_HOME." in str(found.exception)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("arguments", MOVES)
 def test_until_an_interrupted_removal_is_finished_no_champion_moves(
     arguments: list[str], home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,4 +80,4 @@ def test_until_an_interrupted_removal_is_finished_no_champion_moves(
     plan.write_text("{}")
     assert "a removal was interrupted" in str(selfai(*arguments).exception)
     plan.unlink()
-    assert "no model of this name is registered" in str(selfai(*arguments).exception)
+    assert re.search(NOTHING_REGISTERED, str(selfai(*arguments).exception))

@@ -76,11 +76,35 @@ def test_it_asks_before_it_erases(table: TableRef, store: Store) -> None:
     assert left(store) == [OTHER]
 
 
+def test_with_json_nothing_else_is_printed_to_stdout_though_it_asks(table: TableRef) -> None:
+    refused = remove("--picture", IMAGE, "--reason", "letter 7", "--json", answer="n\n")
+    assert refused.stdout == ""
+    done = remove("--picture", IMAGE, "--reason", "letter 7", "--json", answer="y\n")
+    assert json.loads(done.stdout)["pictures"] == [IMAGE]
+    assert "to be erased: 1 pictures" in done.stderr
+
+
 def test_what_the_user_wrote_is_named_and_left(table: TableRef, store: Store, home: Home) -> None:
     home.settings_file.write_text(f"raw_crawl:\n  deny_pictures: ['{IMAGE}']\n")
     done = remove("--picture", IMAGE, "--reason", "letter 7", "--yes")
     assert str(home.settings_file) in done.stdout
     assert left(store) == [OTHER]
+
+
+def test_what_selfai_keeps_is_told_from_what_the_user_wrote(table: TableRef, home: Home) -> None:
+    """Whoever takes a name out of a record has altered it."""
+    entry = home.root / "promotions" / f"000001-{'0' * 64}.json"
+    entry.parent.mkdir()
+    entry.write_text(f'{{"reason": "because of {IMAGE}"}}')
+    home.settings_file.write_text(f"raw_crawl:\n  deny_pictures: ['{IMAGE}']\n")
+    done = remove("--picture", IMAGE, "--reason", "letter 7", "--yes", "--json")
+    written, kept = done.stderr.split("Selfai keeps them: do not edit them")
+    assert str(home.settings_file) in written
+    assert str(entry) in kept
+    assert str(home.settings_file) not in kept
+    found = json.loads(done.stdout)
+    assert found["kept"] == [f"promotions/{entry.name}"]
+    assert found["left"] == [*found["kept"], "settings.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +143,38 @@ def test_the_same_command_finishes_an_interrupted_removal_and_asks_nothing(
     result = remove("--picture", IMAGE, "--reason", "letter 7")
     assert result.exit_code == 0, result.output
     assert left(store) == [OTHER]
+
+
+def test_with_json_an_interrupted_removal_is_told_of_in_json_alone(
+    table: TableRef, store: Store, interrupted: Callable[..., None]
+) -> None:
+    interrupted("--picture", IMAGE)
+    other = remove("--picture", OTHER, "--reason", "letter 8", "--json", "--yes")
+    assert json.loads(other.stdout)["pictures"] == [OTHER]
+    assert other.stderr.count(" is done.") == 2
+    ratings(store)
+    interrupted("--annotator", "site/ann")
+    same = remove("--annotator", "site/ann", "--reason", "letter 7", "--json")
+    assert json.loads(same.stdout)["asked"] == "annotator"
+    ratings(store)
+    interrupted("--annotator", "site/ann")
+    assert [one["asked"] for one in json.loads(remove("--resume", "--json").stdout)] == ["annotator"]
+    assert json.loads(remove("--resume", "--json").stdout) == []
+
+
+def test_a_dry_run_of_resume_lists_what_an_interrupted_removal_has_to_erase(
+    table: TableRef, home: Home, interrupted: Callable[..., None]
+) -> None:
+    assert remove("--resume", "--dry-run").stdout == "no removal was interrupted\n"
+    assert json.loads(remove("--resume", "--dry-run", "--json").stdout) == []
+    interrupted("--picture", IMAGE)
+    before = files_of(home)
+    shown = remove("--resume", "--dry-run")
+    assert "which was interrupted, letter 7:\nto be erased: 1 pictures" in shown.stdout
+    assert IMAGE in shown.stdout
+    (plan,) = json.loads(remove("--resume", "--dry-run", "--json").stdout)
+    assert plan["pictures"] == [IMAGE]
+    assert files_of(home) == before
 
 
 def test_it_asks_about_another_thing_though_a_removal_was_interrupted(

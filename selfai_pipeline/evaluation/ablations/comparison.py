@@ -1,5 +1,6 @@
 """The arms side by side: correlations, differences to the whole method, and what each cost."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +29,8 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
 
     Facts: `faces`, `noise_ceiling` and its reason, of the test faces; `target_pearson`; `seconds_ratio` and
     `operations_ratio`, how many times as long wide networks from scratch took to the target as the whole
-    method (None where one of them did not reach it); `training_size`, the correlation against the number of
+    method (None where neither, or that, reached it with every seed, and of seconds where they ran on unlike
+    machines); `training_size`, the correlation against the number of
     training faces; `labels`, the hash.
 
     Raises:
@@ -80,6 +82,11 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         for arm in ARMS.values()
     ]
     costs = {row["arm"]: row for row in table}
+    machines = {
+        json.dumps(store.tables.facts(ref).get("machine"), sort_keys=True)
+        for name, ref in runs.tables.items()
+        if name == WHOLE_METHOD or ARMS[name].trunk is Trunk.WIDE
+    }
     ceiling = ceiling_facts(
         annotated,
         [row["standard_error"] for row in tested],
@@ -90,7 +97,8 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         "noise_ceiling": ceiling["noise_ceiling"],
         "noise_ceiling_reason": ceiling["noise_ceiling_reason"],
         "target_pearson": target,
-        "seconds_ratio": _ratio(costs, "seconds_to_target"),
+        "seconds_ratio": _ratio(costs, "seconds_to_target") if len(machines) == 1 else None,
+        "on_one_machine": len(machines) <= 1,
         "operations_ratio": _ratio(costs, "operations_to_target"),
         "labels": labels.sha256,
         "training_size": training_size(runs, labels, store=store, settings=settings.evaluation).to_dict(),

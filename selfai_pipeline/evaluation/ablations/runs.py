@@ -7,14 +7,14 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, SelfaiError
+from selfai_pipeline.errors import InputError, SelfaiError, TrainingDiverged
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Length, Trunk
 from selfai_pipeline.evaluation.ablations.costs import (
     FORWARD_AND_BACKWARD,
@@ -41,7 +41,7 @@ from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record, save_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import finetune_scorer
-from selfai_pipeline.training.imagenet import imagenet_trunk
+from selfai_pipeline.training.imagenet import imagenet_trunk, imagenet_weights
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import fingerprint
@@ -77,6 +77,11 @@ class Trained:
     pretraining: Epochs
     fine_tuning: Epochs
 
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "Trained":
+        pretraining, fine_tuning = (Epochs(**values[name]) for name in ("pretraining", "fine_tuning"))
+        return cls(CheckpointRef(**values["scorer"]), pretraining, fine_tuning)
+
 
 @dataclass
 class ArmRuns:
@@ -95,23 +100,48 @@ class ArmRuns:
     def outcome(self, arm: Arm, seed: int) -> Outcome:
         """What came of `arm` with `seed`; a run that ended before is read, not repeated.
 
+        One that something is missing for, or that diverged, has its reason in place of figures.
+
         Raises:
-            InputError, TrainingDiverged: a stage refuses the label table or the settings, or diverged.
+            InputError: a stage refuses the label table or the settings.
         """
-        settings = self.settings.model_dump(mode="json")
-        del settings["seeds"]
-        made_from = {"arm": repr(arm), "seed": seed, "labels": self.labels.sha256, "settings": settings}
-        path = self._path(arm.name, made_from)
-        if path.exists():
-            return Outcome.from_mapping(json.loads(path.read_text()))
-        logger.info("ablation %s, seed %d", arm.name, seed)
         try:
+            path = self._path(arm.name, self._made_from(arm, seed, evaluation=True))
+            if path.exists():
+                return Outcome.from_mapping(json.loads(path.read_text()))
+            logger.info("ablation %s, seed %d", arm.name, seed)
             outcome = self._by_group(arm, seed) if arm.by_group else self._whole(arm, seed)
-        except CannotRun as missing:
+        except (CannotRun, TrainingDiverged) as missing:
             # Not kept: it may be there next time.
             logger.warning("ablation %s cannot run: %s", arm.name, missing)
             return Outcome(arm.name, seed, State.NOT_RUN, str(missing))
         replace_file(path, outcome.to_json())
+        return outcome
+
+    def _made_from(self, arm: Arm, seed: int, *, evaluation: bool) -> dict[str, Any]:
+        """What the scorers of an arm depend on, or with `evaluation` its figures."""
+        settings = self.settings.model_dump(
+            mode="json", exclude={"seeds"} | (set() if evaluation else {"evaluation"})
+        )
+        made_from = {"arm": repr(arm), "seed": seed, "labels": self.labels.sha256, "settings": settings}
+        if arm.trunk is Trunk.IMAGENET:
+            # By default the file is looked for: another one may be there the next time.
+            name, file = self._imagenet_weights()
+            made_from["imagenet"] = [name, str(file)]
+        return made_from
+
+    def _imagenet_weights(self) -> tuple[str, Path]:
+        try:
+            return imagenet_weights(self.settings.imagenet_weights)
+        except InputError as error:
+            raise CannotRun(str(error)) from error
+
+    def _whole_method(self, seed: int) -> Outcome:
+        """What came of the whole method, which other arms stand on; its curves begin with its name."""
+        runs = replace(self, report=lambda name: self.report(f"{WHOLE_METHOD}.{name}"))
+        outcome = runs.outcome(ARMS[WHOLE_METHOD], seed)
+        if outcome.state is State.NOT_RUN:
+            raise CannotRun(f"{WHOLE_METHOD}, which it stands on, could not run: {outcome.reason}")
         return outcome
 
     def _path(self, name: str, made_from: dict[str, Any]) -> Path:
@@ -126,7 +156,12 @@ class ArmRuns:
         labels = self.labels
         if arm.share < 1:
             labels = of_share(labels, arm.share, seed=seed, store=self.store)
-        trained = self._train(arm, seed, labels)
+        try:
+            trained = self._train(arm, seed, labels)
+        except InputError as error:
+            if arm.share == 1:
+                raise
+            raise CannotRun(f"{len(self._rows(labels))} of the faces: {error}") from error
         record = load_record(trained.scorer, store=self.store)
         outcome = self._outcome(arm, seed, [trained], tested, [self._scores(trained.scorer, tested)])
         before = sum(trained.pretraining.seconds), sum(trained.pretraining.operations)
@@ -162,6 +197,10 @@ class ArmRuns:
 
     def _train(self, arm: Arm, seed: int, labels: TableRef, *, name: str = "") -> Trained:
         name = f"{name}seed{seed}"
+        made_from = {**self._made_from(arm, seed, evaluation=False), "on": labels.sha256}
+        path = self._path(f"{arm.name}-trained", made_from)
+        if path.exists():
+            return Trained.from_mapping(json.loads(path.read_text()))
         parent, pretraining = self._trunk(arm, seed, labels, name=name)
         stages = with_head(load_checkpoint(parent, store=self.store).network.stages)
         settings = self.settings.fine_tuning.model_copy(
@@ -174,7 +213,9 @@ class ArmRuns:
         steps, batch = self._steps(settings, labels)
         record = load_record(scorer, store=self.store)
         fine_tuning = clock.epochs(record, [stages] * settings.epochs, steps=steps, batch=batch)
-        return Trained(scorer, pretraining, fine_tuning)
+        trained = Trained(scorer, pretraining, fine_tuning)
+        replace_file(path, json.dumps(asdict(trained)).encode())
+        return trained
 
     def _trunk(self, arm: Arm, seed: int, labels: TableRef, *, name: str) -> tuple[CheckpointRef, Epochs]:
         """What fine-tuning begins with, and the epochs that made it."""
@@ -244,7 +285,7 @@ class ArmRuns:
         Without the shifts of inserted layers, which make them begin as the identity: at random there is
         nothing to keep, and zeros around shifted values are a border that nobody would give a new network.
         """
-        whole = self.outcome(ARMS[WHOLE_METHOD], seed)
+        whole = self._whole_method(seed)
         ref = CheckpointRef("finetuned_scorer", self.labels.partition, whole.scorers[0], rows=0)
         trunk = load_checkpoint(ref, store=self.store).network.stages[:-1]
         return tuple(
@@ -258,7 +299,7 @@ class ArmRuns:
             return self._longer(settings.epochs, settings, labels)
         if arm.length is Length.FINE_TUNING:
             return settings.epochs
-        whole = self.outcome(ARMS[WHOLE_METHOD], seed)
+        whole = self._whole_method(seed)
         steps, batch = self._steps(settings, labels)
         if arm.length is Length.STEPS:
             return math.ceil(whole.steps / steps)
@@ -342,12 +383,16 @@ def describe(stages: tuple[Stage, ...]) -> str:
     return f"{len(channels)} convolutions, {'-'.join(channels)}"
 
 
-def facts_of(labels: TableRef, settings: AblationSettings) -> dict[str, str]:
+def facts_of(labels: TableRef, settings: AblationSettings, compute: ComputeSettings) -> dict[str, Any]:
     """What arms that are compared have in common: `labels`, the hash of their table, and `made_with`, that of
-    the settings and the code of every stage."""
+    the settings and the code of every stage; and `machine`, without which their times say nothing."""
     stages = settings.model_dump(mode="json")
     given = {name: {**stages[name], "seed": None} for name in ("siamese", "widening", "fine_tuning")}
-    return {"labels": labels.sha256, "made_with": fingerprint({"settings": given, "code": _code()})}
+    return {
+        "labels": labels.sha256,
+        "made_with": fingerprint({"settings": given, "code": _code()}),
+        "machine": Compute.from_settings(compute).description,
+    }
 
 
 def _code() -> list[str]:
@@ -366,7 +411,7 @@ def run_arm(
     """The outcomes of an arm, one a seed, in the order of the seeds.
 
     Raises:
-        InputError, TrainingDiverged: see `ArmRuns.outcome`; the seeds before are kept.
+        InputError: see `ArmRuns.outcome`; the seeds before are kept.
     """
     runs = ArmRuns(labels, store, settings, compute, report)
     return [runs.outcome(arm, seed) for seed in settings.seeds]

@@ -240,6 +240,7 @@ def test_operators_are_read_from_text():
     "text",
     [
         *("", "wider", "wider conv3", "wider conv3 1.0", "wider conv3 nan", "wider conv3 inf"),
+        "wider conv3 1_5",
         *("deeper conv3 -1", "deeper conv3 \u00b2", "narrower conv3 2"),
     ],
 )
@@ -254,7 +255,8 @@ def test_text_that_names_no_operator_is_refused(text):
         (["wider conv99 2"], "operator 1 .* no convolution is called 'conv99'"),
         (["deeper conv15", "deeper conv15"], "operator 2 .* deepened before"),
         (["deeper conv15 4"], "no centre"),
-        (["wider conv15 1000000"], "channels"),
+        (["wider conv15 1000000"], r"conv15 has 3.2e\+07 channels; from 1 to \d+ can be"),
+        (["wider conv15 1e300"], r"conv15 has 3.2e\+301 channels"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused_before_training(plan, message):

@@ -288,7 +288,7 @@ class World:
             version,
             comparison=comparison,
             decision=decision,
-            move=move or by_hand("a test wants it", by="ann", **how),
+            move=move or by_hand("a test wants it", store=self.store, by="ann", **how),
             registry=self.registry,
             store=self.store,
             removed_inputs=self.removed_inputs,
@@ -296,7 +296,7 @@ class World:
 
     def rollback(self, reason: str = "it was wrong") -> Any:
         return rollback(
-            move=by_hand(reason, by="ann"),
+            move=by_hand(reason, store=self.store, by="ann"),
             registry=self.registry,
             store=self.store,
             removed_inputs=self.removed_inputs,

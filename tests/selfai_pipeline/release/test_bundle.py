@@ -57,7 +57,7 @@ def test_a_bundle_has_every_part_and_scores_from_its_own_files_alone(folder, cha
     assert release["checkpoint_sha256"] == champion.checkpoint_sha256
     card = (folder / "README.md").read_text()
     assert "not for decisions about anyone" in card
-    assert "There is no champion yet" in card
+    assert "There is no other champion to compare it with" in card
     assert json.loads((folder / "intervals.json").read_text())["levels"][0]["half_width"] == 1.5
     parity = json.loads((folder / "onnx_parity.json").read_text())
     assert (parity["faces"], parity["random"]) == (8, 4)

@@ -140,7 +140,7 @@ def test_the_first_champion_has_to_correlate_above_zero():
     rows = faces()
     first = measured(rows, noisy(rows, 1.0), None, settings=SETTINGS)
     assert decide(first, removed=(), settings=SETTINGS).passes
-    assert finding(first).startswith("There is no champion yet. Pearson 0.9")
+    assert finding(first).startswith("There is no other champion to compare it with. Pearson 0.9")
     with pytest.raises(ValueError, match="the champion has a hash and scores, or neither"):
         compared(rows, noisy(rows, 1.0), None, settings=SETTINGS, hashes=("1" * 64, "2" * 64, "3" * 64))
     chance = measured(rows, np.random.default_rng(3).uniform(0, 9, 80), None, settings=SETTINGS)

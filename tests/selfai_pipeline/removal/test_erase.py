@@ -224,9 +224,9 @@ def test_an_audit_says_what_was_removed_since_of_what_the_model_had_learnt_from(
     audited = audit("selfai-scorer@1", archive=world.archive, registry=world.registry)
     document = audit_document(audited)
     (registered,) = [one for one in document.sections if one.title == "Registered"]
-    assert registered.note.startswith(f"Removed since: on {stone.removed_at[:10]} something that ")
-    assert f"siamese_checkpoint {trunk.sha256[:12]}" in registered.note
-    assert registered.note.endswith(f"(removal {stone.removal}: letter 7)")
+    assert registered.note.startswith("Removed since: ")
+    said = f"that removal {stone.removal} took out on {stone.removed_at[:10]} (1 of train): letter 7"
+    assert f"siamese_checkpoint {trunk.sha256[:12]} learnt from pictures {said}" in registered.note
     assert registered.note in as_text(document)
     assert registered.note in as_page(document)
     assert {one["removal"] for one in audit_values(audited)["removed_since"]} == {stone.removal}
@@ -284,6 +284,10 @@ def test_a_storage_in_another_folder_is_searched_and_swept_as_well(
     note.write_text(lived_in.world.image_id(1))
     assert moved.remove("picture", lived_in.world.image_id(1)) == [str(note)]
     assert search(elsewhere, gone) == {"note.txt"}
+    record = elsewhere / "tables" / "raw_crawl" / DAYS[0] / "current.json"
+    folder = tmp_path / "photos" / "face.jpg"
+    own = [search_module.is_users_own(str(path), moved.store) for path in (note, folder, record)]
+    assert own == [True, True, False]
 
 
 @pytest.mark.parametrize("before", range(0, 130, 10))

@@ -6,9 +6,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.lineage.picture_history import picture_history
+from selfai_pipeline.removal.marks import removed_inputs
+from selfai_pipeline.sources.journal import open_journal
+from selfai_pipeline.sources.journal_database import Transaction
+from selfai_pipeline.sources.journal_table import fetches
 
 
 def test_a_picture_is_found_by_its_id_its_beginning_its_file_and_its_address(
@@ -69,12 +74,76 @@ def test_an_annotator_of_two_sources_has_to_be_named_with_one(lived_in: Any) -> 
     assert lived_in.plan("annotator", "site/ann").subjects.annotators == {"site/ann"}
 
 
+def redirect(lived_in: Any, url: str, end: str) -> None:
+    """Let the picture of an address have come from the end of a redirect."""
+    with open_journal(lived_in.home) as journal, Transaction(journal.engine) as connection:
+        change = sa.update(fetches).where(fetches.c.url == url).values(answered_url=end)
+        assert connection.execute(change).rowcount
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("url", "https://cdn.example/x.png"), ("host", "cdn.example"), ("host", "two.example")],
+)
+def test_a_picture_is_found_by_the_end_of_a_redirect(
+    lived_in: Any, search: Any, kind: str, value: str
+) -> None:
+    """The address that a complaint names; the table has the one that was asked for alone."""
+    redirect(lived_in, "https://one.example/1.png", value if kind == "url" else f"https://{value}/x.png")
+    gone = lived_in.needles(1)
+    assert lived_in.world.image_id(2) not in lived_in.plan(kind, value).subjects.image_ids
+    lived_in.remove(kind, value)
+    assert search(lived_in.home.root, gone.values()) == set()
+
+
+def test_a_copy_of_a_copy_goes_with_what_it_was_copied_from(lived_in: Any) -> None:
+    """Looks tie the mirror image to the picture, and pruning ties a crop to the mirror image alone."""
+    world, pictures, day = lived_in.world, lived_in.store.pictures, "2026-01-02"
+    pixels = cv2.imdecode(np.frombuffer(pictures.get(world.image_id(1)), np.uint8), cv2.IMREAD_COLOR)
+    mirrored = cv2.flip(pixels, 1)
+    cropped = mirrored[4:-2, 5:-3].copy()
+    cropped[cropped.shape[0] * 9 // 10 :] = 0
+    copies = [pictures.put(cv2.imencode(".png", one)[1].tobytes()) for one in (mirrored, cropped)]
+    rows = world.rows(world.current("raw_crawl", day))
+    rows += [{**rows[0], "image_id": one, "url": f"https://two.example/{one}.png"} for one in copies]
+    world.write(rows, "raw_crawl", day, ())
+    world.prune(day)
+    pruned = world.rows(world.current("pruned_set", day))
+    for row in pruned:
+        if row["image_id"] == copies[1]:
+            row.update(kept=False, duplicate_of=copies[0])
+    world.write(pruned, "pruned_set", day, ())
+    assert lived_in.plan("picture", world.image_id(1)).subjects.image_ids == {world.image_id(1), *copies}
+
+
 @pytest.mark.parametrize(
     ("reason", "message"), [(" ", "a removal needs a reason"), ("wants one.example out", "it names what is")]
 )
 def test_a_reason_is_needed_and_names_nobody(lived_in: Any, reason: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         lived_in.plan("host", "one.example", reason=reason)
+
+
+def test_a_reason_names_a_picture_neither_by_the_beginning_of_its_id_nor_by_its_file(lived_in: Any) -> None:
+    image_id = lived_in.world.image_id(1)
+    for reason in (f"picture {image_id[:12]}", "the one called 1.png"):
+        with pytest.raises(InputError, match="it names what is"):
+            lived_in.plan("picture", image_id, reason=reason)
+    for reason in ("letter 202611 about 11.png", f"letter {image_id[:5]}"):
+        assert lived_in.plan("picture", image_id, reason=reason).reason == reason
+
+
+def test_a_model_whose_label_table_is_lost_is_marked_since_nothing_tells_what_it_learnt(
+    lived_in: Any,
+) -> None:
+    world, store = lived_in.world, lived_in.store
+    scorer, labels = world.current("finetuned_scorer"), world.current("balanced_label_table")
+    world.label({1: "train", 2: "test"})
+    store.files.local_path(store.tables.path(labels)).unlink()
+    lived_in.remove("picture", world.image_id(6))
+    (mark, *_) = removed_inputs(store, scorer)
+    assert "the label table that" in str(mark)
+    assert "is lost: nothing tells whether" in str(mark)
 
 
 def test_a_version_that_was_altered_is_not_written_anew(lived_in: Any) -> None:

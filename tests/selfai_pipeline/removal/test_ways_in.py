@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.erase import carry_out
 from selfai_pipeline.removal.plan import make_plan
-from selfai_pipeline.removal.subjects import Known
+from selfai_pipeline.removal.subjects import Known, Subjects
 from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.outcomes import READ, Found, Links, Outcome
 from selfai_pipeline.sources.recorder import Came, Fetched, Recorder
-from selfai_pipeline.sources.settings import CrawlSettings, PagesSource, load_sources
+from selfai_pipeline.sources.settings import (
+    CrawlSettings,
+    PagesSource,
+    UrlListSource,
+    load_sources,
+    save_sources,
+)
 from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record
@@ -94,7 +101,7 @@ def test_a_file_that_still_lies_in_its_folder_is_passed_over_by_every_way_in(
     rows = crawl(store)
     gone = next(row for row in rows if row["url"] == "file:photo-1.png")
     needles = [gone["image_id"].encode(), b"photo-1", (photos / "photo-1.png").read_bytes()]
-    assert remove(store, "picture", gone["image_id"]) == []
+    assert remove(store, "picture", gone["image_id"]) == [str(photos / "photo-1.png")]
     assert search(store.home.root, needles) == set()
     left = crawl(store)
     assert [row["url"] for row in left] == [f"file:photo-{number}.png" for number in (0, 2, 3)]
@@ -163,6 +170,28 @@ def test_a_file_of_ratings_outside_of_the_home_stays_and_is_named(
     crawl(store)
     assert annotators(store) == {"photos/boris"}
     assert search(store.home.root, [b"anna"]) == set()
+
+
+def test_a_list_and_a_folder_outside_of_the_home_stay_and_are_named(
+    photos: Path, store: Store, tmp_path: Path
+) -> None:
+    bring_in(photos, store)
+    rows = crawl(store)
+    addresses = tmp_path / "addresses.csv"
+    addresses.write_text("url\nhttps://one.example/1.png\n")
+    sources = load_sources(store.home.sources_file)
+    save_sources(store.home.sources_file, [*sources, UrlListSource(name="listed", path=str(addresses))])
+    picture = next(row for row in rows if row["url"] == "file:photo-0.png")
+    plan = make_plan(
+        "picture",
+        picture["image_id"],
+        reason="letter 7",
+        known=Known(Archive(store)),
+        registry=Registry(),
+    )
+    plan = replace(plan, subjects=plan.subjects | Subjects(urls=frozenset(["https://one.example/1.png"])))
+    plan.write(store.home)
+    assert carry_out(plan, store=store) == sorted([str(addresses), str(photos / "photo-0.png")])
 
 
 def test_a_folder_of_which_everything_was_removed_is_not_brought_in(photos: Path, store: Store) -> None:

@@ -230,6 +230,18 @@ def test_denied_pictures_are_hashes_in_one_form() -> None:
             CrawlSettings(deny_pictures=[written])
 
 
+def test_a_record_tells_that_the_deny_lists_changed_and_not_what_they_name() -> None:
+    """It outlives the removal of what they name."""
+    assert CrawlSettings().recorded()["deny_pictures"] == []
+    one, both = (
+        CrawlSettings(deny_pictures=["ab" * 32, "cd" * 32][:count], deny_hosts=["x.example"]).recorded()
+        for count in (1, 2)
+    )
+    assert one["deny_hosts"] == both["deny_hosts"]
+    assert one["deny_pictures"] != both["deny_pictures"]
+    assert not any(name in str(both) for name in ("abab", "x.example"))
+
+
 @pytest.mark.parametrize("contact", ["me@example.org\r\nX-Other: 1", "bücher.de", "a\tb"])
 def test_a_contact_has_to_fit_into_a_header(contact: str) -> None:
     with pytest.raises(ValidationError, match="on one line"):

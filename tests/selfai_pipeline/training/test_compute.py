@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from selfai_pipeline.errors import InputError, OutOfMemory
-from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.compute import Compute, memory_for
 from selfai_pipeline.training.labels import PixelFeed
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -33,6 +35,41 @@ def test_a_gpu_that_is_too_small_for_the_pictures_is_named(monkeypatch):
     pixels = np.zeros((3, 8, 8, 3), np.uint8)
     with pytest.raises(OutOfMemory, match=r"all 3 pictures of 8 px on cuda\. Lower input_size"):
         PixelFeed(pixels, device=torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED when",
+    ],
+)
+def test_a_gpu_that_is_full_says_so_in_several_ways(message):
+    full = pytest.raises(OutOfMemory, match=r"not enough memory for a step\. Lower it")
+    with full, memory_for("a step", mend="Lower it."):
+        raise RuntimeError(message)
+    with pytest.raises(RuntimeError, match="illegal"), memory_for("a step", mend="Lower it."):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_machines_whose_bits_differ_are_told_apart(monkeypatch):
+    compute = Compute.from_settings(ComputeSettings(device="cpu"))
+    kinds = set()
+    for flags in ({}, {"avx512_bf16": True}, {"avx512_bf16": True, "amx_bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags)
+        kinds.add(compute.environment["processor"])
+    assert len(kinds) == 3
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"model {device.index}")
+    names = [replace(compute, device=torch.device("cuda", n)).environment["device"] for n in (0, 1)]
+    assert names == ["model 0", "model 1"]
+
+
+def test_float32_is_whole_in_a_session():
+    assert torch.backends.cudnn.allow_tf32
+    with Compute.from_settings(ComputeSettings(device="cpu")).session():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_precision_is_what_was_asked_for():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from selfai_pipeline.errors import InputError
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.pixels import Framing
 
@@ -13,6 +14,15 @@ def data(store, labels):
 def shares(data):
     """How often each class of the train split is drawn."""
     return np.bincount(data.classes[data.train], weights=data.weights[data.train])
+
+
+@pytest.mark.parametrize("column", ["score", "weight"])
+def test_a_score_or_weight_that_is_no_number_is_named(store, labels, column):
+    rows = store.tables.read(labels).to_pylist()
+    next(row for row in rows if row["split"] == "train")[column] = float("nan")
+    broken = store.tables.write(rows, asset="balanced_label_table", facts={})
+    with pytest.raises(InputError, match="a score or weight of the train split is no finite number"):
+        LabelledPixels.load(broken, store=store, framing=Framing(16))
 
 
 def test_the_whole_power_draws_as_the_label_table_says(data):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from selfai_pipeline.errors import InputError, OutOfMemory, TrainingDiverged
+from selfai_pipeline.networks import network as network_module
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import (
     Convolution,
@@ -25,7 +26,7 @@ from selfai_pipeline.training.metrics import pearson
 from selfai_pipeline.training.pixels import Framing
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import steps_in_epoch
-from selfai_pipeline.training.settings import FinetuneSettings, Precision, WhenMoved
+from selfai_pipeline.training.settings import FinetuneSettings, HeadStart, Precision, WhenMoved
 from selfai_pipeline.training.trainer import Trainer, rate_at
 
 
@@ -84,6 +85,17 @@ def test_the_head_learns_at_the_full_rate_and_the_trunk_at_its_part(trainer_of):
     trunk, head = state.optimizer.param_groups
     assert head["lr"] == pytest.approx(figures[-1]["learning_rate"])
     assert trunk["lr"] == pytest.approx(0.25 * head["lr"])
+
+
+def test_the_head_begins_at_the_mean_score_or_where_a_ridge_on_the_embeddings_puts_it(trainer_of):
+    predicted = {}
+    for beginning in HeadStart:
+        stage = trainer_of(head_start=beginning).stage
+        network = start()
+        stage.start_head(network)
+        annotated, predicted[beginning] = stage._validation_scores(network)
+    assert predicted[HeadStart.MEAN] == pytest.approx(np.full(len(annotated), stage.data.train_mean))
+    assert pearson(predicted[HeadStart.RIDGE], annotated) > 0.5
 
 
 def test_the_rate_rises_then_falls():
@@ -265,10 +277,13 @@ def test_compiled_steps_learn_what_plain_ones_learn(compiler, trainer_of, tmp_pa
 
 
 def test_a_compiled_run_keeps_its_average_and_goes_on_like_a_plain_one(compiler, trainer_of, monkeypatch):
-    """Traced for real, and then run as plain code, which takes no compiler and gives the same bits."""
+    """Traced for real, and then run as plain code, which takes no compiler and gives the same bits: those of
+    torch's own ELU, which what compiles has to see."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     settings = {"averaging": 0.9, "machine_settings": {"compile": True}, "epochs": 3}
-    expected = trainer_of(averaging=0.9, epochs=3).fit(small)
+    with monkeypatch.context() as plain:
+        plain.setattr(network_module, "elu", torch.nn.functional.elu)
+        expected = trainer_of(averaging=0.9, epochs=3).fit(small)
     with pytest.raises(Killed):
         trainer_of(killer(1), **settings).fit(small)
     resumed = trainer_of(**settings).fit(small)
@@ -315,11 +330,18 @@ def test_a_run_that_was_begun_elsewhere_starts_over_by_name(trainer_of):
     assert again.history == expected.history
 
 
-def test_a_run_that_was_finished_elsewhere_is_in_nobodys_way(trainer_of):
+@pytest.mark.parametrize("when_moved", list(WhenMoved))
+def test_a_run_that_was_finished_elsewhere_is_in_nobodys_way(trainer_of, when_moved):
     elsewhere = {"precision": Precision.BFLOAT16}
     finished = trainer_of(epochs=2, machine_settings=elsewhere)
     finished.fit(start)
-    here = trainer_of(epochs=2).fit(start)
+    trained = []
+    here = trainer_of(
+        lambda epoch, figures: trained.append("pictures_per_second" in figures),
+        epochs=2,
+        machine_settings={"when_moved": when_moved},
+    ).fit(start)
+    assert trained == [True, True]
     assert here.epoch == 2
     assert here.moves == []
     assert finished.recovery.path.exists(), "there it still costs no epoch"

@@ -1,6 +1,6 @@
 """The arms side by side: intervals, paired differences, costs to a correlation, and what is missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from selfai_pipeline.evaluation.ablations.settings import AblationSettings, Comp
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
-from selfai_pipeline.training.settings import FinetuneSettings
+from selfai_pipeline.training.settings import ComputeSettings, FinetuneSettings
 
 SETTINGS = ComparisonSettings(evaluation=EvaluationSettings(bootstrap_draws=400))
 
@@ -27,13 +27,20 @@ SETTINGS = ComparisonSettings(evaluation=EvaluationSettings(bootstrap_draws=400)
 def compare(store: Store, faces: TableRef) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """Rows by arm, and facts, of outcomes that were made up."""
 
-    def made(*outcomes: Outcome, labels: TableRef = faces) -> tuple[dict[str, Any], dict[str, Any]]:
+    def made(
+        *outcomes: Outcome, labels: TableRef = faces, machines: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         by_arm: dict[str, list[Outcome]] = {}
         for one in outcomes:
             by_arm.setdefault(one.arm, []).append(one)
-        facts = {"labels": labels.sha256}
         refs = {
-            arm: write_outcomes(found, arm=arm, store=store, facts=facts) for arm, found in by_arm.items()
+            arm: write_outcomes(
+                found,
+                arm=arm,
+                store=store,
+                facts={"labels": labels.sha256, "machine": (machines or {}).get(arm, {"device": "cpu"})},
+            )
+            for arm, found in by_arm.items()
         }
         ref = compare_arms(Snapshot(refs), faces, store=store, settings=SETTINGS)
         rows = {row["arm"]: row for row in store.tables.read(ref).to_pylist()}
@@ -115,6 +122,15 @@ def test_the_time_to_a_correlation_is_that_of_the_cheaper_wide_network_over_ours
     assert (rows["imagenet"]["reached"], rows["imagenet"]["seeds"]) == (0, 1)
 
 
+def test_times_of_unlike_machines_have_no_ratio(
+    compare: Any, outcome: Callable[..., Outcome], store: Store
+) -> None:
+    course = {"noise": 1.0, "course": ((10.0, 100, 0.8),)}
+    runs = [outcome(name, 0, **course) for name in ("siamese_net2net", "wide_equal_steps")]
+    _, facts = compare(*runs, machines={"wide_equal_steps": {"device": "cuda"}})
+    assert (facts["seconds_ratio"], facts["operations_ratio"], facts["on_one_machine"]) == (None, 1.0, False)
+
+
 def test_a_seed_that_never_came_there_has_no_time() -> None:
     course: list[tuple[float, int, float]] = [(1.0, 10, 0.3), (2.0, 20, 0.5), (3.0, 30, 0.4)]
     run = Outcome("scratch", 0, State.FINISHED, course=course)
@@ -151,7 +167,10 @@ def test_arms_of_other_settings_or_code_are_not_compared(
     def compared(**settings: AblationSettings) -> TableRef:
         refs = {
             arm: write_outcomes(
-                [outcome(arm, 0, noise=1.0)], arm=arm, store=store, facts=facts_of(faces, used)
+                [outcome(arm, 0, noise=1.0)],
+                arm=arm,
+                store=store,
+                facts=facts_of(faces, used, ComputeSettings()),
             )
             for arm, used in settings.items()
         }

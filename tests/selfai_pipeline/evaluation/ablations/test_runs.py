@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from selfai_pipeline.errors import TrainingDiverged
 from selfai_pipeline.evaluation.ablations import runs
 from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
@@ -148,6 +149,60 @@ def test_an_arm_without_its_weights_says_so_and_is_tried_again_later(
     assert "No such file" in refused.reason
     assert refused.predicted == []
     assert not list((arm_runs.store.home.cache / "ablations").glob("imagenet-*"))
+
+
+def test_a_seed_that_diverges_says_so_beside_the_others(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = runs.finetune_scorer
+
+    def diverging(parent: Any, labels: Any, *, settings: Any, **more: Any) -> CheckpointRef:
+        if settings.seed == 0:
+            raise TrainingDiverged("the loss is nan at step 3")
+        return true(parent, labels, settings=settings, **more)
+
+    monkeypatch.setattr(runs, "finetune_scorer", diverging)
+    first, second = (arm_runs.outcome(ARMS["siamese_net2net"], seed) for seed in (0, 1))
+    assert (first.state, first.reason) == (State.NOT_RUN, "the loss is nan at step 3")
+    assert second.state is State.FINISHED
+    wide = arm_runs.outcome(ARMS["wide_equal_steps"], 0)
+    assert wide.reason == "siamese_net2net, which it stands on, could not run: the loss is nan at step 3"
+
+
+def test_a_share_too_small_to_be_trained_on_says_so(arm_runs: ArmRuns) -> None:
+    outcome = arm_runs.outcome(ARMS["share_8"], 0)
+    assert outcome.state is State.NOT_RUN
+    assert re.match(r"\d+ of the faces: .*the train split has no two pictures of one class", outcome.reason)
+
+
+def test_other_intervals_train_nothing_anew(arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = arm_runs.outcome(ARMS["scratch"], 0)
+    monkeypatch.setattr(runs, "finetune_scorer", None)
+    evaluation = arm_runs.settings.evaluation.model_copy(update={"bootstrap_draws": 150})
+    settings = arm_runs.settings.model_copy(update={"evaluation": evaluation})
+    after = replace(arm_runs, settings=settings).outcome(ARMS["scratch"], 0)
+    assert (after.scorers, after.seconds, after.pearson) == (before.scorers, before.seconds, before.pearson)
+    assert (after.pearson_low, after.pearson_high) != (before.pearson_low, before.pearson_high)
+
+
+def test_a_run_with_other_imagenet_weights_is_another_one(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    assert arm_runs.outcome(ARMS["imagenet"], 0).state is State.FINISHED
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    file = tmp_path / "checkpoints" / "vgg16-397923af.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"others")
+    assert "these are other weights" in arm_runs.outcome(ARMS["imagenet"], 0).reason
+
+
+def test_the_curves_of_a_run_that_another_stands_on_have_names_of_their_own(arm_runs: ArmRuns) -> None:
+    points: list[tuple[str, int]] = []
+    told = replace(arm_runs, report=lambda name: lambda epoch, _: points.append((name, epoch)))
+    told.outcome(ARMS["wide_equal_steps"], 0)
+    names = {"siamese_net2net.seed0.siamese", "siamese_net2net.seed0.finetune", "seed0.finetune"}
+    assert {name for name, _ in points} == names
+    assert len(set(points)) == len(points)
 
 
 def test_a_model_for_each_group_scores_the_faces_of_its_group(arm_runs: ArmRuns) -> None:
