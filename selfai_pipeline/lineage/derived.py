@@ -169,7 +169,7 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
             if touched is not None:
                 tables[key] = touched
     if not tables:
-        if stone := _removal_of(selection, archive):
+        if stone := removal_of(selection, archive):
             raise was_removed(stone, f"{selection.kind} {selection.value}")
         raise InputError(
             "no version of any table has a row of it",
@@ -205,7 +205,7 @@ def _asked_for(selection: Selection, archive: Archive) -> tuple[set[tuple[str, s
         return set(), [f"what redirects led there is not known: {error}"]
 
 
-def _removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
+def removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
     """The removal that took out what is asked about; None where none did."""
     stones = Tombstones.of(archive.store)
     if not stones:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from selfai_pipeline.home import Home
 from selfai_pipeline.sources.addresses import host_of
-from selfai_pipeline.sources.journal import Journal, open_journal
+from selfai_pipeline.sources.journal import Journal, known_journals
 from selfai_pipeline.sources.journal_database import Transaction
 from selfai_pipeline.sources.journal_table import IS_DISCOVERED, days, fetches, hash_of_url
 from selfai_pipeline.sources.outcomes import Links
@@ -33,13 +33,7 @@ class Fetches:
         Raises:
             InputError, StorageError: one cannot be used.
         """
-        own = f"sqlite:///{self.home.own_journal}"
-        if self.home.journal_url != own:
-            with open_journal(self.home) as journal:
-                yield journal
-        if self.home.own_journal.exists():
-            with Journal(own) as journal:
-                yield journal
+        return known_journals(self.home)
 
     def knows_picture(self, image_id: str) -> bool:
         return self._is_any(fetches.c.image_id == image_id)

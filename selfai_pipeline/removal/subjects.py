@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from selfai_pipeline.errors import AlteredVersion, InputError
 from selfai_pipeline.labels.site.ratings import ORIGIN, describing_sources
 from selfai_pipeline.lineage.columns import read_file
+from selfai_pipeline.lineage.derived import Selection, removal_of
 from selfai_pipeline.lineage.picture_history import selected_pictures
 from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.sources.addresses import host_of
-from selfai_pipeline.sources.tombstones import Tombstones, was_removed
+from selfai_pipeline.sources.tombstones import was_removed
 from selfai_pipeline.tables import FACTS_KEY, TableRef
 
 if TYPE_CHECKING:
@@ -187,9 +188,7 @@ def subjects_of(
 
 def _unknown(kind: str, value: str, known: Known, mend: str) -> InputError:
     """That nothing is known of it, or when it was removed."""
-    stones = Tombstones.of(known.archive.store)
-    asked = {"picture": "picture", "url": "address", "host": "host", "annotator": "annotator"}.get(kind, kind)
-    stone = stones.find(asked, value)
+    stone = removal_of(Selection(kind, value), known.archive)
     if stone is not None:
         return was_removed(stone, f"{kind} {value}")
     return InputError("nothing that is kept knows it", where=f"{kind} {value}", mend=mend)

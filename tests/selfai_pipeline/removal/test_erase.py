@@ -474,6 +474,11 @@ def test_removing_it_twice_says_when_it_was_removed(lived_in: Any) -> None:
     for kind, value in (("picture", lived_in.world.image_id(1)), ("url", "https://one.example/1.png")):
         with pytest.raises(InputError, match=r"it was removed on .*\(letter 7\)"):
             lived_in.plan(kind, value)
+    lived_in.remove("annotator", "annotation_site/bob")
+    lived_in.remove("annotator", "site/bob")
+    for name in ("site/bob", "bob"):
+        with pytest.raises(InputError, match=r"it was removed on .*\(letter 7\)"):
+            lived_in.plan("annotator", name)
 
 
 def test_without_the_key_of_earlier_removals_no_other_begins(lived_in: Any) -> None:
