@@ -174,8 +174,8 @@ def _carry_out(plan: "Plan", store: "Store", *, err: bool) -> dict[str, object]:
                 say(f"  {path}")
     if plan.checkpoints:
         say(
-            f"{len(plan.checkpoints)} checkpoints learnt from it and are marked. `selfai run` makes the "
-            "labels again and trains without it."
+            f"{len(plan.checkpoints)} checkpoints learnt from it, or may have, and are marked. `selfai run` "
+            "makes the labels again and trains without it."
         )
     return {**_values(plan), "left": left, "kept": kept}
 
