@@ -232,7 +232,7 @@ def report(home: Path, whole: float, *, resumed: bool) -> float:
             }
         )
     )
-    return float(facts["pearson"])
+    return float(facts["pearson"]["value"])
 
 
 if __name__ == "__main__":

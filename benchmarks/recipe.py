@@ -63,6 +63,8 @@ VARIANTS = {
     "more pre-training": Variant({"epochs": 30}),
     "growth after two epochs": Variant({"stall_patience": 2}),
     "no growth": Variant({"growth_plan": []}),
+    "more fine-tuning": Variant(fine_tuning={"epochs": 80}),
+    "larger pictures": Variant({"input_size": 160}),
     "ranks": Variant({"pairing": "rank_n_contrast"}),
     "batches of 64": Variant({"batch_size": 64}, fine_tuning={"batch_size": 64}),
     "less decay": Variant({"weight_decay": 0.01}, fine_tuning={"weight_decay": 0.01}),
