@@ -145,7 +145,9 @@ class JournalSpider(scrapy.Spider):
         while not self.is_done:
             item = self.frontier.next()
             if item is None:
-                await self.until_something_ends()
+                # To have looked in vain may be what ends it, and then nothing ends that would wake this up.
+                if not self.is_done:
+                    await self.until_something_ends()
                 continue
             came = await self.ask(*item)
             self.frontier.ended(item)

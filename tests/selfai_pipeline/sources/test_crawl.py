@@ -19,6 +19,7 @@ from PIL import Image
 from selfai_pipeline.errors import InputError, PassingTrouble, StorageError
 from selfai_pipeline.sources.crawl import CrawlInterrupted, crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob
+from selfai_pipeline.sources.crawl_run import run_crawl
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.outcomes import Found
 from selfai_pipeline.sources.settings import CrawlSettings, FolderSource, PagesSource
@@ -53,6 +54,19 @@ def test_a_second_call_asks_nothing_again_and_gives_the_same_table(
     assert sorted(asked) == [f"/?{DAY}", "/a.jpg", "/gone.jpg", "/robots.txt"]
     site.pages["/gone.jpg"] = jpeg(2)
     assert crawl_day(DAY, sources=[site.source()], store=store, settings=settings) == first
+    assert site.asked == asked
+
+
+def test_a_crawl_that_another_run_has_finished_meanwhile_ends(
+    jpeg: Encode, site: Any, store: Store, settings: CrawlSettings
+) -> None:
+    """Two runs see that something is left, and one of them comes too late for all of it."""
+    site.pages["/a.jpg"] = jpeg(1)
+    site.index("/a.jpg")
+    crawl_day(DAY, sources=[site.source()], store=store, settings=settings)
+    asked = list(site.asked)
+    late = CrawlJob(DAY, site.source(), settings, str(store.home.root), store.files.url)
+    assert run_crawl(late) == {}
     assert site.asked == asked
 
 
