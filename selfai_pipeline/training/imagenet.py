@@ -14,7 +14,6 @@ from selfai_pipeline.networks.stages import Backbone, GlobalAveragePool, UnfitSt
 VGG16_FILE = "vgg16-397923af.pth"
 """As torchvision calls it; the digits are the first of its SHA-256."""
 
-
 DIGESTS = {"vgg16": "397923af", "efficientnet_lite0": "57934424"}
 """The first digits of the SHA-256 of the published weights."""
 

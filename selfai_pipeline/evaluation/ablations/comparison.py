@@ -29,9 +29,8 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
 
     Facts: `faces`, `noise_ceiling` and its reason, of the test faces; `target_pearson`; `seconds_ratio` and
     `operations_ratio`, how many times as long wide networks from scratch took to the target as the whole
-    method (None where neither, or that, reached it with every seed, and of seconds where they ran on unlike
-    machines); `training_size`, the correlation against the number of
-    training faces; `labels`, the hash.
+    method (None where neither, or that, reached it with every seed, and of seconds unless `on_one_machine`);
+    `training_size`, the correlation against the number of training faces; `labels`, the hash.
 
     Raises:
         InputError: an arm was run on another version of the label table, or with other settings or code than
@@ -87,6 +86,7 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         for name, ref in runs.tables.items()
         if name == WHOLE_METHOD or ARMS[name].trunk is Trunk.WIDE
     }
+    on_one_machine = len(machines) <= 1
     ceiling = ceiling_facts(
         annotated,
         [row["standard_error"] for row in tested],
@@ -97,8 +97,8 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         "noise_ceiling": ceiling["noise_ceiling"],
         "noise_ceiling_reason": ceiling["noise_ceiling_reason"],
         "target_pearson": target,
-        "seconds_ratio": _ratio(costs, "seconds_to_target") if len(machines) == 1 else None,
-        "on_one_machine": len(machines) <= 1,
+        "seconds_ratio": _ratio(costs, "seconds_to_target") if on_one_machine else None,
+        "on_one_machine": on_one_machine,
         "operations_ratio": _ratio(costs, "operations_to_target"),
         "labels": labels.sha256,
         "training_size": training_size(runs, labels, store=store, settings=settings.evaluation).to_dict(),

@@ -22,6 +22,7 @@ from selfai_pipeline.labels.site.faces import current_faces, take_in_faces
 from selfai_pipeline.labels.site.people import invite
 from selfai_pipeline.labels.site.ratings import site_fingerprint, site_ratings
 from selfai_pipeline.labels.site.settings import SiteSettings
+from selfai_pipeline.labels.site.tokens import load_key
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.networks.network import Network
@@ -203,17 +204,18 @@ class World:
         inputs = [ratings, *faces.refs.values()]
         return self.write(list(rows.values()), "balanced_label_table", WHOLE, inputs)
 
-    def rate_on_site(self, name: str, score: int) -> None:
-        """Invite somebody to the annotation site, who gives the face that is shown first a score."""
+    def rate_on_site(self, name: str, *scores: int) -> None:
+        """Invite somebody to the annotation site, who gives the faces that are shown first these scores."""
         settings = SiteSettings(gold_share=0, repeat_share=0)
         with SiteDatabase(self.store.home.annotations_url) as database:
             take_in_faces(database, current_faces(self.store), store=self.store, settings=settings)
-            invite(database, name, key=b"k" * 32)
+            invite(database, name, key=load_key(self.store.home.annotations_key))
             with database.reading() as connection:
                 (number,) = connection.scalars(people.select().where(people.c.name == name))
-            shown = next_assignment(database, number, settings=settings, generator=random.Random(0))
-            assert shown is not None
-            give_score(database, number, shown.token, score)
+            for score in scores:
+                shown = next_assignment(database, number, settings=settings, generator=random.Random(0))
+                assert shown is not None
+                give_score(database, number, shown.token, score)
 
     def collect(self, sources: Sequence[Source]) -> TableRef:
         """The ratings of files and site as the asset makes them; the labels stand on these as well."""

@@ -367,3 +367,10 @@ def champion_of() -> Callable[[RegisteredVersion], Champion]:
 @pytest.fixture
 def read_json() -> Callable[[bytes], Any]:
     return json.loads
+
+
+@pytest.fixture
+def champion(world):
+    version = world.candidate(evaluated=True)
+    world.promote(version)
+    return version

@@ -39,13 +39,6 @@ def bundle_of(world):
 
 
 @pytest.fixture
-def champion(world):
-    version = world.candidate(evaluated=True)
-    world.promote(version)
-    return version
-
-
-@pytest.fixture
 def folder(champion, bundle_of, tmp_path):
     return write_bundle(bundle_of(champion), tmp_path / "bundle")
 

@@ -14,13 +14,6 @@ def selfai(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def champion(world):
-    version = world.candidate(evaluated=True)
-    world.promote(version)
-    return version
-
-
-@pytest.fixture
 def marked(world, champion):
     """The champion, once a removal has taken out what it had learnt from."""
 

@@ -22,13 +22,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfai_pipeline.home import Home
-from selfai_pipeline.labels.site.answering import give_score
-from selfai_pipeline.labels.site.assigning import next_assignment
-from selfai_pipeline.labels.site.database import SiteDatabase, people
-from selfai_pipeline.labels.site.faces import current_faces, take_in_faces
-from selfai_pipeline.labels.site.people import invite
-from selfai_pipeline.labels.site.settings import SiteSettings
-from selfai_pipeline.labels.site.tokens import load_key
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.erase import carry_out
 from selfai_pipeline.removal.plan import Plan, make_plan
@@ -37,6 +30,7 @@ from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.outcomes import READ, STORED, Found, Links, Outcome
 from selfai_pipeline.sources.settings import PagesSource, RatingsFile, save_sources
 from selfai_pipeline.store import Store
+from selfai_pipeline.tables import CHECKS
 
 _spec = importlib.util.spec_from_file_location(
     "lineage_world", Path(__file__).parent.parent / "lineage" / "conftest.py"
@@ -151,30 +145,16 @@ def _leave_traces(world: Any, store: Store) -> None:
                         fetched_sha256=hashlib.sha256(b"fetched" + png(number)).hexdigest(),
                     ),
                 )
-    _live_site(store)
+    _live_site(world, store)
     _leave_files(world, store)
 
 
-def _live_site(store: Store) -> None:
-    """Two annotators of the site score three faces each."""
-    import random
-
-    import sqlalchemy as sa
-
+def _live_site(world: Any, store: Store) -> None:
+    """Two annotators of the site score six faces each."""
     for day in DAYS:
-        ref = store.tables.current("aligned_faces", day).ref  # type: ignore[union-attr]
-        store.tables.judge(ref, dict.fromkeys(("completeness", "sanity", "quality_floor"), True))
-    settings = SiteSettings(gold_share=0, repeat_share=0)
-    with SiteDatabase(store.home.annotations_url) as database:
-        take_in_faces(database, current_faces(store), store=store, settings=settings)
-        for name in ("ann", "bob"):
-            invite(database, name, key=load_key(store.home.annotations_key))
-            with database.reading() as connection:
-                number = connection.scalar(sa.select(people.c.id).where(people.c.name == name))
-            for score in range(6):
-                shown = next_assignment(database, number, settings=settings, generator=random.Random(0))
-                if shown is not None:
-                    give_score(database, number, shown.token, score)
+        store.tables.judge(world.current("aligned_faces", day), dict.fromkeys(CHECKS, True))
+    for name in ("ann", "bob"):
+        world.rate_on_site(name, *range(6))
 
 
 def _leave_files(world: Any, store: Store) -> None:
