@@ -1,4 +1,4 @@
-"""A real PostgreSQL server, started for the tests that need one."""
+"""One thread of torch for every test, and a real PostgreSQL server for those that need one."""
 
 import os
 import pwd
@@ -16,8 +16,18 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import torch
 
 USER, PASSWORD, DATABASE = "selfai", "p@ss:w/rd%", "selfai"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums of floats depend on the number of threads, and tests that run beside others stall in barriers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass

@@ -24,11 +24,6 @@ from selfai_pipeline.training.settings import ComputeSettings, Device, Precision
 SIDE = 32
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def compute() -> ComputeSettings:
     return ComputeSettings(device=Device.CPU, precision=Precision.FLOAT32, threads=1)

@@ -63,14 +63,6 @@ PER_SPLIT = {"train": 60, "validation": 20, "test": 60}
 INTERVALS = {"faces": 20, "levels": [{"coverage": 0.9, "half_width": 1.5, "reason": ""}]}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def grey_face(number: int, score: float) -> np.ndarray:
     """[32, 32, 3] RGB: noise around a brightness that follows the score."""
     noise = np.random.default_rng(number).normal(40 + 18 * score, 25, (SIDE, SIDE, 3))

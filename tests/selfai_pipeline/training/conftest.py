@@ -3,17 +3,8 @@
 import shutil
 
 import pytest
-import torch
 
 from selfai_pipeline.training.settings import ComputeSettings, FinetuneSettings, SiameseSettings
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
