@@ -7,16 +7,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-BLOCK = 1 << 17
-"""Values that a thread works on at a time: half a megabyte in float32, which stays in its cache."""
+BLOCK = 1 << 16
+"""Values that a thread works on at a time: a quarter of a megabyte in float32, which stays in its cache."""
 
 
 def elu(values: Tensor) -> Tensor:
     """max(x, exp(min(x, 0)) - 1), of any shape.
 
     On a processor it is computed in blocks, in float32 whatever the number format: torch's own ELU calls
-    expm1, which takes half of a training step of a small network there, and more than half of scoring
-    (AVX-512, torch 2.14; benchmarks/training.py). The two differ by rounding: 6e-8, and that of the format.
+    expm1, which on some processors takes half of a training step of a small network and more than half of
+    scoring (torch 2.14; benchmarks/training.py), and no less than this on others. The two differ by rounding:
+    6e-8, and that of the format.
     """
     is_dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
     is_blocked = values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float32) and is_dense
@@ -32,16 +33,14 @@ def _in_blocks(values: Tensor) -> Tensor:
     """ELU of dense values on a processor, a tensor that lies in memory alike."""
     result = torch.empty_like(values)
     source, target = (one.as_strided((one.numel(),), (1,)) for one in (values, result))
-    size = min(BLOCK * torch.get_num_threads(), source.numel())
-    given, negative = torch.empty(2, size).unbind()
-    step = max(1, size)
+    step = max(1, min(BLOCK * torch.get_num_threads(), source.numel()))
+    wide = torch.empty(step)
     for part, out in zip(torch.split(source, step), torch.split(target, step), strict=True):
-        x, y = given[: len(part)], negative[: len(part)]
-        x.copy_(part)
-        torch.clamp(x, max=0.0, out=y)
-        y.exp_().sub_(1.0)
-        torch.maximum(x, y, out=y)
-        out.copy_(y)
+        if values.dtype == torch.float32:
+            torch.clamp(part, max=0.0, out=out).exp_().sub_(1.0)
+        else:
+            out.copy_(wide[: len(part)].copy_(part).clamp_(max=0.0).exp_().sub_(1.0))
+        torch.maximum(part, out, out=out)
     return result
 
 

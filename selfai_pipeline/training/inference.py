@@ -11,7 +11,10 @@ from selfai_pipeline.networks.network import Network
 from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.labels import PixelFeed
 
-BATCH = 128
+
+def pictures_at_once(device: torch.device) -> int:
+    """On a processor few, so that what one layer hands to the next stays in its cache; many on a GPU."""
+    return 32 if device.type == "cpu" else 128
 
 
 def embed_rows(network: Network, rows: NDArray[np.int64], *, feed: PixelFeed) -> Tensor:
@@ -29,7 +32,8 @@ def _over_rows(
 ) -> Tensor:
     network.eval()
     with torch.no_grad():
-        parts = [measure(normalise(feed(part))) for part in torch.split(torch.from_numpy(rows), BATCH)]
+        batches = torch.split(torch.from_numpy(rows), pictures_at_once(feed.device))
+        parts = [measure(normalise(feed(batch))) for batch in batches]
     return torch.cat(parts)
 
 

@@ -15,11 +15,9 @@ from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.checkpoints import load_checkpoint
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.conformal import COVERAGE, Intervals, Reals
-from selfai_pipeline.training.inference import as_vectors
+from selfai_pipeline.training.inference import as_vectors, pictures_at_once
 from selfai_pipeline.training.pixels import Framing, Pixels
 from selfai_pipeline.training.settings import ComputeSettings
-
-BATCH = 128
 
 
 class Scorer:
@@ -90,9 +88,10 @@ class Scorer:
         """Scores [n] of pixels [n, size, size, 3] RGB uint8 that were framed before, as those of training."""
         scores = np.empty(len(framed), np.float64)
         with self.compute.session(), torch.inference_mode():
-            for start in range(0, len(framed), BATCH):
-                batch = self.prepare(framed[start : start + BATCH])
-                scores[start : start + BATCH] = as_vectors(self.network(batch))
+            size = pictures_at_once(self.compute.device)
+            for start in range(0, len(framed), size):
+                batch = self.prepare(framed[start : start + size])
+                scores[start : start + size] = as_vectors(self.network(batch))
         return scores
 
     def score_with_interval(
