@@ -1,4 +1,7 @@
-"""Embeddings and scores of many rows, in evaluation mode and float32."""
+"""Embeddings and scores of many rows, in evaluation mode.
+
+Computed in float32, or in the format of the `Compute.reduced` around them; what comes back is float32.
+"""
 
 from collections.abc import Callable
 
@@ -34,7 +37,7 @@ def _over_rows(
     with torch.no_grad():
         batches = torch.split(torch.from_numpy(rows), pictures_at_once(feed.device))
         parts = [measure(normalise(feed(batch))) for batch in batches]
-    return torch.cat(parts)
+    return torch.cat(parts).float()
 
 
 def as_vectors(values: Tensor) -> NDArray[np.float64]:

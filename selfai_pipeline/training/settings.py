@@ -24,7 +24,8 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """`auto` trains in bfloat16 where the device multiplies it natively; validation is always float32."""
+    """`auto` trains in bfloat16 where the device multiplies it natively. The curves are measured in the same
+    format; what is kept of a checkpoint, evaluation and serving are float32."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -165,7 +166,7 @@ class SiameseSettings(DrawSettings):
     )
     width: float = Field(1.0, gt=0, le=8, description="Channels relative to Tiny Darknet.")
     epochs: int = Field(
-        20, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
+        60, ge=1, le=10_000, description="Epochs; one draws as many pictures as are in training."
     )
     batch_size: int = Field(32, ge=2, le=4096, description="Pictures a step; all their pairs are used.")
     least_steps: int = Field(
@@ -175,7 +176,7 @@ class SiameseSettings(DrawSettings):
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the rate rises.")
     weight_decay: float = Field(0.05, ge=0, lt=1, description="Weight decay (AdamW).")
     pairing: Pairing = Field(
-        Pairing.FAR_CLASSES,
+        Pairing.RANK_N_CONTRAST,
         description="What is learnt from pairs: far_classes, same_class (tends to collapse), growing_margin "
         "or rank_n_contrast.",
     )

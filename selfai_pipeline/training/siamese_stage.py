@@ -86,12 +86,11 @@ class SiameseStage:
 
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
         """Grow at a stall, while the plan has operators and an epoch is left to use the new capacity."""
-        loss = figures["validation_loss"]
-        stalled = self.rule.update(state.memory, self.pairs.remaining(loss))
+        stalled = self.rule.update(state.memory, self.pairs.remaining(figures["validation_loss"]))
         done = len(state.growth)
         if not stalled or done == len(self.settings.growth_plan) or state.epoch == self.settings.epochs:
             return
-        settings = self.settings
+        settings, before = self.settings, self.validate(state.judged)["validation_loss"]
         grown = grow(
             state.network,
             state.optimizer,
@@ -106,7 +105,7 @@ class SiameseStage:
         )
         state.network, state.optimizer = grown.network, grown.optimizer
         after = self.validate(state.judged)["validation_loss"]
-        event = {**grown.event, "epoch": state.epoch, "loss_before": loss, "loss_after": after}
+        event = {**grown.event, "epoch": state.epoch, "loss_before": before, "loss_after": after}
         logger.info(
             "Net2Net `%(operator)s`: %(parameters_before)d -> %(parameters_after)d parameters, function "
             "moved by %(deviation_float64).1e (float64), loss %(loss_before).4f -> %(loss_after).4f",

@@ -22,7 +22,7 @@ from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.stages import stages_from_json, stages_to_json
 from selfai_pipeline.training.augmentation import augment
 from selfai_pipeline.training.checkpoints import finite, weights_copy
-from selfai_pipeline.training.compute import Compute, memory_for
+from selfai_pipeline.training.compute import Compute, freed_memory_kept, memory_for
 from selfai_pipeline.training.labels import LabelledPixels, PixelFeed
 from selfai_pipeline.training.recovery import RecoveryPoint
 from selfai_pipeline.training.samplers import derived_seed, draw_epoch
@@ -104,7 +104,11 @@ class Stage(Protocol):
         ...
 
     def validate(self, network: Network) -> dict[str, float]:
-        """Figures of the validation split, the criterion among them; leaves the network in eval mode."""
+        """Figures of the validation split, the criterion among them; leaves the network in eval mode.
+
+        After each epoch the network runs in the number format of training: in float32 it would take as long
+        as the training. Stages measure again in float32 what they keep.
+        """
         ...
 
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
@@ -152,12 +156,13 @@ class Trainer:
             logger.warning(
                 "batch_size %d is more than the %d pictures of training: %d are used", batch, rows, rows
             )
-        with memory_for(
+        memory = memory_for(
             f"{self.stage.name} on {self.compute.device.type}: batch_size {batch}, pictures of {side} px",
             mend="Lower batch_size, input_size, width or a factor of the growth plan. Finished epochs are "
             "kept: with the same settings and more memory the run goes on behind them, with others it begins "
             "anew.",
-        ):
+        )
+        with memory, freed_memory_kept():
             return self._fit(start)
 
     def _fit(self, start: Callable[[], Network]) -> TrainingState:
@@ -237,7 +242,7 @@ class Trainer:
     def _validated(self, state: TrainingState, *, loss: float, step: int) -> dict[str, float]:
         """The epoch's figures, all finite."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.compute.reduced():
                 found = self.stage.validate(state.judged)
         except UndefinedMetric as undefined:
             raise self._diverged(str(undefined).rstrip("."), state, step=step) from undefined

@@ -176,7 +176,7 @@ def test_dagster_and_mlflow_lead_to_each_other_and_say_what_a_run_did(graph: Gra
     assert tags["dagster.run_id"] == result.run_id
     assert tags["input.balanced_label_table"] == graph.ref("balanced_label_table").sha256
     assert tags["checkpoint_sha256"] == graph.ref("siamese_checkpoint").sha256 == metadata["sha256"]
-    assert run.data.params["pairing"] == "far_classes"
+    assert run.data.params["pairing"] == "rank_n_contrast"
     assert run.data.params["compute.device"] == metadata["ran_on"]["device"]
     assert metadata["seconds"] > 0
     assert metadata["pictures_per_second"] > 0

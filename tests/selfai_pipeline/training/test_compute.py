@@ -1,3 +1,5 @@
+import platform
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import torch
 
 from selfai_pipeline.errors import InputError, OutOfMemory
-from selfai_pipeline.training.compute import Compute, memory_for
+from selfai_pipeline.training.compute import Compute, freed_memory_kept, memory_for
 from selfai_pipeline.training.labels import PixelFeed
 from selfai_pipeline.training.settings import ComputeSettings
 
@@ -98,3 +100,21 @@ def test_training_steps_are_reduced_only_where_bfloat16_is_on():
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         with Compute.from_settings(ComputeSettings(device="cpu", precision=name)).reduced():
             assert (left @ right).dtype is dtype
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="nothing but glibc is told to"
+)
+def test_memory_that_was_freed_is_used_again_while_training():
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(16 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = faults()
+    with freed_memory_kept():
+        torch.ones(16 << 20)
+        inside = faults()
+    assert inside < outside / 10
+    assert faults() > outside / 2

@@ -26,6 +26,7 @@ from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import (
     ComputeSettings,
     FinetuneSettings,
+    Pairing,
     SiameseSettings,
     WhenMoved,
     WidenSettings,
@@ -325,13 +326,19 @@ def change_labels(store, labels, change):
     return store.tables.write([change(dict(row)) for row in rows], asset="balanced_label_table")
 
 
-def test_scores_of_a_narrow_range_have_nearer_negatives(store, labels, siamese_settings, compute):
-    narrow = change_labels(store, labels, lambda row: {**row, "class": 4 + row["class"] % 2})
-    ref = pretrain_siamese(
-        narrow, store=store, settings=siamese_settings, compute=compute, report=lambda epoch, figures: None
-    )
-    assert siamese_settings.negative_from == 3
-    assert load_record(ref, store=store)["metrics"]["negative_from"] == 1
+@pytest.fixture
+def far_classes(siamese_settings) -> SiameseSettings:
+    return siamese_settings.model_copy(update={"pairing": Pairing.FAR_CLASSES})
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_narrow_range_of_scores_takes_nearer_classes_as_different(
+    store, labels, far_classes, compute, classes
+):
+    narrow = change_labels(store, labels, lambda row: {**row, "class": 4 + row["class"] % classes})
+    ref = pretrain_siamese(narrow, store=store, settings=far_classes, compute=compute, report=quiet)
+    assert far_classes.negative_from == 3
+    assert load_record(ref, store=store)["metrics"]["negative_from"] == classes - 1
 
 
 @pytest.mark.parametrize(
@@ -345,17 +352,11 @@ def test_scores_of_a_narrow_range_have_nearer_negatives(store, labels, siamese_s
     ],
 )
 def test_a_table_that_nothing_can_be_learnt_from_is_refused(
-    store, labels, siamese_settings, compute, change, message
+    store, labels, far_classes, compute, change, message
 ):
     changed = change_labels(store, labels, change)
     with pytest.raises(InputError, match=message):
-        pretrain_siamese(changed, store=store, settings=siamese_settings, compute=compute, report=quiet)
-
-
-def test_a_narrow_range_of_scores_takes_nearer_classes_as_different(store, labels, siamese_settings, compute):
-    narrow = change_labels(store, labels, lambda row: {**row, "class": 4 + row["class"] % 3})
-    ref = pretrain_siamese(narrow, store=store, settings=siamese_settings, compute=compute, report=quiet)
-    assert load_record(ref, store=store)["metrics"]["negative_from"] == 2
+        pretrain_siamese(changed, store=store, settings=far_classes, compute=compute, report=quiet)
 
 
 def test_a_damaged_parent_stops_fine_tuning(store, labels, siamese, compute, finetune_settings):

@@ -19,8 +19,10 @@ from selfai_pipeline.networks.stages import (
     tiny_darknet,
     with_head,
 )
+from selfai_pipeline.training.augmentation import normalise
 from selfai_pipeline.training.compute import Compute
 from selfai_pipeline.training.finetune_stage import FinetuneStage
+from selfai_pipeline.training.inference import embed_rows
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.metrics import pearson
 from selfai_pipeline.training.pixels import Framing
@@ -125,6 +127,26 @@ def test_the_best_epoch_of_validation_is_kept(trainer_of):
     with torch.no_grad():
         again = trainer.stage.validate(state.judged)["validation_pearson"]
     assert again == by_epoch[state.best_epoch]
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
+def test_epochs_are_validated_in_the_format_of_training_and_figures_stay_whole(trainer_of, precision):
+    formats = []
+
+    class Watched(FinetuneStage):
+        def validate(self, network):
+            pictures = self.feed(torch.from_numpy(self.data.validation[:2]))
+            formats.append(network.embed(normalise(pictures)).dtype)
+            assert embed_rows(network, self.data.validation, feed=self.feed).dtype == torch.float32
+            return super().validate(network)
+
+    trainer = trainer_of(stage_class=Watched, machine_settings={"precision": precision})
+    state = trainer.fit(start)
+    assert formats == [trainer.compute.autocast] * 2
+    with torch.no_grad():
+        kept = trainer.stage.validate(state.judged)["validation_pearson"]
+    assert formats[-1] == torch.float32
+    assert kept == pytest.approx(state.best_value, abs=0.01)
 
 
 def test_averaged_weights_are_the_ones_judged(trainer_of):
