@@ -102,9 +102,7 @@ def test_training_steps_are_reduced_only_where_bfloat16_is_on():
             assert (left @ right).dtype is dtype
 
 
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="nothing but glibc is told to"
-)
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing but glibc is told to")
 def test_memory_that_was_freed_is_used_again_while_training():
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
