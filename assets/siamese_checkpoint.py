@@ -81,7 +81,7 @@ def collapse_verdict(ref: CheckpointRef, store: Store, compute: Compute) -> dg.A
 
     found = embedding_condition(ref, store=store, compute=compute)
     probe: dict[str, Any] = {} if found.probe_pearson is None else {"probe_pearson": found.probe_pearson}
-    mend = "train longer, raise negative_from, take another pairing, or rate more pictures"
+    mend = "train longer, take another pairing (of far_classes: raise negative_from), or rate more faces"
     text = "; ".join([*found.problems, mend]) if found.problems else "the embedding has not collapsed"
     return verdict(
         "siamese_checkpoint",

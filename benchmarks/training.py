@@ -47,7 +47,7 @@ from selfai_pipeline.networks.stages import Convolution, GlobalAveragePool, MaxP
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.augmentation import augment
-from selfai_pipeline.training.compute import Compute
+from selfai_pipeline.training.compute import Compute, freed_memory_kept
 from selfai_pipeline.training.finetune_stage import FinetuneStage
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.pixels import Framing
@@ -126,7 +126,7 @@ def synthetic(trainer: Trainer, steps: int) -> float:
     """The same steps on one batch that is ready."""
     rows = torch.from_numpy(trainer.data.train[:BATCH])
     generator = torch.Generator().manual_seed(0)
-    with trainer.compute.session():
+    with trainer.compute.session(), freed_memory_kept():
         pictures = augment(trainer.stage.feed(rows), settings=trainer.augmentation, generator=generator)
         state = trainer._begin(Network(with_head(tiny_darknet()), seed=1))
         state.network.train()

@@ -33,7 +33,7 @@ class EvaluationSettings(Settings):
     subgroup_least_faces: int = Field(
         15, ge=3, description="Test faces from which a subgroup gets a row of its own."
     )
-    batch_size: int = Field(64, ge=1, le=4096, description="Pictures in one pass through the network.")
+    batch_size: int = Field(64, ge=1, le=4096, description="Pictures that are held at a time.")
     occlusion_patch: float = Field(
         0.1875, gt=0, lt=1, description="Side of the patch that hides a part of the face, share of the side."
     )

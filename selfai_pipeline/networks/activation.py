@@ -16,8 +16,8 @@ def elu(values: Tensor) -> Tensor:
 
     On a processor it is computed in blocks, in float32 whatever the number format: torch's own ELU calls
     expm1, which on some processors takes half of a training step of a small network and more than half of
-    scoring (torch 2.14; benchmarks/training.py), and no less than this on others. The two differ by rounding:
-    6e-8, and that of the format.
+    scoring, and on others as long as this does (torch 2.14; benchmarks/training.py). The two differ by
+    rounding: 6e-8, and that of the format.
     """
     is_dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
     is_blocked = values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float32) and is_dense

@@ -44,7 +44,7 @@ class PromotionSettings(Settings):
         description="By how much the bias (model minus crowd, without its sign) may grow in such a subgroup, "
         "points.",
     )
-    batch_size: int = Field(64, ge=1, le=4096, description="Pictures in one pass through the networks.")
+    batch_size: int = Field(64, ge=1, le=4096, description="Pictures that are held at a time.")
 
     sample: ClassVar[dict[str, Any]] = {"bootstrap_draws": 2000, "least_faces": 20}
 

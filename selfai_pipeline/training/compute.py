@@ -29,16 +29,17 @@ MEMORY_MESSAGES = (
 )
 """Parts of the errors that torch has no class for."""
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-DEFAULT_MMAPS, KEPT_AFTERWARDS = 65536, 64 << 20
-"""Options of glibc's mallopt, and what they are set back to: its defaults after large blocks were freed."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+AFTERWARDS = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}
+"""Options of glibc's mallopt, and where its own adjustment, which any call of it ends, would take them."""
 
 
 @dataclass(frozen=True)
 class Compute:
     """What `ComputeSettings` come to on this machine.
 
-    `autocast` is the number format of training steps; `when_moved` decides about what was begun elsewhere.
+    `autocast` is the number format of training and of the validation after an epoch; `when_moved` decides
+    about what was begun elsewhere.
     """
 
     device: torch.device
@@ -155,7 +156,8 @@ def freed_memory_kept() -> Iterator[None]:
     """Leave freed memory with the process while it trains; elsewhere than under glibc nothing changes.
 
     glibc gives large tensors back to the system and has the next ones zeroed again, page by page: a sixth of
-    a training step on a processor. What the process holds at its peak stays the same.
+    a training step on a processor. A process that has trained keeps up to 64 MB of what it freed, whatever
+    `MALLOC_TRIM_THRESHOLD_` and the like say.
     """
     if platform.libc_ver()[0] != "glibc":
         yield
@@ -166,8 +168,8 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        library.mallopt(M_MMAP_MAX, DEFAULT_MMAPS)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT_AFTERWARDS)
+        for option, value in AFTERWARDS.items():
+            library.mallopt(option, value)
         library.malloc_trim(0)
 
 

@@ -47,7 +47,7 @@ class FinetuneStage:
         )
 
     def loss(self, network: Network, pictures: Tensor, rows: Tensor) -> Tensor:
-        scores = network(pictures).float()
+        scores = network(pictures)
         return functional.huber_loss(
             scores, self.scores[rows].to(scores.device), delta=self.settings.huber_delta
         )

@@ -24,8 +24,8 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """`auto` trains in bfloat16 where the device multiplies it natively. The curves are measured in the same
-    format; what is kept of a checkpoint, evaluation and serving are float32."""
+    """`auto` trains in bfloat16 where the device multiplies it natively. The learning curve is measured in
+    the same format; the figures of the finished checkpoint, evaluation and serving are float32."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -181,7 +181,10 @@ class SiameseSettings(DrawSettings):
         "or rank_n_contrast.",
     )
     margin: float = Field(
-        1.0, gt=0, le=1000, description="Distance beyond which pictures of far classes cost nothing."
+        1.0,
+        gt=0,
+        le=1000,
+        description="Distance beyond which different pictures cost nothing; not of rank_n_contrast.",
     )
     negative_from: int = Field(
         3,

@@ -9,7 +9,7 @@ from torch import Tensor
 from selfai_pipeline.errors import InputError, UndefinedMetric
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.networks.operators import parse_plan
-from selfai_pipeline.networks.siamese import HingePairs, Pairs
+from selfai_pipeline.networks.siamese import HingePairs, PairFigures, Pairs
 from selfai_pipeline.networks.stages import UnfitStages, tiny_darknet
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CheckpointRef, TableRef
@@ -69,10 +69,7 @@ class SiameseStage:
 
     def validate(self, network: Network) -> dict[str, float]:
         """The loss over all validation pairs, their mean distance, and what a linear probe reads."""
-        validation = embed_rows(network, self.data.validation, feed=self.feed)
-        rows = torch.from_numpy(self.data.validation)
-        classes, scores = (values[rows].to(validation.device) for values in (self.classes, self.scores))
-        pairs = self.pairs.figures(validation, network.distance_weights, classes=classes, scores=scores)
+        validation, pairs = self._validation_pairs(network)
         figures = {"validation_loss": pairs.loss, "mean_distance": pairs.mean_distance}
         train = as_vectors(embed_rows(network, self.probed, feed=self.feed))
         probe = fit_probe(train, self.data.scores[self.probed])
@@ -84,13 +81,23 @@ class SiameseStage:
             logger.warning("the embedding has collapsed, no linear probe this epoch: %s", undefined)
         return figures
 
+    def _validation_pairs(self, network: Network) -> tuple[Tensor, PairFigures]:
+        """The embeddings [n, d] of the validation split, and the figures of all their pairs."""
+        embeddings = embed_rows(network, self.data.validation, feed=self.feed)
+        rows = torch.from_numpy(self.data.validation)
+        classes, scores = (values[rows].to(embeddings.device) for values in (self.classes, self.scores))
+        weights = network.distance_weights
+        return embeddings, self.pairs.figures(embeddings, weights, classes=classes, scores=scores)
+
     def after_epoch(self, state: TrainingState, figures: Mapping[str, float]) -> None:
         """Grow at a stall, while the plan has operators and an epoch is left to use the new capacity."""
-        stalled = self.rule.update(state.memory, self.pairs.remaining(figures["validation_loss"]))
+        loss = figures["validation_loss"]
+        stalled = self.rule.update(state.memory, self.pairs.remaining(loss))
         done = len(state.growth)
         if not stalled or done == len(self.settings.growth_plan) or state.epoch == self.settings.epochs:
             return
-        settings, before = self.settings, self.validate(state.judged)["validation_loss"]
+        settings = self.settings
+        _, before = self._validation_pairs(state.judged)
         grown = grow(
             state.network,
             state.optimizer,
@@ -104,15 +111,16 @@ class SiameseStage:
             ),
         )
         state.network, state.optimizer = grown.network, grown.optimizer
-        after = self.validate(state.judged)["validation_loss"]
-        event = {**grown.event, "epoch": state.epoch, "loss_before": before, "loss_after": after}
+        _, after = self._validation_pairs(state.judged)
+        event = {**grown.event, "epoch": state.epoch, "loss_before": before.loss, "loss_after": after.loss}
         logger.info(
             "Net2Net `%(operator)s`: %(parameters_before)d -> %(parameters_after)d parameters, function "
             "moved by %(deviation_float64).1e (float64), loss %(loss_before).4f -> %(loss_after).4f",
             event,
         )
         state.growth.append(event)
-        state.memory.update(lowest=self.pairs.remaining(after), waited=0)
+        # The epoch's loss is in the format of training, those around the growth are not.
+        state.memory.update(lowest=self.pairs.remaining(loss + after.loss - before.loss), waited=0)
 
 
 def pretrain_siamese(
@@ -128,7 +136,8 @@ def pretrain_siamese(
     The kept weights are those of the last epoch.
 
     Raises:
-        InputError: the growth plan does not fit, or the table has too few rows, or no pairs of a kind.
+        InputError: the growth plan does not fit, or the table has too few rows, no pairs of a kind, or too
+            few for ranks.
         TrainingDiverged: the loss stopped being finite.
     """
     machine = Compute.from_settings(compute)

@@ -106,8 +106,8 @@ class Stage(Protocol):
     def validate(self, network: Network) -> dict[str, float]:
         """Figures of the validation split, the criterion among them; leaves the network in eval mode.
 
-        After each epoch the network runs in the number format of training: in float32 it would take as long
-        as the training. Stages measure again in float32 what they keep.
+        After each epoch the network runs in the number format of training: in float32 it would take nearly
+        as long as the training. Stages measure in float32 what the record says of the finished network.
         """
         ...
 

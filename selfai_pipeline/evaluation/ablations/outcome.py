@@ -25,13 +25,13 @@ class Outcome:
         network: what was fine-tuned, in words.
         parameters: of the scorer; with a model for each group, of all of them.
         pearson, pearson_low, pearson_high: on the test faces, with the interval (None where there is none).
-        validation_pearson: of the epoch that was kept; None for several models.
+        validation_pearson: of the epoch that was kept, in float32; None for several models.
         mean_absolute_error: on the test faces, points.
         steps: of the optimizer, in all stages.
         seconds: of the clock, in all stages, on the machine named in the run's metadata.
         operations: additions and multiplications of training, in all stages.
         course: of the epochs of fine-tuning, seconds and operations since the arm began, and the validation
-            correlation then; empty for several models.
+            correlation then, in the number format of training; empty for several models.
         predicted: scores of the test faces in the order of the label table.
         scorers: hashes of the checkpoints that scored them.
     """

@@ -51,6 +51,22 @@ def test_a_mirrored_head_scores_the_mean_of_a_picture_and_its_mirror_image_outsi
     torch.testing.assert_close(mirrored.train()(pictures), plain(pictures))
 
 
+def test_scores_are_not_rounded_to_the_format_of_the_trunk():
+    """In bfloat16 a score of 5 has steps of .03: scores that nearly agree would all be one."""
+    network = Network(with_head(tiny_darknet(0.25)), seed=1).eval()
+    torch.nn.init.normal_(network.head.weight, std=1e-3, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(network.head.bias, 5.0)
+    pictures = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = network(pictures)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert network.embed(pictures).dtype == torch.bfloat16
+            scores = network(pictures)
+    assert scores.dtype == torch.float32
+    assert len(set(scores.tolist())) == len(scores)
+    assert torch.allclose(scores, whole, atol=1e-3)
+
+
 def test_dropout_acts_in_training_only():
     network = Network(with_head(tiny_darknet(0.25), dropout=0.5))
     torch.nn.init.ones_(network.head.weight)

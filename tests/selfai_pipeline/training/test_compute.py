@@ -1,6 +1,7 @@
 import platform
 import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,15 +105,28 @@ def test_training_steps_are_reduced_only_where_bfloat16_is_on():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing but glibc is told to")
 def test_memory_that_was_freed_is_used_again_while_training():
-    def faults() -> int:
+    def share_faulted(size: int) -> float:
+        """Of the pages of 20 blocks of `size` bytes, one after the other, those that the system zeroed."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(20):
-            torch.ones(16 << 20)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+            torch.ones(size, dtype=torch.uint8)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        return faults / (20 * size / resource.getpagesize())
 
-    outside = faults()
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    large, small = 64 << 20, 4 << 20
     with freed_memory_kept():
-        torch.ones(16 << 20)
-        inside = faults()
-    assert inside < outside / 10
-    assert faults() > outside / 2
+        torch.ones(4 * large, dtype=torch.uint8)
+        assert share_faulted(large) < 0.1
+        kept = resident()
+    assert resident() < kept - 3 * large, "it goes back when training ends"
+    assert share_faulted(small) < 0.2, "what comes after training pays nothing for it"
+
+
+def test_nothing_but_glibc_is_told_what_to_do_with_freed_memory(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
+    monkeypatch.setattr("ctypes.CDLL", None)
+    with freed_memory_kept():
+        assert torch.ones(3).sum() == 3

@@ -21,17 +21,21 @@ from selfai_pipeline.networks.stages import Convolution, convolutions
 from selfai_pipeline.training import trainer, widen_stage
 from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
 from selfai_pipeline.training.finetune_stage import finetune_scorer
+from selfai_pipeline.training.labels import LabelledPixels
+from selfai_pipeline.training.metrics import pearson
 from selfai_pipeline.training.pixels import Framing, load_pixels
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import (
     ComputeSettings,
     FinetuneSettings,
     Pairing,
+    Precision,
     SiameseSettings,
     WhenMoved,
     WidenSettings,
 )
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
+from selfai_pipeline.training.soundness import embedding_condition
 from selfai_pipeline.training.widen_stage import InexactWidening, widen_checkpoint
 
 
@@ -68,6 +72,29 @@ def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels
     assert record["inputs"] == {"labels": labels.sha256}
     assert siamese.rows == 48
     assert {"probe_pearson", "validation_loss", "parameters"} <= set(record["metrics"])
+
+
+def test_what_a_checkpoint_says_of_itself_is_float32_whatever_it_was_trained_in(
+    store, labels, siamese_settings, compute, finetune_settings
+):
+    reduced = compute.model_copy(update={"precision": Precision.BFLOAT16})
+    common = {"store": store, "compute": reduced, "report": quiet}
+    siamese = pretrain_siamese(labels, settings=siamese_settings, **common)
+    record = load_record(siamese, store=store)
+    for event in record["growth"]:
+        assert event["loss_after"] == pytest.approx(event["loss_before"], rel=1e-5)
+    condition = embedding_condition(siamese, store=store, compute=compute)
+    distance = record["metrics"]["mean_distance"]
+    assert distance == pytest.approx(condition.spread * siamese_settings.temperature, rel=1e-6)
+    assert distance != record["history"][-1]["mean_distance"]
+
+    scorer = finetune_scorer(siamese, labels, settings=finetune_settings, **common)
+    record = load_record(scorer, store=store)
+    rows = [row for row in store.tables.read(labels).to_pylist() if row["split"] == "validation"]
+    data = LabelledPixels.load(labels, store=store, framing=Framing(32, siamese_settings.framing))
+    scores = Scorer.load(scorer, store=store, compute=compute).score_framed(data.pixels[data.validation])
+    annotated = np.array([row["score"] for row in rows])
+    assert record["metrics"]["validation_pearson"] == pytest.approx(pearson(scores, annotated), abs=1e-6)
 
 
 def test_an_operator_that_never_happened_stands_in_the_record(store, labels, siamese_settings, compute):
@@ -111,7 +138,10 @@ def test_a_run_that_went_on_elsewhere_says_so_in_the_record(store, labels, siame
     ]
 
 
-def test_a_class_with_one_picture_is_no_obstacle(store, labels, siamese_settings, compute, finetune_settings):
+@pytest.mark.parametrize("pairing", [Pairing.RANK_N_CONTRAST, Pairing.FAR_CLASSES])
+def test_a_class_with_one_picture_is_no_obstacle(
+    store, labels, siamese_settings, compute, finetune_settings, pairing
+):
     """It has no pair of its own, unless a batch draws it twice; its weight is that of any other class."""
     rows = store.tables.read(labels).to_pylist()
     lone = next(row["image_id"] for row in rows if row["split"] == "train" and row["class"] == 5)
@@ -120,7 +150,8 @@ def test_a_class_with_one_picture_is_no_obstacle(store, labels, siamese_settings
         [{**row, "weight": 0.1} if row["image_id"] == lone else row for row in kept],
         asset="balanced_label_table",
     )
-    ref = pretrain_siamese(table, store=store, settings=siamese_settings, compute=compute, report=quiet)
+    settings = siamese_settings.model_copy(update={"pairing": pairing})
+    ref = pretrain_siamese(table, store=store, settings=settings, compute=compute, report=quiet)
     scorer = finetune_scorer(
         ref, table, store=store, settings=finetune_settings, compute=compute, report=quiet
     )

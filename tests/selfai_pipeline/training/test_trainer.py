@@ -258,10 +258,13 @@ def killer(epoch_of_death):
     return report
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("averaging", "precision"),
+    [(0.0, Precision.FLOAT32), (0.9, Precision.FLOAT32), (0.9, Precision.BFLOAT16)],
+)
 @pytest.mark.parametrize("epoch_of_death", [1, 2, 3])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(trainer_of, averaging, epoch_of_death):
-    settings = {"epochs": 3, "averaging": averaging}
+def test_a_run_that_was_stopped_ends_with_the_same_bits(trainer_of, averaging, precision, epoch_of_death):
+    settings = {"epochs": 3, "averaging": averaging, "machine_settings": {"precision": precision}}
     undisturbed = trainer_of(**settings)
     expected = undisturbed.fit(start)
     undisturbed.recovery.path.unlink()
