@@ -21,6 +21,7 @@ from selfai_pipeline.training.beginning import new_network
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.pixels import Framing
+from selfai_pipeline.training.settings import Pairing
 
 
 class Killed(BaseException):
@@ -170,7 +171,9 @@ def test_a_seed_that_diverges_says_so_beside_the_others(
 
 
 def test_a_share_too_small_to_be_trained_on_says_so(arm_runs: ArmRuns) -> None:
-    outcome = arm_runs.outcome(ARMS["share_8"], 0)
+    siamese = arm_runs.settings.siamese.model_copy(update={"pairing": Pairing.FAR_CLASSES})
+    settings = arm_runs.settings.model_copy(update={"siamese": siamese})
+    outcome = replace(arm_runs, settings=settings).outcome(ARMS["share_8"], 0)
     assert outcome.state is State.NOT_RUN
     assert re.match(r"\d+ of the faces: .*the train split has no two pictures of one class", outcome.reason)
 
