@@ -21,11 +21,16 @@ from selfai_pipeline.evaluation.plots import (
 from selfai_pipeline.evaluation.trends import drift_svg, training_size_svg
 from selfai_pipeline.evaluation.words import count, number
 from selfai_pipeline.training.provenance import Stage
+from selfai_pipeline.training.settings import Pairing
 
 STAGE_TITLES = {"siamese_checkpoint": "Siamese pre-training", "finetuned_scorer": "Fine-tuning on the scores"}
 LOSSES = {"loss": "training", "validation_loss": "validation"}
 CORRELATIONS = {"validation_pearson": "model", "probe_pearson": "linear probe on the embeddings"}
 """Keys of a training history that the learning curves show, and their names."""
+UNLIKE_LOSSES = (
+    "The two losses do not compare: most of a loss on ranks is the logarithm of how many faces it is taken "
+    "over, in training those of a batch, in validation all."
+)
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,9 @@ def _learning(stage: Stage) -> Chart:
         f"Pearson of the {name} {number(last[key], 3)}" for key, name in correlations.items() if key in last
     ]
     best = stage.record.get("metrics", {}).get("best_epoch")
+    kept = f"Kept: epoch {best:.0f}, the best on the validation split." if best is not None else ""
+    dotted = f"Dotted lines: Net2Net grew the network ({growth})." if grown else ""
+    of_ranks = stage.record.get("settings", {}).get("pairing") == Pairing.RANK_N_CONTRAST
     return Chart(
         STAGE_TITLES.get(stage.ref.asset, stage.ref.asset),
         _svg(
@@ -212,8 +220,7 @@ def _learning(stage: Stage) -> Chart:
         ),
         f"Line chart over {count(len(stage.history), 'epoch')}; at the end: {', '.join(figures)}. "
         + (f"Net2Net growth: {growth}." if grown else "The network did not grow."),
-        (f"Kept: epoch {best:.0f}, the best on the validation split. " if best is not None else "")
-        + (f"Dotted lines: Net2Net grew the network ({growth})." if grown else ""),
+        " ".join(filter(None, [kept, dotted, UNLIKE_LOSSES if of_ranks else ""])),
     )
 
 

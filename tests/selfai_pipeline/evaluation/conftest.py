@@ -170,7 +170,14 @@ def save_chain(
         {"epoch": e, "loss": 1 / e, "validation_loss": 1.2 / e, "probe_pearson": 0.1} for e in (1, 2, 3)
     ]
     growth = [{"epoch": 2, "operator": "wider conv13 1.25"}]
-    siamese = save("siamese_checkpoint", trunk, {"labels": labels.sha256}, history=history, growth=growth)
+    siamese = save(
+        "siamese_checkpoint",
+        trunk,
+        {"labels": labels.sha256},
+        settings={"seed": 0, "pairing": "rank_n_contrast"},
+        history=history,
+        growth=growth,
+    )
     widened = save(
         "widened_checkpoint",
         trunk,

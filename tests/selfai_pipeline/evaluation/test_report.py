@@ -149,6 +149,7 @@ def test_the_page_says_what_was_measured_and_what_scores_are_not(
     assert "Not measured on this label table. Materialize the partitions share_8" in text
     assert text.count("Net2Net grew the network (1: wider conv13 1.25 after epoch 2)") == 1
     assert text.count("Kept: epoch 2, the best on the validation split.") == 2
+    assert text.count("The two losses do not compare") == 1, "of pre-training on ranks"
     for sha256 in (world.labels.sha256, world.scorer.sha256, world.widened.sha256, world.siamese.sha256):
         assert sha256 in text
     assert "nan" not in text.lower().split()
