@@ -60,7 +60,10 @@ VARIANTS = {
     "one view": Variant(fine_tuning={"mirrored": False}),
     "far classes": Variant({"pairing": "far_classes"}),
     "growing margin": Variant({"pairing": "growing_margin"}),
+    "far classes for 20 epochs": Variant({"pairing": "far_classes", "epochs": 20}),
+    "growing margin for 40 epochs": Variant({"pairing": "growing_margin", "epochs": 40}),
     "a third of the pre-training": Variant({"epochs": 20}),
+    "two thirds of the pre-training": Variant({"epochs": 40}),
     "more pre-training": Variant({"epochs": 100}),
     "half the fine-tuning": Variant(fine_tuning={"epochs": 20}),
     "more fine-tuning": Variant(fine_tuning={"epochs": 80}),
@@ -213,7 +216,7 @@ def main() -> None:
                 rows.append(finished.result())
                 row = rows[-1]
                 print(
-                    f"{row['variant']:24} seed {row['seed']}: {row['validation_pearson']:.4f} (probe "
+                    f"{row['variant']:32} seed {row['seed']}: {row['validation_pearson']:.4f} (probe "
                     f"{row['probe_pearson'] or float('nan'):.3f}), {row['seconds']:.0f} s",
                     flush=True,
                 )
@@ -226,7 +229,7 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         for name in options.variants
     }
     for name, mean in means.items():
-        print(f"{name:24} {mean:.4f}")
+        print(f"{name:32} {mean:.4f}")
     print(
         json.dumps(
             {
