@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
+from selfai_pipeline.tables import CheckpointRef
 from selfai_pipeline.training.settings import ComputeSettings, FinetuneSettings, SiameseSettings
+from selfai_pipeline.training.siamese_stage import pretrain_siamese
 
 
 @pytest.fixture
@@ -40,5 +42,9 @@ def finetune_settings() -> FinetuneSettings:
     return FinetuneSettings(batch_size=12, least_steps=1, epochs=4)
 
 
-def quiet(epoch, figures):
-    """An epoch report that nobody reads."""
+@pytest.fixture
+def siamese(store, labels, siamese_settings, compute) -> CheckpointRef:
+    """A trunk that was pre-trained on `labels`."""
+    return pretrain_siamese(
+        labels, store=store, settings=siamese_settings, compute=compute, report=lambda *_: None
+    )

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfai_pipeline.errors import AlteredVersion, InputError, SelfaiError
+from selfai_pipeline.errors import SelfaiError
 from selfai_pipeline.networks.stages import Convolution, convolutions
 from selfai_pipeline.training import trainer, widen_stage
-from selfai_pipeline.training.checkpoints import folder_of, load_checkpoint, load_record
+from selfai_pipeline.training.checkpoints import load_checkpoint, load_record
 from selfai_pipeline.training.finetune_stage import finetune_scorer
 from selfai_pipeline.training.labels import LabelledPixels
 from selfai_pipeline.training.metrics import pearson
@@ -30,7 +30,6 @@ from selfai_pipeline.training.settings import (
     FinetuneSettings,
     Pairing,
     Precision,
-    SiameseSettings,
     WhenMoved,
     WidenSettings,
 )
@@ -47,11 +46,6 @@ def forget(store):
     """Without its recovery points a store trains from the beginning."""
     for path in (store.home.cache / "recovery").iterdir():
         path.unlink()
-
-
-@pytest.fixture
-def siamese(store, labels, siamese_settings, compute):
-    return pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
 
 
 def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels, siamese):
@@ -326,91 +320,6 @@ def test_the_power_of_balance_decides_what_both_stages_draw(
         )
         assert drawn == pytest.approx([ratio, ratio])
         drawn.clear()
-
-
-def test_a_trunk_is_no_scorer(store, siamese, compute):
-    with pytest.raises(InputError, match="without an output"):
-        Scorer.load(siamese, store=store, compute=compute)
-
-
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        (["wider conv99 2"], "conv99"),
-        (["taller conv1"], "no operator"),
-        (
-            ["wider conv15 1000000"],
-            r"operator 1 of the plan: conv15 has 1.5e\+07 channels; from 1 to \d+ can be",
-        ),
-        (["deeper conv1 33"], "has 33 as the side of the kernel; from 1 to"),
-    ],
-)
-def test_a_growth_plan_that_does_not_fit_stops_before_training(store, labels, compute, plan, message):
-    settings = SiameseSettings(input_size=32, width=0.12, growth_plan=plan)
-    with pytest.raises(InputError, match=f"growth_plan: .*{message}"):
-        pretrain_siamese(labels, store=store, settings=settings, compute=compute, report=quiet)
-    assert not (store.home.cache / "pixels").exists()
-
-
-def change_labels(store, labels, change):
-    rows = store.tables.read(labels).to_pylist()
-    return store.tables.write([change(dict(row)) for row in rows], asset="balanced_label_table")
-
-
-@pytest.fixture
-def far_classes(siamese_settings) -> SiameseSettings:
-    return siamese_settings.model_copy(update={"pairing": Pairing.FAR_CLASSES})
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_a_narrow_range_of_scores_takes_nearer_classes_as_different(
-    store, labels, far_classes, compute, classes
-):
-    narrow = change_labels(store, labels, lambda row: {**row, "class": 4 + row["class"] % classes})
-    ref = pretrain_siamese(narrow, store=store, settings=far_classes, compute=compute, report=quiet)
-    assert far_classes.negative_from == 3
-    assert load_record(ref, store=store)["metrics"]["negative_from"] == classes - 1
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda row: {**row, "score": 4.0}, "scores of the train split are equal"),
-        (lambda row: {**row, "split": "train"}, "validation split has 0 rows"),
-        (lambda row: {**row, "split": "validation"}, "train split has 0 rows"),
-        (lambda row: {**row, "weight": 0.0}, "no row of the train split has a weight"),
-        (lambda row: {**row, "class": 4}, "no two pictures of two classes"),
-    ],
-)
-def test_a_table_that_nothing_can_be_learnt_from_is_refused(
-    store, labels, far_classes, compute, change, message
-):
-    changed = change_labels(store, labels, change)
-    with pytest.raises(InputError, match=message):
-        pretrain_siamese(changed, store=store, settings=far_classes, compute=compute, report=quiet)
-
-
-def test_a_damaged_parent_stops_fine_tuning(store, labels, siamese, compute, finetune_settings):
-    file = store.files.local_path(f"{folder_of(siamese)}/weights.safetensors")
-    file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(AlteredVersion):
-        finetune_scorer(
-            siamese, labels, store=store, settings=finetune_settings, compute=compute, report=quiet
-        )
-
-
-def test_a_trunk_that_was_trained_on_what_is_held_out_now_is_refused(
-    store, labels, siamese, compute, finetune_settings
-):
-    swap = {"train": "validation", "validation": "train"}
-    moved = change_labels(
-        store, labels, lambda row: {**row, "split": swap[row["split"]], "weight": float(row["weight"] == 0)}
-    )
-    with pytest.raises(InputError, match=r"siamese_checkpoint .* has seen 48 of 48 faces"):
-        finetune_scorer(
-            siamese, moved, store=store, settings=finetune_settings, compute=compute, report=quiet
-        )
-    assert not store.files.exists("checkpoints/finetuned_scorer")
 
 
 class Killed(SelfaiError):
