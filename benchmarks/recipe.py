@@ -8,9 +8,10 @@ epoch is chosen by it. Each variant differs from the first in the settings it na
     python benchmarks/recipe.py FOLDER --scores scores.csv [--seeds 0 1] [--variants default "whole crop"]
 
 Every variant and seed is a run with recovery points, one thread each, as many at a time as there are cores.
-What is finished is kept in --home, and not done again. `--width` pre-trains all of them at another width than
-the default: at half of it they take a third of the time. `--quick` takes 150 pictures through small settings.
-Prints a row a variant and, as its last line, one JSON object.
+What is finished is kept in --home, and not done again. `--settings FILE` is YAML with settings of the stages
+(`siamese`, `widening`, `fine_tuning`) that all variants start from in place of the defaults: at half the
+width, for one, they take a third of the time. `--quick` takes 150 pictures through small settings. Prints a
+row a variant and, as its last line, one JSON object.
 """
 
 import argparse
@@ -21,16 +22,15 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import rated_folder
+import yaml
+from recipe_variants import VARIANTS, changed
 
 from selfai_pipeline.environment import usable_cores
 
@@ -42,66 +42,11 @@ QUICK: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Settings by stage; `without` names a part of the recipe that has no setting of its own."""
-
-    siamese: dict[str, Any] = field(default_factory=dict)
-    widening: dict[str, Any] = field(default_factory=dict)
-    fine_tuning: dict[str, Any] = field(default_factory=dict)
-    without: str = ""
-
-
-VARIANTS = {
-    "default": Variant(),
-    "whole crop": Variant({"framing": 1.0}),
-    "not standardised": Variant(without="standardised start"),
-    "class first": Variant({"balance_power": 1.0}, fine_tuning={"balance_power": 1.0}),
-    "all faces alike": Variant({"balance_power": 0.0}, fine_tuning={"balance_power": 0.0}),
-    "one view": Variant(fine_tuning={"mirrored": False}),
-    "far classes": Variant({"pairing": "far_classes"}),
-    "growing margin": Variant({"pairing": "growing_margin"}),
-    "far classes for 20 epochs": Variant({"pairing": "far_classes", "epochs": 20}),
-    "growing margin for 40 epochs": Variant({"pairing": "growing_margin", "epochs": 40}),
-    "a third of the pre-training": Variant({"epochs": 20}),
-    "two thirds of the pre-training": Variant({"epochs": 40}),
-    "more pre-training": Variant({"epochs": 100}),
-    "half the fine-tuning": Variant(fine_tuning={"epochs": 20}),
-    "more fine-tuning": Variant(fine_tuning={"epochs": 80}),
-    "growth after two epochs": Variant({"stall_patience": 2}),
-    "no growth": Variant({"growth_plan": []}),
-    "larger pictures": Variant({"input_size": 160}),
-    "batches of 64": Variant({"batch_size": 64}, fine_tuning={"batch_size": 64}),
-    "less decay": Variant({"weight_decay": 0.01}, fine_tuning={"weight_decay": 0.01}),
-    "trunk at the full rate": Variant(fine_tuning={"trunk_rate": 1.0}),
-    "no averaging": Variant(fine_tuning={"averaging": 0.0}),
-    "head from the mean": Variant(fine_tuning={"head_start": "mean"}),
-    "half as wide": Variant({"width": 0.5}),
-}
-
-
-@dataclass(frozen=True)
 class Task:
     home: Path
     name: str
     seed: int
-    quick: bool
-    width: float | None
-
-
-@contextmanager
-def leaving_out(part: str) -> Iterator[None]:
-    """Without a part of the recipe that no setting turns off.
-
-    Other code has recovery points of its own: by settings alone it would go on from those of the default,
-    and end as that did.
-    """
-    if part == "standardised start":
-        stage, beginning = (f"selfai_pipeline.training.{name}" for name in ("siamese_stage", "beginning"))
-        with mock.patch(f"{stage}.SIAMESE_CODE", part), mock.patch(f"{beginning}.standardise"):
-            yield
-        return
-    assert not part, part
-    yield
+    settings: dict[str, dict[str, Any]]
 
 
 def run_variant(task: Task) -> dict[str, Any]:
@@ -123,17 +68,16 @@ def run_variant(task: Task) -> dict[str, Any]:
     from selfai_pipeline.training.widen_stage import widen_checkpoint
 
     variant = VARIANTS[task.name]
-    small = QUICK if task.quick else {}
-    width = {} if task.width is None else {"width": task.width}
+    given = task.settings
     settings = (
-        SiameseSettings(**small.get("siamese", {}) | width | variant.siamese, seed=task.seed),
-        WidenSettings(**variant.widening, seed=task.seed),
-        FinetuneSettings(**small.get("fine_tuning", {}) | variant.fine_tuning, seed=task.seed),
+        SiameseSettings(**given.get("siamese", {}) | variant.siamese, seed=task.seed),
+        WidenSettings(**given.get("widening", {}) | variant.widening, seed=task.seed),
+        FinetuneSettings(**given.get("fine_tuning", {}) | variant.fine_tuning, seed=task.seed),
     )
     store = Store.open(Home.at(task.home))
     labels = store.tables.snapshot("balanced_label_table").table
     code = [SIAMESE_CODE, WIDEN_CODE, FINETUNE_CODE]
-    made_from = [labels.sha256, code, variant.without, *(one.model_dump(mode="json") for one in settings)]
+    made_from = [labels.sha256, code, variant.change, *(one.model_dump(mode="json") for one in settings)]
     kept = task.home / "recipe.jsonl"
     if kept.exists():
         for line in kept.read_text().splitlines():
@@ -142,10 +86,10 @@ def run_variant(task: Task) -> dict[str, Any]:
                 return found
     compute, started = ComputeSettings(threads=1), time.perf_counter()
     common: dict[str, Any] = {"store": store, "compute": compute}
-    with leaving_out(variant.without):
+    with changed(variant, store.tables.read(labels)):
         siamese = pretrain_siamese(labels, settings=settings[0], report=lambda *_: None, **common)
-    widened = widen_checkpoint(siamese, settings=settings[1], **common)
-    scorer = finetune_scorer(widened, labels, settings=settings[2], report=lambda *_: None, **common)
+        widened = widen_checkpoint(siamese, settings=settings[1], **common)
+        scorer = finetune_scorer(widened, labels, settings=settings[2], report=lambda *_: None, **common)
     before, after = (load_record(ref, store=store) for ref in (siamese, scorer))
     row = {
         "variant": task.name,
@@ -201,15 +145,13 @@ def main() -> None:
     rated_folder.add_folder_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--width", type=float, help="width of pre-training; the default recipe's if left out")
+    parser.add_argument("--settings", type=Path, help="YAML with settings of the stages")
     options = parser.parse_args()
+    given = yaml.safe_load(options.settings.read_text()) if options.settings else {}
+    settings = {**(QUICK if options.quick else {}), **given}
     with tempfile.TemporaryDirectory() as temporary:
         home = labelled_home(options, Path(temporary))
-        tasks = [
-            Task(home, name, seed, options.quick, options.width)
-            for seed in options.seeds
-            for name in options.variants
-        ]
+        tasks = [Task(home, name, seed, settings) for seed in options.seeds for name in options.variants]
         rows: list[dict[str, Any]] = []
         with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
             for finished in as_completed([pool.submit(run_variant, task) for task in tasks]):
@@ -220,26 +162,24 @@ def main() -> None:
                     f"{row['probe_pearson'] or float('nan'):.3f}), {row['seconds']:.0f} s",
                     flush=True,
                 )
-        report(rows, options)
+        report(rows, options.variants, settings)
 
 
-def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    means = {
-        name: statistics.mean(row["validation_pearson"] for row in rows if row["variant"] == name)
-        for name in options.variants
+def report(rows: list[dict[str, Any]], variants: list[str], settings: dict[str, Any]) -> None:
+    """Print the mean over seeds of each variant, and how it differs from the first with the same seeds."""
+    found = {
+        name: {row["seed"]: row["validation_pearson"] for row in rows if row["variant"] == name}
+        for name in variants
     }
-    for name, mean in means.items():
-        print(f"{name:32} {mean:.4f}")
-    print(
-        json.dumps(
-            {
-                "validation_pearson": {name: round(mean, 4) for name, mean in means.items()},
-                "seeds": sorted({row["seed"] for row in rows}),
-                "width": options.width or "default",
-                **measured_on(),
-            }
+    base = found[variants[0]]
+    for name, by_seed in found.items():
+        differences = [value - base[seed] for seed, value in by_seed.items()]
+        print(
+            f"{name:32} {statistics.mean(by_seed.values()):.4f} ({min(by_seed.values()):.4f} to "
+            f"{max(by_seed.values()):.4f}), {statistics.mean(differences):+.4f} ({min(differences):+.4f} to "
+            f"{max(differences):+.4f})"
         )
-    )
+    print(json.dumps({"validation_pearson": found, "settings": settings, **measured_on()}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""The variants of the recipe that `recipe.py` compares; where no setting makes one, it changes the code."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+MIXED = 0.2
+"""Both parameters of the other picture's part, a beta distribution (Zhang et al. 2018, arXiv 1710.09412)."""
+
+HIDDEN = 0.35
+"""Side of the hidden square, relative to the picture's (DeVries and Taylor 2017, arXiv 1708.04552)."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Settings by stage; `change` names a change of the code, where no setting makes it."""
+
+    siamese: dict[str, Any] = field(default_factory=dict)
+    widening: dict[str, Any] = field(default_factory=dict)
+    fine_tuning: dict[str, Any] = field(default_factory=dict)
+    change: str = ""
+
+
+VARIANTS = {
+    "default": Variant(),
+    "whole crop": Variant({"framing": 1.0}),
+    "not standardised": Variant(change="not standardised"),
+    "class first": Variant({"balance_power": 1.0}, fine_tuning={"balance_power": 1.0}),
+    "all faces alike": Variant({"balance_power": 0.0}, fine_tuning={"balance_power": 0.0}),
+    "one view": Variant(fine_tuning={"mirrored": False}),
+    "far classes": Variant({"pairing": "far_classes"}),
+    "growing margin": Variant({"pairing": "growing_margin"}),
+    "far classes for 20 epochs": Variant({"pairing": "far_classes", "epochs": 20}),
+    "growing margin for 40 epochs": Variant({"pairing": "growing_margin", "epochs": 40}),
+    "a third of the pre-training": Variant({"epochs": 20}),
+    "two thirds of the pre-training": Variant({"epochs": 40}),
+    "more pre-training": Variant({"epochs": 100}),
+    "half the fine-tuning": Variant(fine_tuning={"epochs": 20}),
+    "more fine-tuning": Variant(fine_tuning={"epochs": 80}),
+    "growth after two epochs": Variant({"stall_patience": 2}),
+    "no growth": Variant({"growth_plan": []}),
+    "larger pictures": Variant({"input_size": 160}),
+    "batches of 64": Variant({"batch_size": 64}, fine_tuning={"batch_size": 64}),
+    "less decay": Variant({"weight_decay": 0.01}, fine_tuning={"weight_decay": 0.01}),
+    "trunk at the full rate": Variant(fine_tuning={"trunk_rate": 1.0}),
+    "no averaging": Variant(fine_tuning={"averaging": 0.0}),
+    "head from the mean": Variant(fine_tuning={"head_start": "mean"}),
+    "twice the rate": Variant({"learning_rate": 2e-3}, fine_tuning={"learning_rate": 6e-3}),
+    "correlation term": Variant(change="correlation term"),
+    "weights by standard error": Variant(change="weights by standard error"),
+    "mixed pictures": Variant(change="mixed pictures"),
+    "hidden squares": Variant(change="hidden squares"),
+    "half as wide": Variant({"width": 0.5}),
+}
+
+
+def correlation_term(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
+    """Huber, and one minus the Pearson correlation of the batch."""
+    from torch.nn import functional
+
+    scores = network(pictures)
+    wanted = stage.scores[rows].to(scores.device)
+    huber = functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
+    return huber + 1.0 - functional.cosine_similarity(scores - scores.mean(), wanted - wanted.mean(), dim=0)
+
+
+def mixed_pictures(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
+    """Huber on pictures that are each mixed with another of the batch, as are their scores."""
+    import torch
+    from torch.nn import functional
+
+    part = torch.distributions.Beta(MIXED, MIXED).sample()
+    others = torch.randperm(len(rows))
+    wanted = stage.scores[rows]
+    wanted = torch.lerp(wanted, wanted[others], part).to(pictures.device)
+    scores = network(torch.lerp(pictures, pictures[others], part.to(pictures.device)))
+    return functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
+
+
+def hidden_squares(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
+    """Huber on pictures in each of which a square, anywhere, has the mean of the batch."""
+    import torch
+    from torch.nn import functional
+
+    side = pictures.shape[-1]
+    centres = torch.rand(len(rows), 2, 1) * side
+    near = (torch.arange(side) - centres).abs() < HIDDEN * side / 2
+    hidden = (near[:, 0, :, None] & near[:, 1, None, :])[:, None].to(pictures.device)
+    scores = network(torch.where(hidden, pictures.mean(), pictures))
+    wanted = stage.scores[rows].to(scores.device)
+    return functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
+
+
+def weighted_by_error(labels: "pa.Table") -> Callable[..., "Tensor"]:
+    """Huber with weights in proportion to 1 / (median variance + own variance) of the crowd's score."""
+    import numpy as np
+    import torch
+    from torch.nn import functional
+
+    errors = np.array(labels["standard_error"].to_pylist(), dtype=np.float64)
+    median = np.nanmedian(errors)
+    variance = np.where(np.isnan(errors), median, errors) ** 2
+    weights = torch.from_numpy(1.0 / (median**2 + variance)).float()
+    weights = weights / weights.mean()
+
+    def loss(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
+        scores = network(pictures)
+        wanted = stage.scores[rows].to(scores.device)
+        each = functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta, reduction="none")
+        return (each * weights[rows].to(each.device)).mean()
+
+    return loss
+
+
+@contextmanager
+def changed(variant: Variant, labels: "pa.Table") -> Iterator[None]:
+    """With the code of a variant.
+
+    Other code has recovery points of its own: by settings alone it would go on from those of the default,
+    and end as that did.
+    """
+    training, change = "selfai_pipeline.training", variant.change
+    if not change:
+        yield
+        return
+    if change == "not standardised":
+        code, replaced = "siamese_stage.SIAMESE_CODE", mock.patch(f"{training}.beginning.standardise")
+    else:
+        losses = {
+            "correlation term": correlation_term,
+            "mixed pictures": mixed_pictures,
+            "hidden squares": hidden_squares,
+            "weights by standard error": weighted_by_error(labels),
+        }
+        stage = f"{training}.finetune_stage"
+        code, replaced = (
+            "finetune_stage.FINETUNE_CODE",
+            mock.patch(f"{stage}.FinetuneStage.loss", losses[change]),
+        )
+    with mock.patch(f"{training}.{code}", change), replaced:
+        yield
