@@ -48,7 +48,18 @@ def ablation_report(
     return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata={WHOLE: facts})
 
 
-SHOWN = ["title", "seeds", "pearson", "pearson_low", "pearson_high", "difference", "seconds", "reason"]
+SHOWN = [
+    "title",
+    "seeds",
+    "pearson",
+    "pearson_low",
+    "pearson_high",
+    "difference",
+    "seconds",
+    "operations",
+    "seconds_to_target",
+    "reason",
+]
 TABLE = dg.TableSchema([dg.TableColumn(name) for name in SHOWN])
 
 

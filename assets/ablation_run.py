@@ -1,12 +1,22 @@
 """Ablations: the seed's table on this data, an arm a partition."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
-from assets.common import GPU_TAGS, OWNERS, check_specs, judged, materialized, noise_ceiling, number, verdict
+from assets.common import (
+    GPU_TAGS,
+    OWNERS,
+    check_specs,
+    judged,
+    materialized,
+    new_record,
+    noise_ceiling,
+    number,
+    verdict,
+)
 from assets.evaluation_report import EvaluationConfig
 from assets.finetuned_scorer import FinetuneConfig
 from assets.siamese_checkpoint import SiameseConfig
@@ -19,6 +29,9 @@ from selfai_pipeline.evaluation.ablations.settings import ABLATION_CODE, Ablatio
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Snapshot, TableRef
+
+if TYPE_CHECKING:
+    from selfai_pipeline.evaluation.ablations.outcome import Outcome
 
 arms = dg.StaticPartitionsDefinition(list(ARMS))
 
@@ -51,7 +64,8 @@ def ablation_run(
 ) -> Snapshot:
     """One way to make a scorer, run with several seeds and measured on the test faces.
 
-    Each run goes on from its last epoch where it was killed, and is kept when it ends. The arms are those of
+    Each run goes on from its last epoch where it was killed; when it ends its row is in the table, whatever
+    becomes of the seeds that follow. The arms are those of
     the original work (from scratch, from ImageNet, Siamese, Siamese and Net2Net), its controls (without the
     last widening, wide from scratch with as many steps, with as much work), a model for each group, and the
     whole method on an eighth, a quarter and half of the training faces.
@@ -61,16 +75,24 @@ def ablation_run(
     from selfai_pipeline.evaluation.ablations.runs import facts_of, run_arm
 
     arm, labels, machine = ARMS[context.partition_key], balanced_label_table.table, compute.describe()
+    inputs, shared = [balanced_label_table], facts_of(labels, config, compute)
+
+    def written(outcomes: Sequence[Outcome]) -> TableRef:
+        return write_outcomes(outcomes, arm=arm.name, store=store, facts=shared)
+
+    def point(outcomes: Sequence[Outcome]) -> None:
+        store.tables.point(new_record(context, written(outcomes), inputs=inputs, settings=config))
+
     with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
-        outcomes = run_arm(arm, labels, store=store, settings=config, compute=compute, report=run.report_as)
-    ref = write_outcomes(outcomes, arm=arm.name, store=store, facts=facts_of(labels, config, compute))
+        outcomes = run_arm(
+            arm, labels, store=store, settings=config, compute=compute, report=run.report_as, ended=point
+        )
+    ref = written(outcomes)
     figures = {f"pearson_seed_{one.seed}": one.pearson for one in outcomes if one.pearson is not None}
     facts: dict[str, Any] = {name: number(name, value) for name, value in figures.items()}
     facts |= noise_ceiling(store.tables.facts(labels)) | ran_on(machine)
     facts["mlflow_run"] = dg.MetadataValue.url(run.url)
-    return materialized(
-        context, {arm.name: ref}, inputs=[balanced_label_table], settings=config, metadata={arm.name: facts}
-    )
+    return materialized(context, {arm.name: ref}, inputs=inputs, settings=config, metadata={arm.name: facts})
 
 
 @dg.multi_asset_check(

@@ -64,37 +64,49 @@ def materialized(
         external: by partition, hashes of what came from outside the graph.
         metadata: further metadata by partition.
     """
-    code_version = context.assets_def.specs_by_key[context.asset_key].code_version or ""
     records = {}
     for partition, ref in refs.items():
-        made_from = {
-            snapshot.asset: {
-                name: sha256
-                for name, sha256 in snapshot.hashes.items()
-                if partition == WHOLE or name in (partition, WHOLE)
-            }
-            for snapshot in inputs
-        }
-        records[partition] = Record(
-            ref=ref,
-            code_version=code_version,
-            settings=settings.recorded(),
-            inputs=made_from,
-            external=(external or {}).get(partition, {}),
-            run_id=context.run.run_id,
+        records[partition] = new_record(
+            context, ref, inputs=inputs, settings=settings, external=(external or {}).get(partition, {})
         )
         # The UI shows them in this order: what a person looks for stands above the hashes.
         values = {
             **((metadata or {}).get(partition, {})),
             "dagster/row_count": ref.rows,
             "sha256": ref.sha256,
-            "made_from": dg.MetadataValue.json(made_from),
+            "made_from": dg.MetadataValue.json(records[partition].inputs),
             **lineage_links(ref, inputs),
         }
         context.add_asset_metadata(values, partition_key=None if partition == WHOLE else partition)
     if list(refs) == [WHOLE] or len(refs) == 1:
         context.set_data_version(context.asset_key, dg.DataVersion(next(iter(refs.values())).sha256))
     return Snapshot(dict(refs), records)
+
+
+def new_record(
+    context: dg.AssetExecutionContext,
+    ref: Ref,
+    *,
+    inputs: Sequence[Snapshot],
+    settings: Settings,
+    external: Mapping[str, str] | None = None,
+) -> Record:
+    """What the version of a partition was made from; the arguments are as in `materialized`."""
+    return Record(
+        ref=ref,
+        code_version=context.assets_def.specs_by_key[context.asset_key].code_version or "",
+        settings=settings.recorded(),
+        inputs={
+            snapshot.asset: {
+                name: sha256
+                for name, sha256 in snapshot.hashes.items()
+                if ref.partition == WHOLE or name in (ref.partition, WHOLE)
+            }
+            for snapshot in inputs
+        },
+        external=external or {},
+        run_id=context.run.run_id,
+    )
 
 
 def lineage_links(ref: Ref, inputs: Sequence[Snapshot]) -> dict[str, dg.MetadataValue[Any]]:

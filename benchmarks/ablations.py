@@ -66,6 +66,7 @@ def outcomes_of(arm: str, task: Task) -> list[Any]:
         settings=AblationSettings(**{**task.settings, "seeds": list(task.seeds)}),
         compute=ComputeSettings(threads=1),
         report=lambda _: lambda *_: None,
+        ended=lambda _: None,
     )
 
 

@@ -151,9 +151,10 @@ def finetune_scorer(
             stage, data, settings, settings, machine, recovery, report, averaging=settings.averaging
         )
         state = trainer.fit(start)
-        figures = stage.validate(state.judged)
         clusters = store.tables.read(labels, ["cluster"])["cluster"].to_pylist()
-        intervals = stage.calibrate(state.judged, clusters=clusters)
+        with trainer.memory():
+            figures = stage.validate(state.judged)
+            intervals = stage.calibrate(state.judged, clusters=clusters)
     return save_checkpoint(
         state.judged,
         asset=ASSET,

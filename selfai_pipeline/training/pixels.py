@@ -57,7 +57,7 @@ def resize_crop(crop: Pixels, size: int) -> Pixels:
 
 def cache_path(labels: TableRef, *, store: Store, framing: Framing) -> Path:
     """Where the pixels of a label table lie; whoever removes a picture deletes the file, it is made again."""
-    return store.home.cache / "pixels" / f"{labels.sha256}-{framing.size}-{framing.part:g}.npy"
+    return store.home.cache / "pixels" / f"{labels.sha256}-{framing.size}-{framing.part!r}.npy"
 
 
 def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:

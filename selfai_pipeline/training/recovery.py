@@ -27,7 +27,7 @@ from selfai_pipeline.training.settings import WhenMoved
 
 logger = logging.getLogger("selfai.training")
 
-VERSION = 2
+VERSION = 3
 HEXADECIMALS = 64
 """The file starts with the SHA-256 of the rest."""
 KEPT = 3

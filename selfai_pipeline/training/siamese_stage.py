@@ -160,10 +160,10 @@ def pretrain_siamese(
     recovery = RecoveryPoint.of({**run, **made_by}, store=store, when_moved=machine.when_moved)
     stage = SiameseStage(data, settings, machine, pairs=pairs)
     with machine.session():
-        state = Trainer(stage, data, settings, settings, machine, recovery, report).fit(
-            lambda: new_network(stages, data=data, seed=settings.seed)
-        )
-        figures = stage.validate(state.network)
+        trainer = Trainer(stage, data, settings, settings, machine, recovery, report)
+        state = trainer.fit(lambda: new_network(stages, data=data, seed=settings.seed))
+        with trainer.memory():
+            figures = stage.validate(state.network)
     return save_checkpoint(
         state.network,
         asset=ASSET,

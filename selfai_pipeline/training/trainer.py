@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -63,8 +64,8 @@ class TrainingState:
     `average` is the running mean of the weights, `best` those of the best epoch where there is a criterion;
     `growth` lists what Net2Net did, `moves` where the run went on in another environment, `memory` is the
     stage's own (plain JSON values). `seconds` of each epoch, validation and growth among them, are kept
-    through a resumption; they are no part of a checkpoint. `speed` is that of the last epoch, pictures/s, and
-    not kept.
+    through a resumption; they are no part of a checkpoint, and neither is `speed`, that of the last epoch,
+    pictures/s.
     """
 
     network: Network
@@ -150,20 +151,23 @@ class Trainer:
             OutOfMemory: a batch does not fit; finished epochs are kept.
             InputError: an unfinished run stands there from another environment (see `RecoveryPoint.read`).
         """
-        rows, side = len(self.data.train), self.data.pixels.shape[1]
-        batch = self.settings.batch_size
+        rows, batch = len(self.data.train), self.settings.batch_size
         if batch > rows:
             logger.warning(
                 "batch_size %d is more than the %d pictures of training: %d are used", batch, rows, rows
             )
-        memory = memory_for(
+        with self.memory(), freed_memory_kept():
+            return self._fit(start)
+
+    def memory(self) -> AbstractContextManager[None]:
+        """Within it a lack of memory is an `OutOfMemory` that says what needs less."""
+        batch, side = self.settings.batch_size, self.data.pixels.shape[1]
+        return memory_for(
             f"{self.stage.name} on {self.compute.device.type}: batch_size {batch}, pictures of {side} px",
             mend="Lower batch_size, input_size, width or a factor of the growth plan. Finished epochs are "
             "kept: with the same settings and more memory the run goes on behind them, with others it begins "
             "anew.",
         )
-        with memory, freed_memory_kept():
-            return self._fit(start)
 
     def _fit(self, start: Callable[[], Network]) -> TrainingState:
         state = self._resume() or self._begin(start())
@@ -208,9 +212,11 @@ class Trainer:
             pictures = augment(self.stage.feed(batch), settings=self.augmentation, generator=generator)
             total += self._step(state, pictures, batch, step=step)
         speed = batches.numel() / (time.perf_counter() - started)
+        loss = total / len(batches)
         if not all(bool(parameter.isfinite().all()) for parameter in state.judged.parameters()):
-            raise self._diverged("a weight is no longer finite", state, step=step)
-        figures = self._validated(state, loss=total / len(batches), step=step)
+            what = f"a weight is no longer finite (the epoch's loss was {loss:.4g})"
+            raise self._diverged(what, state, step=step)
+        figures = self._validated(state, loss=loss, step=step)
         figures["learning_rate"] = settings.learning_rate * rate
         self._note_best(state, figures, epoch)
         state.epoch = epoch
@@ -315,4 +321,15 @@ class Trainer:
         return state
 
 
-PLAIN = ("epoch", "history", "seconds", "growth", "moves", "memory", "best_epoch", "best_value", "best")
+PLAIN = (
+    "epoch",
+    "history",
+    "seconds",
+    "growth",
+    "moves",
+    "memory",
+    "best_epoch",
+    "best_value",
+    "best",
+    "speed",
+)

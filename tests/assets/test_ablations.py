@@ -12,12 +12,14 @@ from assets.ablation_run import ablation_run_checks, arm_verdicts
 from assets.graph import ALL_ASSETS
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
+from selfai_pipeline.errors import InputError
+from selfai_pipeline.evaluation.ablations import runs
 from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
 from selfai_pipeline.evaluation.ablations.page import page_of
 from selfai_pipeline.home import Home
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import Record, TableRef
+from selfai_pipeline.tables import CheckpointRef, Record, TableRef
 
 SPLITS = ["train", "train", "validation", "train", "test", "train"] * 20
 QUICK: Mapping[str, Any] = {
@@ -84,6 +86,30 @@ def test_arms_are_materialized_one_by_one_and_compared(run: Any, home: Home) -> 
         raise_on_error=False,
     )
     assert failed(found) == ["completeness"]
+
+
+@pytest.mark.slow
+def test_a_seed_that_ended_has_its_row_although_a_later_one_fails(
+    run: Any, home: Home, errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = runs.finetune_scorer
+
+    def failing(*args: Any, settings: Any, **more: Any) -> CheckpointRef:
+        if settings.seed == 1:
+            raise InputError("a crop is no picture", where="balanced_label_table", mend="Align again.")
+        return true(*args, settings=settings, **more)
+
+    monkeypatch.setattr(runs, "finetune_scorer", failing)
+    result = run("ablation_run", "scratch", **QUICK)
+    assert not result.success
+    assert "a crop is no picture" in errors(result)
+    store = Store.open(home)
+    (row,) = store.tables.read(store.tables.snapshot("ablation_run").table).to_pylist()
+    assert (row["arm"], row["seed"], row["state"]) == ("scratch", 0, "finished")
+    record = store.tables.current("ablation_run", "scratch")
+    assert record is not None
+    assert list(record.inputs) == ["balanced_label_table"]
+    assert record.run_id == result.run_id
 
 
 def test_an_arm_that_cannot_run_is_a_table_that_says_why(run: Any, home: Home) -> None:

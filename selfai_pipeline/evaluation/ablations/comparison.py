@@ -10,7 +10,7 @@ import numpy as np
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Trunk
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, made_alike, read_outcomes
-from selfai_pipeline.evaluation.ablations.seeds import NO_ESTIMATE, mean_over, mean_pearson
+from selfai_pipeline.evaluation.ablations.seeds import NO_ESTIMATE, mean_over, mean_pearson, of_common_seeds
 from selfai_pipeline.evaluation.ablations.settings import ComparisonSettings
 from selfai_pipeline.evaluation.ablations.training_size import training_size
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
@@ -26,6 +26,8 @@ Finished = Mapping[str, Sequence[Outcome]]
 
 def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: ComparisonSettings) -> TableRef:
     """One row an arm, in the order of `ARMS`; an arm that was not run has its reason.
+
+    Differences and ratios are over those seeds that both of an arm and the whole method have.
 
     Facts: `faces`, `noise_ceiling` and its reason, of the test faces; `target_pearson`; `seconds_ratio` and
     `operations_ratio`, how many times as long wide networks from scratch took to the target as the whole
@@ -80,7 +82,6 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         )
         for arm in ARMS.values()
     ]
-    costs = {row["arm"]: row for row in table}
     machines = {
         json.dumps(store.tables.facts(ref).get("machine"), sort_keys=True)
         for name, ref in runs.tables.items()
@@ -97,9 +98,9 @@ def compare_arms(runs: Snapshot, labels: TableRef, *, store: Store, settings: Co
         "noise_ceiling": ceiling["noise_ceiling"],
         "noise_ceiling_reason": ceiling["noise_ceiling_reason"],
         "target_pearson": target,
-        "seconds_ratio": _ratio(costs, "seconds_to_target") if on_one_machine else None,
+        "seconds_ratio": _ratio(finished, target, cost=0) if on_one_machine else None,
         "on_one_machine": on_one_machine,
-        "operations_ratio": _ratio(costs, "operations_to_target"),
+        "operations_ratio": _ratio(finished, target, cost=1),
         "labels": labels.sha256,
         "training_size": training_size(runs, labels, store=store, settings=settings.evaluation).to_dict(),
         "confidence": settings.evaluation.confidence,
@@ -178,15 +179,22 @@ def _difference(
     outcomes: Sequence[Outcome], whole: Sequence[Outcome], annotated: Reals, options: Mapping[str, Any]
 ) -> Estimate:
     """How far an arm lies above the whole method; both are measured on the same resamples of the faces."""
-    if not outcomes or not whole or outcomes[0].arm == WHOLE_METHOD:
+    ours, theirs = of_common_seeds(outcomes, whole)
+    if not ours or ours[0].arm == WHOLE_METHOD:
         return NO_ESTIMATE
-    between = minus(mean_over(outcomes), mean_over(whole))
-    return estimate(between, annotated, np.array(outcomes[0].predicted), **options)
+    between = minus(mean_over(ours), mean_over(theirs))
+    return estimate(between, annotated, np.array(ours[0].predicted), **options)
 
 
-def _ratio(rows: Mapping[str, Mapping[str, Any]], cost: str) -> float | None:
-    """The cost of the cheaper of the wide networks from scratch over that of the whole method."""
-    wide = [rows[name][cost] for name, arm in ARMS.items() if arm.trunk is Trunk.WIDE]
-    known = [value for value in wide if value is not None]
-    ours = rows[WHOLE_METHOD][cost]
-    return min(known) / ours if known and ours else None
+def _ratio(finished: Finished, target: float | None, *, cost: int) -> float | None:
+    """The cost to the target of the cheaper of the wide networks from scratch, over that of the whole method;
+    `cost` is the place of seconds or operations in what `first_at` finds."""
+    ratios = []
+    for arm in ARMS.values():
+        if arm.trunk is not Trunk.WIDE or target is None:
+            continue
+        both = of_common_seeds(finished.get(arm.name, []), finished.get(WHOLE_METHOD, []))
+        wide, ours = ([first_at(one, target) for one in outcomes] for outcomes in both)
+        if wide and None not in wide and None not in ours:
+            ratios.append(sum(at[cost] for at in wide if at) / sum(at[cost] for at in ours if at))
+    return min(ratios, default=None)

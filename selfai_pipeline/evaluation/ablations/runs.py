@@ -7,14 +7,14 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, SelfaiError, TrainingDiverged
+from selfai_pipeline.errors import InputError, OutOfMemory, SelfaiError, TrainingDiverged
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Length, Trunk
 from selfai_pipeline.evaluation.ablations.costs import (
     FORWARD_AND_BACKWARD,
@@ -100,7 +100,8 @@ class ArmRuns:
     def outcome(self, arm: Arm, seed: int) -> Outcome:
         """What came of `arm` with `seed`; a run that ended before is read, not repeated.
 
-        One that something is missing for, or that diverged, has its reason in place of figures.
+        One that something is missing for, that diverged, or for which memory does not suffice, has its reason
+        in place of figures.
 
         Raises:
             InputError: a stage refuses the label table or the settings.
@@ -111,7 +112,7 @@ class ArmRuns:
                 return Outcome.from_mapping(json.loads(path.read_text()))
             logger.info("ablation %s, seed %d", arm.name, seed)
             outcome = self._by_group(arm, seed) if arm.by_group else self._whole(arm, seed)
-        except (CannotRun, TrainingDiverged) as missing:
+        except (CannotRun, TrainingDiverged, OutOfMemory) as missing:
             # Not kept: it may be there next time.
             logger.warning("ablation %s cannot run: %s", arm.name, missing)
             return Outcome(arm.name, seed, State.NOT_RUN, str(missing))
@@ -120,9 +121,8 @@ class ArmRuns:
 
     def _made_from(self, arm: Arm, seed: int, *, evaluation: bool) -> dict[str, Any]:
         """What the scorers of an arm depend on, or with `evaluation` its figures."""
-        settings = self.settings.model_dump(
-            mode="json", exclude={"seeds"} | (set() if evaluation else {"evaluation"})
-        )
+        apart = {"seeds", "imagenet_weights"} | (set() if evaluation else {"evaluation"})
+        settings = self.settings.model_dump(mode="json", exclude=apart)
         made_from = {"arm": repr(arm), "seed": seed, "labels": self.labels.sha256, "settings": settings}
         if arm.trunk is Trunk.IMAGENET:
             # By default the file is looked for: another one may be there the next time.
@@ -407,11 +407,20 @@ def run_arm(
     settings: AblationSettings,
     compute: ComputeSettings,
     report: Callable[[str], EpochReport],
+    ended: Callable[[Sequence[Outcome]], None],
 ) -> list[Outcome]:
     """The outcomes of an arm, one a seed, in the order of the seeds.
+
+    Args:
+        ended: called when a seed has ended and others are to come, with the outcomes so far.
 
     Raises:
         InputError: see `ArmRuns.outcome`; the seeds before are kept.
     """
     runs = ArmRuns(labels, store, settings, compute, report)
-    return [runs.outcome(arm, seed) for seed in settings.seeds]
+    outcomes: list[Outcome] = []
+    for seed in settings.seeds:
+        if outcomes:
+            ended(outcomes)
+        outcomes.append(runs.outcome(arm, seed))
+    return outcomes

@@ -19,6 +19,15 @@ def mean_pearson(outcomes: Sequence[Outcome], annotated: Reals, options: Mapping
     return estimate(mean_over(outcomes), annotated, np.array(outcomes[0].predicted), **options)
 
 
+def of_common_seeds(
+    first: Sequence[Outcome], second: Sequence[Outcome]
+) -> tuple[list[Outcome], list[Outcome]]:
+    """The outcomes with those seeds that both have: of others, a difference would be one of seeds too."""
+    common = {one.seed for one in first} & {one.seed for one in second}
+    ours, theirs = ([one for one in outcomes if one.seed in common] for outcomes in (first, second))
+    return ours, theirs
+
+
 def mean_over(outcomes: Sequence[Outcome]) -> WeightedStatistic:
     """The mean of the seeds' correlations as a statistic of resampled faces."""
     predictions = [np.array(one.predicted) for one in outcomes]

@@ -7,7 +7,7 @@ import numpy as np
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS, SHARES, WHOLE_METHOD
 from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, made_alike, read_outcomes
-from selfai_pipeline.evaluation.ablations.seeds import mean_over, mean_pearson
+from selfai_pipeline.evaluation.ablations.seeds import mean_over, mean_pearson, of_common_seeds
 from selfai_pipeline.evaluation.ablations.subsets import in_share
 from selfai_pipeline.evaluation.bootstrap import Estimate, estimate
 from selfai_pipeline.evaluation.paired import minus
@@ -34,7 +34,8 @@ class TrainingSize:
     Attributes:
         sizes: shares that were run on this label table; a curve needs two.
         missing: arms that were not, by name.
-        last_doubling: Pearson with all faces minus Pearson with half of them; None where one was not run.
+        last_doubling: Pearson with all faces minus Pearson with half of them, over the seeds that both have;
+            None where there is none.
         made_from: hashes of the outcomes by arm.
     """
 
@@ -85,7 +86,8 @@ def training_size(
         sizes.append(Size(arm.share, int(inside.sum()), len(ended), pearson, deviation))
     half = next((arm.name for arm in SHARES if arm.share == 0.5), "")
     last = None
-    if half in finished and WHOLE_METHOD in finished:
-        between = minus(mean_over(finished[WHOLE_METHOD]), mean_over(finished[half]))
-        last = estimate(between, annotated, np.array(finished[WHOLE_METHOD][0].predicted), **options)
+    all_faces, half_of_them = of_common_seeds(finished.get(WHOLE_METHOD, []), finished.get(half, []))
+    if all_faces:
+        between = minus(mean_over(all_faces), mean_over(half_of_them))
+        last = estimate(between, annotated, np.array(all_faces[0].predicted), **options)
     return TrainingSize(sizes, missing, last, made_from)

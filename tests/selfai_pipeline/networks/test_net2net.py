@@ -69,7 +69,8 @@ def test_any_sequence_of_operators_keeps_distances_and_scores(network, data):
             grown = widen(grown, layer, channels, imbalance=imbalance, generator=generator()).network
         else:
             grown = deepen(grown, layer, kernel=data.draw(st.sampled_from([1, 3, 5, 7]))).network
-    assert moved(network, grown) < 1e-10
+    height, width = (4 * data.draw(st.integers(1, 4), label=side) for side in ("height", "width"))
+    assert moved(network, grown, batch=pictures(height, width)) < 1e-10
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])

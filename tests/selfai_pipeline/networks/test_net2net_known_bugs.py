@@ -106,6 +106,13 @@ def zeros_around_shifted_values(network):
     return grown
 
 
+def distances_counted_twice(network):
+    """The embedding is widened by copies, and each counts in the distance as the original did."""
+    grown = wider(network, "b")
+    grown.distance_weights.fill_(1.0 / len(network.distance_weights))
+    return grown
+
+
 BUGS = [
     noise_on_the_originals,
     random_new_weights,
@@ -114,6 +121,7 @@ BUGS = [
     centre_counted_from_one,
     second_elu,
     zeros_around_shifted_values,
+    distances_counted_twice,
 ]
 
 

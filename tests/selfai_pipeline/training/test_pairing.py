@@ -11,6 +11,7 @@ from selfai_pipeline.networks.stages import convolutions
 from selfai_pipeline.training.checkpoints import load_checkpoint, load_record, save_checkpoint
 from selfai_pipeline.training.growth import StallRule
 from selfai_pipeline.training.pairing import fitted_pairs, pairs_of
+from selfai_pipeline.training.samplers import draw_epoch
 from selfai_pipeline.training.settings import Pairing, SiameseSettings
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
 from selfai_pipeline.training.soundness import embedding_condition
@@ -140,3 +141,16 @@ def test_ranks_need_no_two_pictures_of_one_class():
     settings = SiameseSettings(pairing="rank_n_contrast")
     splits = {"train": classes(1, 2, 3), "validation": classes(4, 5, 6)}
     assert isinstance(fitted_pairs(settings, splits, where="balanced_label_table"), RankedPairs)
+
+
+def test_every_batch_has_many_pairs_of_both_kinds_although_most_scores_are_middling():
+    settings = SiameseSettings()
+    of_rows = torch.randn(2000, generator=torch.Generator().manual_seed(0)) * 1.5 + 4.5
+    of_rows = of_rows.round().clamp(0, 9).long()
+    weights = (1.0 / torch.bincount(of_rows, minlength=10)[of_rows]) ** settings.balance_power
+    batches = draw_epoch(torch.arange(2000), weights, batch_size=settings.batch_size, seed=0, epoch=1)
+    apart = (of_rows[batches][:, :, None] - of_rows[batches][:, None, :]).abs()
+    first, second = torch.triu_indices(settings.batch_size, settings.batch_size, offset=1)
+    apart = apart[:, first, second]
+    for pairs in (apart == 0, apart >= settings.negative_from):
+        assert pairs.sum(1).min() >= 20, "of 496"

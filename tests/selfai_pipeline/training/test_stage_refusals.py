@@ -1,10 +1,11 @@
 """What the stages refuse, and what they make of labels that are hard to learn from."""
 
 import pytest
+import torch
 
-from selfai_pipeline.errors import AlteredVersion, InputError
+from selfai_pipeline.errors import AlteredVersion, InputError, OutOfMemory
 from selfai_pipeline.training.checkpoints import folder_of, load_record
-from selfai_pipeline.training.finetune_stage import finetune_scorer
+from selfai_pipeline.training.finetune_stage import FinetuneStage, finetune_scorer
 from selfai_pipeline.training.scorer import Scorer
 from selfai_pipeline.training.settings import Pairing, SiameseSettings
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
@@ -97,3 +98,16 @@ def test_a_trunk_that_was_trained_on_what_is_held_out_now_is_refused(
             siamese, moved, store=store, settings=finetune_settings, compute=compute, report=quiet
         )
     assert not store.files.exists("checkpoints/finetuned_scorer")
+
+
+def test_too_little_memory_for_what_is_measured_behind_the_last_epoch_is_a_sentence(
+    store, labels, siamese, compute, finetune_settings, monkeypatch
+):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(FinetuneStage, "calibrate", full)
+    with pytest.raises(OutOfMemory, match="not enough memory for finetune on cpu"):
+        finetune_scorer(
+            siamese, labels, store=store, settings=finetune_settings, compute=compute, report=quiet
+        )

@@ -54,6 +54,8 @@ def test_pretraining_grows_by_its_plan_and_records_what_growth_did(store, labels
     assert [event["epoch"] for event in record["growth"]] == [2, 3]
     for event in record["growth"]:
         assert event["deviation_float64"] < 1e-10
+        assert event["deviation_float32"] < 1e-3
+        assert event["deviation_float64"] < event["deviation_bfloat16"] < 1
         assert event["loss_after"] == pytest.approx(event["loss_before"], rel=1e-3)
         assert event["parameters_after"] > event["parameters_before"]
     assert record["growth_plan"] == [
@@ -178,6 +180,7 @@ def test_widening_doubles_every_layer_and_measures_that_nothing_moved(store, sia
     metrics = after.record["metrics"]
     assert metrics["deviation_float64"] < 1e-10
     assert metrics["deviation_float32"] < 1e-3
+    assert metrics["deviation_float64"] < metrics["deviation_bfloat16"] < 1
     assert after.record["inputs"]["parent"] == siamese.sha256
     assert wide == widen_checkpoint(siamese, store=store, settings=WidenSettings(), compute=compute)
 
@@ -328,7 +331,7 @@ class Killed(SelfaiError):
 
 @pytest.mark.parametrize("epoch_of_death", [2, 3, 4])
 def test_a_run_stopped_around_a_growth_gives_the_same_checkpoint(
-    store, labels, siamese, siamese_settings, compute, epoch_of_death
+    store, labels, siamese, siamese_settings, compute, epoch_of_death, caplog
 ):
     """Growth happens after epochs 2 and 3: the recovery point holds the grown network and its optimizer."""
 
@@ -339,8 +342,11 @@ def test_a_run_stopped_around_a_growth_gives_the_same_checkpoint(
     forget(store)
     with pytest.raises(Killed):
         pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=report)
+    caplog.set_level("INFO", logger="selfai.training")
     resumed = pretrain_siamese(labels, store=store, settings=siamese_settings, compute=compute, report=quiet)
     assert resumed == siamese
+    told = {int(epoch) for epoch in re.findall(r"siamese epoch (\d) of 4.*\nINFO.*Net2Net `", caplog.text)}
+    assert told == {epoch for epoch in (3, 4) if epoch > epoch_of_death}, "growth is told an epoch later"
 
 
 CHILD = """

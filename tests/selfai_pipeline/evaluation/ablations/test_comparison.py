@@ -92,13 +92,31 @@ def test_an_arm_has_the_mean_over_its_seeds_with_an_interval_over_faces(
 
 def test_differences_are_paired_on_the_same_faces(compare: Any, outcome: Callable[..., Outcome]) -> None:
     whole = [outcome("siamese_net2net", seed, noise=0.5) for seed in (0, 1)]
-    worse = [outcome("scratch", seed, noise=4.0) for seed in (2, 3)]
+    worse = [outcome("scratch", seed, noise=4.0) for seed in (0, 1)]
     same = [replace(run, arm="teacher_continued") for run in whole]
     rows, _ = compare(*whole, *worse, *same)
     scratch, equal = rows["scratch"], rows["teacher_continued"]
     assert scratch["difference"] == pytest.approx(scratch["pearson"] - rows["siamese_net2net"]["pearson"])
     assert scratch["difference_high"] < 0
     assert (equal["difference"], equal["difference_low"], equal["difference_high"]) == (0, 0, 0)
+
+
+def test_a_seed_that_only_one_arm_has_counts_in_no_difference_and_no_ratio(
+    compare: Any, outcome: Callable[..., Outcome]
+) -> None:
+    def course(at: float) -> dict[str, Any]:
+        return {"course": ((at, int(at), 0.8),)}
+
+    whole = [
+        outcome("siamese_net2net", seed, noise=noise, **course(10.0)) for seed, noise in ((0, 0.5), (1, 3))
+    ]
+    same = replace(whole[0], arm="wide_equal_steps", course=[(20.0, 20, 0.8)])
+    other = outcome("wide_equal_work", 2, noise=0.5, **course(1.0))
+    slow = outcome("wide_equal_steps", 2, noise=0.5, **course(900.0))
+    rows, facts = compare(*whole, same, slow, other)
+    assert rows["wide_equal_steps"]["difference"] == 0
+    assert rows["wide_equal_work"]["difference"] is None
+    assert (facts["seconds_ratio"], facts["operations_ratio"]) == (2.0, 2.0)
 
 
 def test_the_time_to_a_correlation_is_that_of_the_cheaper_wide_network_over_ours(
@@ -186,7 +204,10 @@ def test_the_page_escapes_what_it_shows_and_asks_for_nothing(
 ) -> None:
     refs = {
         "scratch": write_outcomes(
-            [outcome("scratch", 0, noise=1.0, network="<script>")],
+            [
+                outcome("scratch", 0, noise=1.0, network="<script>"),
+                Outcome("scratch", 1, State.NOT_RUN, "the loss is nan at step 3"),
+            ],
             arm="scratch",
             store=store,
             facts={"labels": faces.sha256},
@@ -200,6 +221,7 @@ def test_the_page_escapes_what_it_shows_and_asks_for_nothing(
     assert "<script" not in text
     assert "http" not in text.replace("http-equiv", "")
     assert "not materialized yet" in text
+    assert "From scratch: another seed has no figures. the loss is nan at step 3" in text
     assert isinstance(path, Path)
 
 

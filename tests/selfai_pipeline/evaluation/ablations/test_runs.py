@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfai_pipeline.errors import TrainingDiverged
+from selfai_pipeline.errors import OutOfMemory, SelfaiError, TrainingDiverged
 from selfai_pipeline.evaluation.ablations import runs
 from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
@@ -152,14 +153,15 @@ def test_an_arm_without_its_weights_says_so_and_is_tried_again_later(
     assert not list((arm_runs.store.home.cache / "ablations").glob("imagenet-*"))
 
 
-def test_a_seed_that_diverges_says_so_beside_the_others(
-    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [TrainingDiverged, OutOfMemory])
+def test_a_seed_that_cannot_be_trained_says_so_beside_the_others(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch, error: type[SelfaiError]
 ) -> None:
     true = runs.finetune_scorer
 
     def diverging(parent: Any, labels: Any, *, settings: Any, **more: Any) -> CheckpointRef:
         if settings.seed == 0:
-            raise TrainingDiverged("the loss is nan at step 3")
+            raise error("the loss is nan at step 3")
         return true(parent, labels, settings=settings, **more)
 
     monkeypatch.setattr(runs, "finetune_scorer", diverging)
@@ -197,6 +199,15 @@ def test_a_run_with_other_imagenet_weights_is_another_one(
     file.parent.mkdir()
     file.write_bytes(b"others")
     assert "these are other weights" in arm_runs.outcome(ARMS["imagenet"], 0).reason
+
+
+def test_weights_of_imagenet_are_nothing_to_the_other_arms(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = arm_runs.outcome(ARMS["scratch"], 0)
+    monkeypatch.setattr(runs, "finetune_scorer", None)
+    settings = arm_runs.settings.model_copy(update={"imagenet_weights": "vgg16.pth"})
+    assert replace(arm_runs, settings=settings).outcome(ARMS["scratch"], 0) == before
 
 
 def test_the_curves_of_a_run_that_another_stands_on_have_names_of_their_own(arm_runs: ArmRuns) -> None:
@@ -251,6 +262,11 @@ def test_a_run_that_ended_is_read_and_one_that_was_cut_short_goes_on(
             if len(trained) == 6:
                 raise Killed
 
+    seeds_so_far: list[list[int]] = []
+
+    def ended(outcomes: Sequence[Outcome]) -> None:
+        seeds_so_far.append([one.seed for one in outcomes])
+
     counting = replace(arm_runs, report=lambda _: counted)
     with pytest.raises(Killed):
         run_arm(
@@ -260,8 +276,10 @@ def test_a_run_that_ended_is_read_and_one_that_was_cut_short_goes_on(
             settings=arm_runs.settings,
             compute=arm_runs.compute,
             report=counting.report,
+            ended=ended,
         )
     assert trained == [1, 2, 3, 1, 2, 1], "all of seed 0, and one epoch of seed 1"
+    assert seeds_so_far == [[0]]
     outcomes = run_arm(
         ARMS["siamese"],
         arm_runs.labels,
@@ -269,6 +287,7 @@ def test_a_run_that_ended_is_read_and_one_that_was_cut_short_goes_on(
         settings=arm_runs.settings,
         compute=arm_runs.compute,
         report=counting.report,
+        ended=ended,
     )
     assert trained == [1, 2, 3, 1, 2, 1, 2, 3, 1, 2]
     assert [outcome.seed for outcome in outcomes] == [0, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.evaluation.ablations.arms import ARMS, SHARES, WHOLE_METHOD
-from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, write_outcomes
+from selfai_pipeline.evaluation.ablations.outcome import Outcome, State, read_outcomes, write_outcomes
 from selfai_pipeline.evaluation.ablations.runs import ArmRuns
 from selfai_pipeline.evaluation.ablations.training_size import training_size
 from selfai_pipeline.tables import CheckpointRef, Snapshot, TableRef
@@ -85,6 +85,20 @@ def test_shares_that_were_trained_otherwise_than_all_faces_are_missing(
     assert [one.share for one in found.sizes] == [0.25, 1.0]
     assert found.missing == ["share_8", "share_2"]
     assert found.last_doubling is None
+
+
+def test_the_last_doubling_is_over_seeds_that_both_sizes_have(
+    arm_runs: ArmRuns, faces: TableRef, outcomes_of: Any
+) -> None:
+    runs = outcomes_of({"share_2": 2.0, WHOLE_METHOD: 0.5})
+    store, settings = arm_runs.store, arm_runs.settings.evaluation
+    first = read_outcomes(runs.tables["share_2"], store=store)[:1]
+    facts = store.tables.facts(runs.tables["share_2"])
+    one_seed = write_outcomes(first, arm="share_2", store=store, facts=facts)
+    found = training_size(Snapshot({**runs.refs, "share_2": one_seed}), faces, store=store, settings=settings)
+    whole = read_outcomes(runs.tables[WHOLE_METHOD], store=store)[0]
+    assert found.last_doubling is not None
+    assert found.last_doubling.value == pytest.approx(whole.pearson - first[0].pearson)
 
 
 def test_shares_are_trained_with_as_many_steps_on_fewer_faces(arm_runs: ArmRuns) -> None:
