@@ -77,10 +77,10 @@ def ablation_run(
     arm, labels, machine = ARMS[context.partition_key], balanced_label_table.table, compute.describe()
     inputs, shared = [balanced_label_table], facts_of(labels, config, compute)
 
-    def written(outcomes: Sequence[Outcome]) -> TableRef:
+    def written(outcomes: "Sequence[Outcome]") -> TableRef:
         return write_outcomes(outcomes, arm=arm.name, store=store, facts=shared)
 
-    def point(outcomes: Sequence[Outcome]) -> None:
+    def point(outcomes: "Sequence[Outcome]") -> None:
         store.tables.point(new_record(context, written(outcomes), inputs=inputs, settings=config))
 
     with tracked(context, tracking, config, balanced_label_table, machine=machine) as run:
