@@ -16,7 +16,7 @@ class ReleaseConfig(defaults_of(ReleaseSettings, section="release_bundle"), dg.C
     """What the bundle says of itself, and how exact its ONNX graph has to be."""
 
 
-@dg.asset(group_name="release", kinds={"onnx"}, owners=OWNERS, code_version="1")
+@dg.asset(group_name="release", kinds={"onnx"}, owners=OWNERS, code_version="2")
 def release_bundle(
     context: dg.AssetExecutionContext,
     config: ReleaseConfig,

@@ -7,17 +7,12 @@ from selfai_pipeline.evaluation.words import count, interval_in_words, number, p
 from selfai_pipeline.release.comparison import Comparison
 from selfai_pipeline.release.decision import finding
 from selfai_pipeline.release.intervals import interval_words
+from selfai_pipeline.release.method_words import stage_in_words
 from selfai_pipeline.release.recorded import Pictures, Recorded
 
 NOT_STATED = "not stated"
 LONGEST_DESCRIPTION = 4500
 """Of a registered version: a database of MLflow may hold 5000 characters."""
-
-STAGE_WORDS = {
-    "siamese_checkpoint": "Siamese pre-training in pairs, grown by Net2Net where it stalled",
-    "widened_checkpoint": "widening to the same function with more channels",
-    "finetuned_scorer": "fine-tuning on the scores with a Huber loss on draws that favour rare scores",
-}
 
 
 def model_card(facts: Recorded, *, comparison: Comparison | None = None) -> str:
@@ -197,13 +192,7 @@ def _licences(one: Pictures) -> str:
 
 
 def _method(facts: Recorded) -> str:
-    steps: list[str] = []
-    for stage in facts.stages:
-        words = STAGE_WORDS.get(stage["asset"], stage["asset"])
-        details = [f"{count(stage['epochs'], 'epoch')}"] if stage["epochs"] else []
-        details += [f"seed {stage['settings']['seed']}"] if "seed" in stage["settings"] else []
-        details += [f"growth: {', '.join(stage['growth'])}"] if stage["growth"] else []
-        steps.append(f"{len(steps) + 1}. {words}" + (f" ({'; '.join(details)})" if details else ""))
+    steps = [f"{number}. {stage_in_words(stage)}" for number, stage in enumerate(facts.stages, start=1)]
     layers = sum(stage["kind"] == "convolution" for stage in facts.architecture)
     return (
         "## Method\n\n"

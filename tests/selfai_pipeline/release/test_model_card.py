@@ -10,6 +10,7 @@ from selfai_pipeline.release.model_card import LONGEST_DESCRIPTION, description,
 from selfai_pipeline.release.published_words import published, published_licence
 from selfai_pipeline.release.recorded import Pictures, Recorded, recorded_facts
 from selfai_pipeline.release.settings import ReleaseSettings
+from selfai_pipeline.training.settings import FinetuneSettings, Pairing, SiameseSettings, WidenSettings
 
 
 def estimate(value, spread=0.05):
@@ -118,7 +119,8 @@ def test_the_card_says_figures_with_intervals_and_ceiling_subgroups_and_hashes()
         "- 90\N{NO-BREAK SPACE}% of faces: score ± 1.42; of the test faces 91 % (86 to 96) lie inside",
         "12\N{NO-BREAK SPACE}annotators, with 3,600 single ratings",
         "900 train, 180 validation, 120 test",
-        "seed 7; growth: wider conv13 1.25",
+        "12\N{NO-BREAK SPACE}epochs, `seed` 7",
+        "made larger (Net2Net): `wider conv13 1.25`.",
         "224 px a side",
         "the network sees the centre, 75\N{NO-BREAK SPACE}% of the side",
         "`" + "4" * 64 + "`",
@@ -131,6 +133,103 @@ def test_the_card_says_in_plain_words_what_a_score_is_and_who_must_not_be_scored
     assert "impression of a crowd, not a fact about a person. It is not for decisions about anyone." in card
     assert "**Who must not be scored:** children" in card
     assert "anybody who has not agreed to it" in card
+
+
+def stage(asset, growth=(), ran=0, **settings):
+    return {
+        "asset": asset,
+        "sha256": "3" * 64,
+        "settings": settings,
+        "epochs": ran,
+        "growth": list(growth),
+    }
+
+
+def method(*stages):
+    return model_card(replace(FACTS, stages=list(stages))).partition("## Method")[2].partition("\n## ")[0]
+
+
+def recorded(settings, **changed):
+    return {**settings().model_dump(mode="json"), **changed}
+
+
+def test_the_method_is_written_from_what_the_run_recorded():
+    text = method(
+        stage("siamese_checkpoint", ["wider conv13 1.25"], 48, **recorded(SiameseSettings, seed=3)),
+        stage("widened_checkpoint", **recorded(WidenSettings, factor=1.5)),
+        stage("finetuned_scorer", ran=40, **recorded(FinetuneSettings, huber_delta=0.8, dropout=0.25)),
+    )
+    for words in (
+        "the more the scores of two faces differ, the further apart it is to place them (`pairing` "
+        "rank_n_contrast, `temperature` 0.2, `rank_distance` l2).",
+        "drawn more often than others, but still seen less in all (`balance_power` 0.5).",
+        "made larger (Net2Net): `wider conv13 1.25`; training ended before `deeper conv13`.",
+        "48\N{NO-BREAK SPACE}epochs, `batch_size` 32, `learning_rate` 0.001, `seed` 3.",
+        "every layer gets 1.5 times as many channels, and the network computes the same as before "
+        "(`factor` 1.5, `copies` unequal_shares).",
+        "(Huber loss, `huber_delta` 0.8).",
+        "(`dropout` 0.25).",
+        "`learning_rate` 0.003, `trunk_rate` 0.3, `seed` 0.",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("power", "words"),
+    [
+        (0.0, "Every face is drawn equally often"),
+        (0.3, "drawn more often than others"),
+        (1.0, "rare scores are seen as often as common ones"),
+    ],
+)
+def test_rare_scores_are_said_to_be_favoured_only_where_they_were(power, words):
+    text = method(stage("finetuned_scorer", balance_power=power))
+    assert words in text
+    assert f"(`balance_power` {power})" in text
+    assert ("rare" in text) == (power > 0)
+
+
+@pytest.mark.parametrize("pairing", Pairing)
+def test_each_pairing_is_named_and_has_words_of_its_own(pairing):
+    texts = [method(stage("siamese_checkpoint", **recorded(SiameseSettings, pairing=one))) for one in Pairing]
+    (text,) = (one for one in texts if f"`pairing` {pairing}" in one)
+    meaning = text.partition("pairs of faces; ")[2].partition(" (")[0]
+    assert sum(meaning in one for one in texts) == 1
+    assert ("`temperature`" in text) == (pairing is Pairing.RANK_N_CONTRAST) != ("`margin`" in text)
+
+
+@pytest.mark.parametrize(
+    ("growth", "plan", "words"),
+    [
+        ([], [], "kept its shape, as planned."),
+        ([], ["deeper conv13"], "not made larger: training did not stall before its end (planned: `deeper"),
+        (["deeper conv13"], ["deeper conv13"], "made larger (Net2Net): `deeper conv13`."),
+    ],
+)
+def test_growth_is_told_as_it_happened(growth, plan, words):
+    assert words in method(stage("siamese_checkpoint", growth, growth_plan=plan))
+
+
+def test_a_widening_that_is_not_exact_is_not_called_exact():
+    text = method(stage("widened_checkpoint", factor=2.0, copies="zeroing_noise"))
+    assert "computes nearly the same" in text
+
+
+def test_what_an_older_record_lacks_is_left_out():
+    text = method(
+        stage("siamese_checkpoint"),
+        stage("widened_checkpoint"),
+        stage("finetuned_scorer", pairing="of another time"),
+        stage("of_another_project", ran=3),
+    )
+    assert text.splitlines()[4:] == [
+        "1. Siamese pre-training: the network learns to compare pairs of faces.",
+        "2. Widening: every layer gets more channels, and the network computes the same as before.",
+        "3. Fine-tuning: the network learns the crowd's scores.",
+        "4. of_another_project. 3\N{NO-BREAK SPACE}epochs.",
+    ]
+    unknown = method(stage("siamese_checkpoint", pairing="of another time"))
+    assert "pairs of faces (`pairing` of another time)." in unknown
 
 
 def test_what_nobody_stated_is_said_to_be_not_stated():
