@@ -19,6 +19,7 @@ from selfai_pipeline.lineage.findings import Finding, State
 from selfai_pipeline.lineage.versions import Archive, Version, VersionKey
 from selfai_pipeline.sources.fingerprints import (
     crawl_declarations,
+    earlier_list_states,
     hash_of,
     list_states,
     may_give,
@@ -42,8 +43,8 @@ Recorded = Mapping[str, set[str]]
 def outside_of(versions: Sequence[Version], *, archive: Archive) -> Iterator[Finding]:
     """Compare every fingerprint that the current ones of `versions` recorded.
 
-    A file of a folder is compared by its bytes, and so is each rating of the site. A list has but its size
-    and the moment when it was written.
+    A file of a folder is compared by its bytes, and so are a list and each rating of the site. Of a list, a
+    record from before there was a hash has but its size and the moment when it was written.
     """
     made = {
         version.key: recorded
@@ -207,7 +208,8 @@ def _declared_crawls(
             is_same = _is_of(fingerprints, crawl_declarations(some), lambda parts: list(parts.values()))
             kind, files = f"{DECLARATIONS}, sources of {when}", [str(home.sources_file)]
         else:
-            is_same = _is_of(fingerprints, list_states(some, home))
+            states = list_states(some, home), earlier_list_states(some, home)
+            is_same = any(_is_of(fingerprints, one) for one in states)
             kind = f"lists of {when}"
             files = [
                 one.path if is_in_object_store(one.path) else str(one.file(home))

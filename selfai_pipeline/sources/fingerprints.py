@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from selfai_pipeline.sources.source_kinds import is_in_object_store, today
 
 COPY = re.compile(r"^(imports/[^/]+/[a-z]+)-[0-9a-f]{12}(\.[a-z.]+)$")
 """Path of a file that `selfai import` made, with the beginning of its hash."""
+
+SETTLED_NS = 2_000_000_000
+"""Age of a change from which on a further one has another moment, whatever the file system's clock."""
 
 
 def crawl_fingerprints(day: str, *, sources: Sequence[Source], home: Home) -> dict[str, str]:
@@ -73,8 +78,24 @@ def rating_declarations(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def list_states(sources: Sequence[Source], home: Home) -> dict[str, Any]:
-    """By name what changes with the bytes of the lists that sources declare."""
-    return {source.name: _list_state(source, home) for source in sources if isinstance(source, UrlListSource)}
+    """By name what changes with the bytes of the lists that sources declare, and with nothing else.
+
+    Of a list in an object store that is what the store says of its state.
+    """
+    return {
+        source.name: _stored_list(source) if is_in_object_store(source.path) else _sha256(source.file(home))
+        for source in sources
+        if isinstance(source, UrlListSource)
+    }
+
+
+def earlier_list_states(sources: Sequence[Source], home: Home) -> dict[str, Any]:
+    """`list_states` as records from before there was a hash have it: size and moment of the last change."""
+    return {
+        source.name: _stored_list(source) if is_in_object_store(source.path) else _state(source.file(home))
+        for source in sources
+        if isinstance(source, UrlListSource)
+    }
 
 
 def may_give(source: Source, day: str) -> bool:
@@ -98,16 +119,40 @@ def _was_crawled(source: Source, day: str, home: Home) -> bool:
         return journal.knows(source.name, day)
 
 
-def _list_state(source: UrlListSource, home: Home) -> Any:
-    """What changes with the bytes of a list."""
-    if is_in_object_store(source.path):
-        from selfai_pipeline.sources.stored_files import file_state
+def _stored_list(source: UrlListSource) -> Any:
+    """What an object store says of the state of a list."""
+    from selfai_pipeline.sources.stored_files import file_state
 
-        try:
-            return file_state(source.path)
-        except InputError as error:
-            return type(error).__name__
-    return _state(source.file(home))
+    try:
+        return file_state(source.path)
+    except InputError as error:
+        return type(error).__name__
+
+
+def _sha256(path: Path) -> str | None:
+    """Hash of the bytes of a file; None where it cannot be read.
+
+    A list may be large, and is asked for once for each day: one that nobody has written to since is not read
+    again. The moment of the last change of its entry tells, which, unlike that of its bytes, nobody can set.
+    """
+    try:
+        facts = path.stat()
+        if time.time_ns() - facts.st_ctime_ns < SETTLED_NS:
+            return _digest(path)
+        return _known_digest(path, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_ctime_ns))
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _known_digest(path: Path, state: tuple[int, ...]) -> str:
+    """`_digest` of a file that is in this state."""
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Inputs from outside of the graph: a change since the current version is told from what came later."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,10 @@ from selfai_pipeline.labels.site.settings import SiteSettings
 from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.outside import outside_of
+from selfai_pipeline.sources.fingerprints import crawl_fingerprints, earlier_list_states, hash_of
 from selfai_pipeline.sources.settings import FolderSource, load_sources, save_sources
+
+FOLDER_DAY = "2026-01-03"
 
 
 def changes(world):
@@ -70,6 +74,32 @@ def test_another_way_to_read_ratings_is_named(whole, folder_and_list):
     declare(whole, folder.model_copy(update={"ratings": read_otherwise}), listed)
     (found,) = changes(whole)
     assert (found.state, found.kind) == (State.CHANGED, "sources.yaml, how files of ratings are to be read")
+
+
+def test_of_a_list_the_bytes_count_and_not_the_moment(whole, folder_and_list):
+    path = Path(folder_and_list[1].path)
+    os.utime(path, ns=(1, 1))
+    assert changes(whole) == []
+    path.write_text("url,dATE\n")
+    os.utime(path, ns=(1, 1))
+    (found,) = changes(whole)
+    assert (found.state, found.path) == (State.CHANGED, str(path))
+
+
+def test_a_record_from_before_lists_had_a_hash_is_compared_by_size_and_moment(whole, folder_and_list):
+    home, listed = whole.store.home, folder_and_list[1]
+    recorded = {
+        **crawl_fingerprints(FOLDER_DAY, sources=folder_and_list, home=home),
+        "lists": hash_of(earlier_list_states([listed], home)),
+    }
+    crawl = whole.current("raw_crawl", FOLDER_DAY)
+    for path in whole.store.files.local_path(f"tables/raw_crawl/{FOLDER_DAY}/records").iterdir():
+        path.unlink()
+    whole.point(crawl, (), external=recorded)
+    assert changes(whole) == []
+    Path(listed.path).write_text("url,date\nhttps://one.example/1.png,2026-01-03\n")
+    (found,) = changes(whole)
+    assert (found.state, found.path) == (State.CHANGED, listed.path)
 
 
 def test_where_several_files_have_one_fingerprint_all_are_named(whole, folder_and_list, tmp_path):

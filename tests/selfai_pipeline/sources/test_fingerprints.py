@@ -1,14 +1,18 @@
 """Fingerprints of what a crawl and its ratings depend on outside the graph."""
 
 import datetime
+import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from selfai_pipeline.home import Home
+from selfai_pipeline.sources import fingerprints
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints, rating_declarations_fingerprint
 from selfai_pipeline.sources.journal import Journal
 from selfai_pipeline.sources.outcomes import Found
@@ -141,10 +145,43 @@ def test_a_list_counts_on_every_day_with_its_bytes(home: Home) -> None:
     path.write_text("url,date\n")
     before = of_day(dated, home=home)
     assert len({missing["lists"], before["lists"], of_day(dated, home=home, day=OTHER_DAY)["lists"]}) == 2
+    assert set(before) == {"sources", "lists"}
+
+
+def test_an_edit_that_keeps_size_and_moment_of_a_list_shows_and_a_touch_does_not(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Also of a list that has been as it is for long, whose hash is known.
+    monkeypatch.setattr(fingerprints, "SETTLED_NS", 0)
+    path = home.root / "list.csv"
+    listed = UrlListSource(name="listed", path="list.csv", date_column="date")
+    path.write_text("url,date\nhttps://one.example/1.jpg,2026-01-01\n")
     os.utime(path, ns=(1, 1))
-    touched = of_day(dated, home=home)
-    assert touched["lists"] != before["lists"]
-    assert touched["sources"] == before["sources"]
+    before = of_day(listed, home=home)
+    os.utime(path, ns=(2, 2))
+    assert of_day(listed, home=home) == before
+    # The clock of a file system ticks every few milliseconds.
+    time.sleep(0.05)
+    path.write_text("url,date\nhttps://one.example/2.jpg,2026-01-01\n")
+    os.utime(path, ns=(2, 2))
+    assert of_day(listed, home=home)["lists"] != before["lists"]
+
+
+def test_a_list_is_read_once_for_all_days(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def digest(content: Any, name: str) -> Any:
+        read.append(content.name)
+        return hash_of_file(content, name)
+
+    hash_of_file = hashlib.file_digest
+    monkeypatch.setattr(fingerprints, "SETTLED_NS", 0)
+    monkeypatch.setattr(hashlib, "file_digest", digest)
+    path = home.root / "list.csv"
+    path.write_text("url,date\n")
+    listed = UrlListSource(name="listed", path="list.csv", date_column="date")
+    assert of_day(listed, home=home)["lists"] == of_day(listed, home=home, day=OTHER_DAY)["lists"]
+    assert read == [str(path)]
 
 
 def test_a_live_folder_counts_with_its_files_today_only(home: Home, faces: FolderSource) -> None:
