@@ -18,6 +18,7 @@ from assets.common import (
 )
 from assets.training_stage import ran_on
 from resources.compute import Compute
+from selfai_pipeline.evaluation.ablations.arms import SHARES, WHOLE_METHOD
 from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.store import Store
@@ -25,6 +26,9 @@ from selfai_pipeline.tables import WHOLE, CheckpointRef, Snapshot
 
 if TYPE_CHECKING:
     from selfai_pipeline.evaluation.champion import Champion
+
+CURVE = (*(arm.name for arm in SHARES), WHOLE_METHOD)
+"""The arms that the page draws correlation against training-set size from."""
 
 LARGEST_DIFFERENCE = 1e-3
 """Points by which a face scored twice may differ: batches of another size are summed in another order."""
@@ -59,6 +63,8 @@ def evaluation_report(
     from selfai_pipeline.evaluation.report import evaluate, write_report
 
     scorer, labels = finetuned_scorer.checkpoint, balanced_label_table.table
+    # Taken before anything is read: what changes meanwhile makes the page out of date, and is not missed.
+    external = {WHOLE: report_external(scorer, store)}
     ref = evaluate(scorer, labels, store=store, settings=config, compute=compute)
     page = write_report(
         ref,
@@ -74,7 +80,25 @@ def evaluation_report(
     figures = {"report": link, **shown_figures(found), "figures": dg.MetadataValue.json(found)}
     facts = {WHOLE: {**figures, **ran_on(compute.describe())}}
     inputs = [finetuned_scorer, balanced_label_table]
-    return materialized(context, {WHOLE: ref}, inputs=inputs, settings=config, metadata=facts)
+    return materialized(
+        context, {WHOLE: ref}, inputs=inputs, settings=config, external=external, metadata=facts
+    )
+
+
+def report_external(scorer: CheckpointRef, store: Store) -> dict[str, str]:
+    """What the page shows from outside its inputs: the champion, and the arms of the training-size curve.
+
+    What is not there is left out. To become the champion itself changes nothing for a scorer: it is compared
+    with the one before it.
+    """
+    from selfai_pipeline.lineage.promotions import read_promotions
+
+    opponent = read_promotions(store).opponent_of(scorer.sha256)
+    runs = store.tables.snapshot("ablation_run").hashes
+    return {
+        **({"champion": opponent.checkpoint_sha256} if opponent else {}),
+        **{f"ablation_run {arm}": runs[arm] for arm in CURVE if arm in runs},
+    }
 
 
 def opponent_of(scorer: CheckpointRef, store: Store) -> "Champion | None":

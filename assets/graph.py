@@ -18,7 +18,12 @@ from assets.champion_comparison import (
     comparison_external,
 )
 from assets.common import crawl_days
-from assets.evaluation_report import EvaluationConfig, evaluation_report, evaluation_report_checks
+from assets.evaluation_report import (
+    EvaluationConfig,
+    evaluation_report,
+    evaluation_report_checks,
+    report_external,
+)
 from assets.finetuned_scorer import FinetuneConfig, finetuned_scorer
 from assets.pruned_set import PruneConfig, pruned_set, pruned_set_checks
 from assets.raw_crawl import CrawlConfig, raw_crawl, raw_crawl_checks
@@ -31,7 +36,7 @@ from selfai_pipeline.knobs import check_sections
 from selfai_pipeline.sources.fingerprints import crawl_fingerprints
 from selfai_pipeline.sources.settings import Source, load_sources
 from selfai_pipeline.store import Store
-from selfai_pipeline.tables import PROMOTION_CHECK, WHOLE, Ref, TableRef
+from selfai_pipeline.tables import PROMOTION_CHECK, WHOLE, CheckpointRef, Ref, TableRef
 
 BEHIND_CRAWL = [pruned_set, aligned_faces]
 DAILY = [raw_crawl, *BEHIND_CRAWL]
@@ -88,9 +93,15 @@ def _ratings_external(store: Store) -> dict[str, str]:
     return ratings_external(_sources(store), store.home, site_ratings(store.home))
 
 
+def _report_external(store: Store) -> dict[str, str]:
+    scorer = store.tables.current("finetuned_scorer")
+    return report_external(scorer.ref, store) if scorer and isinstance(scorer.ref, CheckpointRef) else {}
+
+
 EXTERNAL: Mapping[str, Callable[[Store, str], dict[str, str]]] = {
     "raw_crawl": lambda store, day: crawl_fingerprints(day, sources=_sources(store), home=store.home),
     "annotations": lambda store, _: _ratings_external(store),
+    "evaluation_report": lambda store, _: _report_external(store),
     "champion_comparison": lambda store, _: comparison_external(store),
 }
 

@@ -9,15 +9,27 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from assets.ablation_run import ablation_run
 from assets.annotations import annotations
 from assets.balanced_label_table import balanced_label_table
+from assets.evaluation_report import evaluation_report
 from assets.graph import DAILY, MODELS, days_behind, is_current, stale_assets, stale_days
 from assets.pruned_set import pruned_set
 from assets.raw_crawl import raw_crawl
 from selfai_pipeline.cli import commands, materialize_stale
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import Home
+from selfai_pipeline.lineage.promotions import (
+    Champion,
+    Kind,
+    Promotion,
+    Way,
+    append_promotion,
+    read_promotions,
+)
+from selfai_pipeline.lineage.registry import MODEL
 from selfai_pipeline.sources.settings import RatingsFile, load_sources
+from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE
 
 MEND = "What was made is kept, and nothing after it was run."
@@ -231,6 +243,49 @@ def test_a_new_version_with_the_bytes_of_the_old_one_ends_the_chain(
     printed = run(labelled, models=True)
     assert "then: annotations, balanced_label_table\n" in printed
     assert "siamese_checkpoint" not in printed
+
+
+def test_the_report_follows_the_champion_that_it_stands_beside(labelled: Any) -> None:
+    labelled.pretend([balanced_label_table, *MODELS])
+    store = labelled.store
+    own, other, third = (Champion(version, str(version - 1) * 64) for version in (1, 2, 3))
+    move_champion(store, own, before=None)
+    assert stale_assets(MODELS, store=store) == [], "a scorer is not compared with itself"
+    move_champion(store, other, before=own)
+    assert stale_assets(MODELS, store=store) == [evaluation_report]
+    labelled.pretend([evaluation_report])
+    move_champion(store, own, before=other)
+    assert stale_assets(MODELS, store=store) == [], "back at the scorer itself it is the same comparison"
+    move_champion(store, third, before=own)
+    assert stale_assets(MODELS, store=store) == [evaluation_report]
+
+
+def test_the_report_follows_the_arms_that_its_curve_is_drawn_from(labelled: Any) -> None:
+    labelled.pretend([balanced_label_table, *MODELS])
+    labelled.pretend([ablation_run], "scratch")
+    assert stale_assets(MODELS, store=labelled.store) == [], "it is no point of the curve"
+    labelled.pretend([ablation_run], "share_8")
+    assert stale_assets(MODELS, store=labelled.store) == [evaluation_report]
+    labelled.pretend([evaluation_report])
+    assert stale_assets(MODELS, store=labelled.store) == []
+
+
+def move_champion(store: Store, champion: Champion, *, before: Champion | None) -> None:
+    """An entry of the log of promotions, as a person's `selfai promote` leaves it."""
+    log = read_promotions(store)
+    entry = Promotion(
+        number=len(log.entries) + 1,
+        kind=Kind.PROMOTION,
+        way=Way.HAND,
+        model=MODEL,
+        champion=champion,
+        before=before,
+        by="ann",
+        at="2026-02-03T10:00:00Z",
+        reason="it is better in the dark",
+        previous=log.last_sha256,
+    )
+    append_promotion(entry, store=store)
 
 
 def test_runs_whose_process_is_gone_are_closed_first(
