@@ -35,6 +35,11 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether a page has anything to say under the heading."""
+        return bool(self.rows or self.note)
+
 
 @dataclass(frozen=True)
 class Document:

@@ -142,3 +142,24 @@ def test_the_report_opens_from_the_metadata(person, trained: str) -> None:
         assert report.locator("img").count() > 0
         assert report.locator("img").evaluate_all(f"images => images.every({IS_LOADED})")
         person.keep(report, "report")
+
+
+@pytest.mark.parametrize("asset", GROUPS["training"])
+def test_the_audit_page_opens_from_the_metadata_of_a_training_asset(person, trained: str, asset: str) -> None:
+    ref = person.served.store.tables.current(asset).ref
+    with person.at(f"/assets/{asset}") as page:
+        row = page.locator("tr").filter(has=page.get_by_text("audit", exact=True))
+        audit = person.follow(row.get_by_role("link").first)
+        assert audit.url == f"{person.served.files}/audit/{asset}/{ref.partition}/{ref.sha256}"
+        said: list[str] = []
+        audit.on("console", lambda message: said.append(message.text))
+        audit.on("pageerror", lambda error: said.append(str(error)))
+        audit.set_viewport_size({"width": 320, "height": 640})
+        audit.reload()
+        audit.get_by_role("heading", name=f"Audit of {asset}, {ref.sha256[:12]}").wait_for()
+        audit.get_by_text(ref.sha256).first.wait_for()
+        assert audit.evaluate("document.documentElement.scrollWidth") <= 320
+        assert said == []
+        audit.get_by_role("link", name="raw_crawl").click()
+        assert audit.get_by_role("heading", name="raw_crawl").is_visible()
+        person.keep(audit, f"audit-of-{asset}")
