@@ -4,14 +4,16 @@ A home is written through the real stores: 30 days of 1,000 pictures (crawled, p
 ratings, two versions of the labels, a chain of three checkpoints registered in MLflow's SQLite database, and
 a report. Ids, hashes and thumbnails are random, so that nothing compresses; pictures and crops themselves are
 not there, as only `--verify` reads them. One row has the looks of a picture that is asked for as a file of
-other bytes. Then the command is run in turns with each of the questions, and the median of the seconds from
-the start of its process to its end is taken.
+other bytes, and as one that was cropped, which its thumbnail alone finds. A third file is of a picture that
+nobody knows: that is said when all thumbnails were compared. Then the command is run in turns with each of
+the questions, and the median of the seconds from the start of its process to its end is taken.
 
     python benchmarks/lineage.py [--quick] [--rows 30000] [--rounds 7]
 
 Prints a table and, as its last line, one JSON object: `audit_s` (the whole chain) and `picture_s` (one
-picture by its id), beside `picture_by_url_s`, `picture_by_file_s` (by its looks), `host_s`, `annotator_s` and
-`import_s` (the same command's `--help`).
+picture by its id), beside `picture_by_url_s`, `picture_by_file_s` (by its hash of looks),
+`picture_by_thumbnail_s` (cropped), `picture_unknown_s`, `host_s`, `annotator_s` and `import_s` (the same
+command's `--help`).
 """
 
 import argparse
@@ -35,6 +37,7 @@ SEED = 20261129
 DAY_ROWS = 1000
 RATINGS = 5
 COMMAND = [sys.executable, "-c", "from selfai_pipeline.cli import main; main()"]
+UNKNOWN = "no version knows these bytes or a picture that looks the same"
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 EMPTY = {"string": "", "int64": 0, "double": 0.0, "bool": True, "timestamp[us, tz=UTC]": MOMENT}
 
@@ -99,9 +102,9 @@ class Builder:
 
 
 def build(home: Path, rows: int) -> dict[str, str]:
-    """The home; returns a picture's id, address and a file that looks like it, a host and an annotator."""
+    """The home; returns a picture's id, address and files of `picture_files`, a host and an annotator."""
     builder = Builder(home)
-    file, looks = picture_file(home.parent / "encoded_again.png")
+    files, looks = picture_files(home.parent)
     crawls, faces, ids, crops = [], [], [], []
     address = ""
     for index in range(rows // DAY_ROWS):
@@ -139,20 +142,42 @@ def build(home: Path, rows: int) -> dict[str, str]:
     tested = [one for one, side in zip(ids, split, strict=True) if side == "test"]
     builder.write("evaluation_report", "all", [scorer, labels], {"image_id": tested})
     register(builder.store.home, scorer)
-    return {"picture": picture, "url": address, "file": file, "host": "host7.example", "annotator": "person7"}
+    named = {"picture": picture, "url": address, "host": "host7.example", "annotator": "person7"}
+    return {**named, **files}
 
 
-def picture_file(path: Path) -> tuple[str, dict[str, bytes]]:
-    """A picture that no store has the bytes of, and what pruning measures of its looks."""
+def picture_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Files that no store has the bytes of, and what pruning measures of the looks of the first.
+
+    The second is the same picture cropped: its hash is not near, its thumbnail is. The third is another one.
+    """
     import cv2
 
+    from selfai_pipeline.pictures.settings import PruneSettings
+
+    def drawn(seed: int) -> np.ndarray:
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        return cv2.resize(coarse, (300, 300), interpolation=cv2.INTER_CUBIC)
+
+    whole = drawn(SEED)
+    pictures = {"file": whole, "cropped": whole[15:285, 15:285], "unknown": drawn(SEED + 1)}
+    files, looks = {}, {}
+    for name, pixels in pictures.items():
+        content = cv2.imencode(".png", pixels)[1].tobytes()
+        path = folder / f"{name}.png"
+        path.write_bytes(content)
+        files[name], looks[name] = str(path), looks_of(content)
+    bits = [np.frombuffer(one["perceptual_hash"], np.uint8) for one in looks.values()]
+    for other in bits[1:]:
+        assert np.bitwise_count(bits[0] ^ other).sum() > PruneSettings().duplicate_radius, "found by its hash"
+    return files, looks["file"]
+
+
+def looks_of(content: bytes) -> dict[str, bytes]:
     from selfai_pipeline.pictures.examine import examine
 
-    coarse = np.random.default_rng(SEED).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    content = cv2.imencode(".png", cv2.resize(coarse, (300, 300), interpolation=cv2.INTER_CUBIC))[1].tobytes()
-    path.write_bytes(content)
     seen = examine(content, image_id="", orientation=1, max_pixels=90_000)
-    return str(path), {"perceptual_hash": seen.perceptual_hash, "thumbnail": seen.thumbnail}
+    return {"perceptual_hash": seen.perceptual_hash, "thumbnail": seen.thumbnail}
 
 
 def register(home: Any, scorer: Any) -> None:
@@ -167,14 +192,24 @@ def register(home: Any, scorer: Any) -> None:
         run.register({"record.json": b"{}"}, sha256=scorer.sha256)
 
 
-def seconds_of(arguments: list[str], home: Path) -> tuple[float, float]:
-    """Seconds of the clock and of the processor, start of the process included."""
+def seconds_of(arguments: list[str], home: Path, *, refusal: str = "") -> tuple[float, float]:
+    """Seconds of the clock and of the processor, start of the process included.
+
+    Args:
+        refusal: words with which the command has to refuse; empty where it has to answer.
+    """
     environment = {**os.environ, "SELFAI_HOME": str(home), "SELFAI_ENV": "sample"}
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([*COMMAND, *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
+    command = [*COMMAND, *arguments]
+    ended = subprocess.run(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, used
+    if refusal not in ended.stderr or bool(refusal) != bool(ended.returncode):
+        raise SystemExit(f"selfai {' '.join(arguments)} ended with {ended.returncode}:\n{ended.stderr}")
+    return seconds, used
 
 
 def main() -> None:
@@ -192,6 +227,8 @@ def main() -> None:
             "picture_s": ["audit", "--picture", asked["picture"]],
             "picture_by_url_s": ["audit", "--picture", asked["url"]],
             "picture_by_file_s": ["audit", "--picture", asked["file"]],
+            "picture_by_thumbnail_s": ["audit", "--picture", asked["cropped"]],
+            "picture_unknown_s": ["audit", "--picture", asked["unknown"]],
             "host_s": ["audit", "--host", asked["host"]],
             "annotator_s": ["audit", "--annotator", asked["annotator"]],
             "import_s": ["audit", "--help"],
@@ -200,7 +237,8 @@ def main() -> None:
         used: dict[str, list[float]] = {name: [] for name in questions}
         for _ in range(rounds):
             for name, arguments in questions.items():
-                seconds, processor = seconds_of(arguments, home)
+                refusal = UNKNOWN if name == "picture_unknown_s" else ""
+                seconds, processor = seconds_of(arguments, home, refusal=refusal)
                 measured[name].append(seconds)
                 used[name].append(processor)
     figures = {name: round(statistics.median(times), 3) for name, times in measured.items()}
@@ -208,7 +246,7 @@ def main() -> None:
     for name, times in measured.items():
         processor = statistics.median(used[name])
         span = f"{min(times):.2f} to {max(times):.2f}"
-        print(f"{name:18} median {figures[name]:.2f} s, {span}; of the processor {processor:.2f} s")
+        print(f"{name:22} median {figures[name]:.2f} s, {span}; of the processor {processor:.2f} s")
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("pyarrow", "mlflow", "dagster")
     )
