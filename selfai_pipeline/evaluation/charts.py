@@ -103,7 +103,9 @@ def charts_of(
             "Bar chart of the training faces by score class, and of the draws of fine-tuning by score class. "
             f"Faces: {_counts(classes[train])}.",
             "Fine-tuning draws rare scores more often than there are faces of them, so that common ones do "
-            "not drown them.",
+            "not drown them."
+            if power
+            else "Fine-tuning draws every face equally often.",
         ),
         learning=[_learning(stage) for stage in stages if stage.history],
     )
