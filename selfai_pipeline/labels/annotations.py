@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def collect_annotations(
     described: dict[str, dict[str, dict[str, str]]] = {}
     for source in sorted(sources, key=lambda one: one.name):
         known = PictureNames(names.get(source.name, []))
-        attributes, undescribed = _attributes_of(source, known=known, home=store.home)
+        is_removed = partial(removed.refuses_name, source.name, stored=known.addresses)
+        attributes, undescribed = _attributes_of(source, known=known, home=store.home, is_removed=is_removed)
         for image_id, values in attributes.items():
             described.setdefault(image_id, {})[source.name] = values
         unused: list[LeftOut] = []
@@ -76,7 +78,9 @@ def collect_annotations(
             ratings = read_ratings(
                 file, home=store.home, is_removed=partial(removed.refuses_annotator, source.name)
             )
-            pictures, unmatched = match_names(ratings.names, ratings.lines, known=known, file=file.path)
+            pictures, unmatched = match_names(
+                ratings.names, ratings.lines, known=known, file=file.path, is_removed=is_removed
+            )
             counts.update(repeated=ratings.repeated, superseded=ratings.superseded)
             unused += [*ratings.left_out, *unmatched]
             read.append((ratings, pictures))
@@ -97,8 +101,7 @@ def collect_annotations(
             parts.append(part)
         # What a removed picture was called is in no list any more.
         unused, undescribed = (
-            [row for row in rows if not removed.refuses_name(source.name, row.name)]
-            for rows in (unused, undescribed)
+            [row for row in rows if not is_removed(row.name)] for rows in (unused, undescribed)
         )
         write_list([*unused, *undescribed], list_path(store.home, source.name))
         no_ratings += [one for one in unused if one.reason in NO_RATINGS]
@@ -184,13 +187,15 @@ def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[s
 
 
 def _attributes_of(
-    source: Source, *, known: PictureNames, home: Home
+    source: Source, *, known: PictureNames, home: Home, is_removed: Callable[[str], bool]
 ) -> tuple[dict[str, dict[str, str]], list[LeftOut]]:
     """What the file about pictures says, by image_id, and its rows that are left out."""
     if source.pictures is None:
         return {}, []
     rows = read_pictures(source.pictures, home=home)
-    pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=source.pictures.path)
+    pictures, unmatched = match_names(
+        rows.names, rows.lines, known=known, file=source.pictures.path, is_removed=is_removed
+    )
     attributes: dict[str, dict[str, str]] = {}
     for image_id, values in zip(pictures, rows.attributes, strict=True):
         if image_id is not None:

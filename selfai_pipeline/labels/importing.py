@@ -26,6 +26,7 @@ from selfai_pipeline.sources.settings import (
     load_sources,
     text_with_source,
 )
+from selfai_pipeline.sources.spellings import inside_folder
 from selfai_pipeline.sources.tabular.reading import ending_of
 from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.storage import replace_file
@@ -196,7 +197,13 @@ def _import_folder(
     left_out: list[LeftOut] = []
     named: list[list[str | None]] = []
     for part in parts:
-        found, unmatched = match_names(part.names, part.lines, known=known, file=part.file.path)
+        found, unmatched = match_names(
+            part.names,
+            part.lines,
+            known=known,
+            file=part.file.path,
+            is_removed=gone.unwanted.is_picture,
+        )
         lost = [row for row in (*part.left_out, *unmatched) if not gone.unwanted.is_picture(row.name)]
         refuse_bad_rows(lost, read=part.read, strict=strict)
         left_out += lost
@@ -355,11 +362,12 @@ class _Gone:
                 where=str(folder),
                 mend="Take them out of the folder.",
             )
-        known = PictureNames((file, file) for file in files)
+        known = PictureNames((name, file) for file in files for name in (file, inside_folder(file)))
 
         def is_picture(name: str) -> bool:
-            meant = known.find(name)
-            return bool(gone.intersection(meant)) or (not meant and removed.refuses_name(source, name))
+            return not gone.isdisjoint(known.find(name)) or removed.refuses_name(
+                source, name, stored=known.addresses
+            )
 
         def is_annotator(annotator: str) -> bool:
             return removed.refuses_annotator(source, annotator)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,15 +100,27 @@ class BadRows:
 
 
 def match_names(
-    names: Sequence[str], lines: Sequence[int], *, known: PictureNames, file: str
+    names: Sequence[str],
+    lines: Sequence[int],
+    *,
+    known: PictureNames,
+    file: str,
+    is_removed: Callable[[str], bool] = lambda name: False,
 ) -> tuple[list[str | None], list[LeftOut]]:
-    """The picture that each name means; None where it means none or several, and these rows."""
-    found = {name: known.find(name) for name in set(names)}
+    """The picture that each name means; None where it means none or several, and these rows.
+
+    Args:
+        is_removed: whether a name may mean a removed picture; such rows have none, and are not listed.
+    """
+    removed = {name for name in set(names) if is_removed(name)}
+    found = {name: [] if name in removed else known.find(name) for name in set(names)}
     pictures: list[str | None] = []
     lost = []
     for name, line in zip(names, lines, strict=True):
         meant = found[name]
         pictures.append(meant[0] if len(meant) == 1 else None)
+        if name in removed:
+            continue
         if not meant:
             lost.append(LeftOut(file, line, name, Reason.UNMATCHED, f"{name!r} names no picture"))
         elif len(meant) > 1:

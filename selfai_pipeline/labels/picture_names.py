@@ -1,12 +1,11 @@
 """Which picture a name in a ratings file means."""
 
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
+from functools import cached_property
 
-ABSOLUTE = re.compile(r"([A-Za-z][\w+.-]*:)?/")
+from selfai_pipeline.sources.spellings import as_compared, is_address, path_ends
 
 
 class PictureNames:
@@ -30,23 +29,18 @@ class PictureNames:
             self._by_last[name.rpartition("/")[2]].add((name, picture))
         self._are_crawled = any(name.startswith(("http://", "https://")) for name in self._exact)
 
+    @cached_property
+    def addresses(self) -> frozenset[str]:
+        """The names that are whole addresses; any other may be the name of several pictures."""
+        return frozenset(filter(is_address, self._exact))
+
     def find(self, name: str) -> list[str]:
         """The pictures that `name` can mean, sorted: one where it is clear, none where nothing fits."""
-        asked = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+        asked = as_compared(name)
         found = self._exact.get(asked)
         if not found:
             candidates = self._by_last.get(asked.rpartition("/")[2], set())
             found = {picture for full, picture in candidates if full.endswith(f"/{asked}")}
-        if not found and ABSOLUTE.match(asked) and not self._are_crawled:
-            found = self._ending(asked)
+        if not found and not self._are_crawled:
+            found = next((self._exact[end] for end in path_ends(asked) if end in self._exact), set())
         return sorted(found)
-
-    def _ending(self, asked: str) -> set[str]:
-        """The pictures of the longest path that a path or address ends with."""
-        try:
-            path = unquote(urlsplit(asked).path) if "://" in asked else asked
-        except ValueError:
-            return set()
-        _, *parts = path.split("/")
-        ends = ("/".join(parts[first:]) for first in range(len(parts)))
-        return next((self._exact[end] for end in ends if end in self._exact), set())

@@ -10,8 +10,7 @@ import hmac
 import json
 import logging
 import re
-import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
 from selfai_pipeline.home import Home
 from selfai_pipeline.keys import load_key
 from selfai_pipeline.sources.addresses import host_of
+from selfai_pipeline.sources.spellings import as_compared, inside_folder, path_ends
 from selfai_pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -220,11 +220,29 @@ class Tombstones:
             return False
         return bool(self.find(ADDRESS, url) or self.find(HOST, host_of(url)))
 
-    def refuses_name(self, source: str, name: str) -> bool:
-        """Whether a name in a file of ratings is one that a removed picture of the source was called by."""
+    def refuses_name(self, source: str, name: str, *, stored: Container[str]) -> bool:
+        """Whether a name in a file of ratings may have meant a removed picture of the source.
+
+        So it is where `PictureNames` would find one for it, were they still there, and where it is a removed
+        address. That it means one stored picture now does not help: nothing tells which of them was rated.
+
+        Args:
+            stored: addresses of the stored pictures of the source, as the tables have them. One of these, or
+                the path inside the folder, means that picture and no other.
+        """
         if not self.stones:
             return False
-        return any(self.find(NAME, f"{source}/{one}") for one in spellings(name))
+        asked = as_compared(name)
+        if asked in stored or inside_folder(asked) in stored:
+            return False
+        if self.refuses_address(asked) or self.find(NAME, f"{source}/{asked}"):
+            return True
+        for address in map(inside_folder, path_ends(asked)):
+            if address in stored:
+                return False
+            if self.find(NAME, f"{source}/{address}"):
+                return True
+        return False
 
     def refuses_annotator(self, source: str, annotator: str) -> bool:
         return self.find(ANNOTATOR, f"{source}/{annotator}") is not None
@@ -267,7 +285,7 @@ def was_removed(stone: Tombstone, where: str) -> InputError:
 
 def spellings(name: str) -> Iterator[str]:
     """The names that a file of ratings may mean a picture by: the whole, and each end of a path."""
-    whole = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+    whole = as_compared(name)
     yield whole
     parts = whole.split("/")
     for first in range(1, len(parts)):

@@ -13,10 +13,11 @@ import pytest
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.labels.annotations import collect_annotations
 from selfai_pipeline.labels.importing import import_folder
+from selfai_pipeline.labels.left_out import list_path
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.erase import carry_out
-from selfai_pipeline.removal.plan import make_plan
+from selfai_pipeline.removal.plan import Plan, make_plan
 from selfai_pipeline.removal.subjects import Known, Subjects
 from selfai_pipeline.sources.crawl import crawl_day
 from selfai_pipeline.sources.crawl_job import CrawlJob, judge_picture
@@ -26,11 +27,12 @@ from selfai_pipeline.sources.recorder import Came, Fetched, Recorder
 from selfai_pipeline.sources.settings import (
     CrawlSettings,
     PagesSource,
+    RatingsFile,
     UrlListSource,
     load_sources,
     save_sources,
 )
-from selfai_pipeline.sources.tombstones import Tombstones
+from selfai_pipeline.sources.tombstones import Tombstones, removal_key
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record
 
@@ -170,6 +172,107 @@ def test_a_file_of_ratings_outside_of_the_home_stays_and_is_named(
     crawl(store)
     assert annotators(store) == {"photos/boris"}
     assert search(store.home.root, [b"anna"]) == set()
+
+
+def rated_outside(store: Store, folder: Path, *names: str) -> None:
+    """Declare one rating of each name, in a file that is the user's own: the first is scored 0, then 1 ..."""
+    path = folder.parent / "own.csv"
+    lines = [f"{name},anna,{score}" for score, name in enumerate(names)]
+    path.write_text("\n".join(["image,annotator,score", *lines]) + "\n")
+    (source,) = load_sources(store.home.sources_file)
+    save_sources(
+        store.home.sources_file, [source.model_copy(update={"ratings": [RatingsFile(path=str(path))]})]
+    )
+
+
+def rated(store: Store) -> tuple[list[tuple[str, float]], list[str]]:
+    """Path and score of each rating, and the names of the rows that are listed as left out."""
+    urls = {row["image_id"]: row["url"].removeprefix("file:") for row in crawl(store)}
+    rows = store.tables.read(store.tables.current("annotations").ref).to_pylist()  # type: ignore[union-attr, arg-type]
+    path = list_path(store.home, "photos")
+    listed = [row["picture"] for row in csv.DictReader(path.open())] if path.exists() else []
+    return sorted((urls[row["image_id"]], row["score"]) for row in rows), listed
+
+
+@pytest.fixture
+def nested(photos: Path, store: Store) -> Path:
+    """A folder with `1.png`, `b/1.png`, `c/2.png` and `d/2.png`."""
+    for number, name in enumerate(("1.png", "b/1.png", "c/2.png", "d/2.png")):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / f"photo-{number}.png").rename(photos / name)
+    import_folder(photos, home=store.home, day=DAY)
+    return photos
+
+
+def remove_file(store: Store, path: str) -> None:
+    (row,) = [row for row in crawl(store) if row["url"] == f"file:{path}"]
+    remove(store, "picture", row["image_id"])
+
+
+def test_a_rating_of_a_removed_picture_does_not_move_to_another_of_a_like_name(
+    nested: Path, store: Store
+) -> None:
+    names = ("1.png", "b/1.png", "2.png", "d/2.png", f"{nested}/1.png", f"{nested}/c/2.png")
+    rated_outside(store, nested, *names)
+    assert rated(store)[1] == ["2.png"], "it means two pictures"
+    remove_file(store, "1.png")
+    remove_file(store, "c/2.png")
+    assert rated(store) == ([("b/1.png", 1), ("d/2.png", 3)], [])
+
+
+def test_the_exact_path_of_a_stored_picture_means_that_picture_and_no_removed_one(
+    nested: Path, store: Store
+) -> None:
+    rated_outside(store, nested, "1.png", "/elsewhere/b/1.png")
+    remove_file(store, "b/1.png")
+    assert rated(store) == ([("1.png", 0)], [])
+
+
+def test_an_import_of_what_is_left_counts_no_rating_of_a_removed_picture(nested: Path, store: Store) -> None:
+    remove_file(store, "1.png")
+    (nested / "1.png").unlink()
+    path = nested.parent / "own.csv"
+    path.write_text("image,annotator,score\n1.png,anna,1\nb/1.png,anna,2\n")
+    summary = import_folder(nested, home=store.home, day=DAY, ratings=path)
+    assert (summary.ratings, summary.left_out) == (1, {})
+    (copy,) = (store.home.imports / "photos").iterdir()
+    assert copy.read_text() == "image,annotator,score\nb/1.png,anna,2\n"
+
+
+def test_a_row_whose_name_only_ends_like_that_of_a_removed_picture_is_listed(
+    nested: Path, store: Store
+) -> None:
+    names = ("other/1.png", "/elsewhere/other/2.png", "c/2.png", "/elsewhere/c/2.png")
+    rated_outside(store, nested, *names)
+    remove_file(store, "c/2.png")
+    remove_file(store, "b/1.png")
+    # The second of them means no picture; it never meant `c/2.png`.
+    assert rated(store)[1] == ["other/1.png", "/elsewhere/other/2.png"]
+    path = nested.parent / "own.csv"
+    summary = import_folder(nested, home=store.home, day=DAY, ratings=path, strict=False)
+    assert summary.left_out == {"unmatched": 2}
+
+
+def test_the_names_of_a_removed_crawled_picture_are_those_that_could_mean_it(store: Store) -> None:
+    key = removal_key(store.home)
+    subjects = Subjects(
+        urls=frozenset({"https://one.example/a/1%20.png"}),
+        hosts=frozenset({"two.example"}),
+        names=frozenset({"web/https://one.example/a/1%20.png", "web/1 .png"}),
+    )
+    stone = Plan("ab" * 6, "2026-02-02", "letter 7", "picture", subjects).tombstone(store.home)
+    removed = Tombstones((stone,), key)
+    stored = {"https://one.example/b/1%20.png"}
+
+    def refuses(name: str, source: str = "web") -> bool:
+        return removed.refuses_name(source, name, stored=stored)
+
+    for name in ("https://one.example/a/1%20.png", "a/1%20.png", "1 .png", "https://two.example/9.png"):
+        assert refuses(name)
+    assert refuses("1%20.png"), "it is the end of both addresses"
+    for name in ("https://one.example/b/1%20.png", "b/1%20.png", "https://one.example/1%20.png", "/1 .png"):
+        assert not refuses(name)
+    assert not refuses("1 .png", source="other")
 
 
 def test_a_list_and_a_folder_outside_of_the_home_stay_and_are_named(
