@@ -14,6 +14,8 @@ REMOVED_TAG = "selfai.removed_inputs"
 def mark_models(plan: Plan, home: Home) -> None:
     """Tag the registered versions that learnt from it; a tag of an earlier removal is kept beside it.
 
+    A version that was deleted since the plan was made needs none.
+
     Raises:
         StorageError: MLflow's database or server cannot be written.
     """
@@ -24,15 +26,17 @@ def mark_models(plan: Plan, home: Home) -> None:
     if current_environment() is Environment.PRODUCTION:
         uri = os.environ.get("MLFLOW_TRACKING_URI", uri)
     client = MlflowClient(uri)
-    try:
-        for name, number in plan.models:
+    for name, number in plan.models:
+        try:
             version = client.get_model_version(name, str(number))
             marks = [one for one in version.tags.get(REMOVED_TAG, "").split(", ") if one]
             mark = f"{plan.removed_at[:10]} {plan.removal}"
             if mark not in marks:
                 client.set_model_version_tag(name, str(number), REMOVED_TAG, ", ".join([*marks, mark]))
-    except MlflowException as error:
-        raise StorageError(
-            f"the registered models cannot be marked ({error}). Look after MLflow, then finish with "
-            "`selfai remove --resume`."
-        ) from error
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                continue
+            raise StorageError(
+                f"the registered models cannot be marked ({error}). Look after MLflow, then finish with "
+                "`selfai remove --resume`."
+            ) from error
