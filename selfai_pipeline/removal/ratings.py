@@ -88,8 +88,9 @@ def _name_in(attributes: str | None) -> list[str]:
 def redact_ratings(subjects: Subjects, known: Known, *, person_column: str) -> None:
     """Write the copies anew, under the names that their hashes give, and have sources.yaml name these.
 
-    A file outside of the home is the user's own, and stays. Copies that no source declares, and lists of rows
-    that were left out, are deleted.
+    A file outside of the home is the user's own, and stays. Lists of rows that were left out are deleted
+    where they name it, and so is every copy that no source declares: killed imports and removals leave such,
+    and nothing tells which columns to look at.
     """
     home = known.archive.store.home
     for source, file, unwanted, lines in list(files_with(subjects, known, person_column=person_column)):
@@ -110,13 +111,13 @@ def redact_ratings(subjects: Subjects, known: Known, *, person_column: str) -> N
                 home.sources_file, text.replace(file.path, str(declared.with_name(new.name))).encode()
             )
             path.unlink(missing_ok=True)
-    declared_paths = {file.file(home) for _, file in declared_files(known)}
-    for source_name, names in _names_by_source(subjects).items():
-        folder = home.imports / source_name
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            is_undeclared = COPY.fullmatch(path.name) and path not in declared_paths
-            if is_undeclared or (path.name == LIST and _names_any(path, names)):
-                path.unlink(missing_ok=True)
+    declared_paths = {file.file(home).resolve() for _, file in declared_files(known)}
+    names = _names_by_source(subjects)
+    for path in sorted(home.imports.glob("*/*")):
+        is_undeclared = COPY.fullmatch(path.name) and path.resolve() not in declared_paths
+        named = {*subjects.urls, *subjects.hosts, *names.get(path.parent.name, ())}
+        if is_undeclared or (path.name == LIST and _names_any(path, named)):
+            path.unlink(missing_ok=True)
 
 
 def _names_by_source(subjects: Subjects) -> dict[str, set[str]]:

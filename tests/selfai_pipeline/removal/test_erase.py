@@ -189,17 +189,53 @@ def test_a_host_goes_with_its_pages_its_pictures_and_the_links_to_it(lived_in: A
         assert list(journal.outcomes("one", "2026-01-01")) == []
 
 
-def test_an_address_that_was_refused_can_be_removed(lived_in: Any, search: Search) -> None:
+SECRET = "https://one.example/secret.png"
+
+
+@pytest.fixture
+def refused(lived_in: Any) -> Any:
+    """The journal alone knows the address `SECRET`; it was rated, and the row is listed as left out."""
     from selfai_pipeline.sources.outcomes import REFUSED, Found, Outcome
 
-    refused = Outcome(Found("https://one.example/secret.png", "picture"), REFUSED, "r", reason="robots")
     with open_journal(lived_in.home) as journal:
-        journal.record("one", "2026-01-01", refused)
+        journal.record("one", "2026-01-01", Outcome(Found(SECRET, "picture"), REFUSED, "r", reason="robots"))
     (source,) = load_sources(lived_in.home.sources_file)
     rated = source.ratings[0].file(lived_in.home)
-    rated.write_text(f"{rated.read_text()}https://one.example/secret.png,carl,3\n")
-    assert lived_in.remove("url", "https://one.example/secret.png") == []
-    assert search(lived_in.home.root, [b"secret.png"]) == set()
+    rated.write_text(f"{rated.read_text()}{SECRET},carl,3\n2.png,emil,3\n")
+    (rated.parent / "left_out.csv").write_text(
+        f"file,line,picture,reason,detail\nr.csv,8,{SECRET},unmatched,x\n"
+    )
+    return lived_in
+
+
+def test_an_address_that_was_refused_can_be_removed(refused: Any, search: Search) -> None:
+    assert refused.remove("url", SECRET) == []
+    assert search(refused.home.root, [b"secret.png"]) == set()
+
+
+def test_killed_before_it_deletes_the_former_copy_of_ratings_a_removal_finds_it_again(
+    refused: Any, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = refused.home.imports / "one"
+    before = set(folder.glob("ratings-*"))
+
+    unlink = Path.unlink
+
+    def dying(path: Path, **named: Any) -> None:
+        if path in before:
+            raise Killed
+        unlink(path, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", dying)
+        with pytest.raises(Killed):
+            refused.remove("url", SECRET)
+    assert before < set(folder.glob("ratings-*"))
+    (left,) = unfinished(refused.home)
+    assert carry_out(left, store=refused.store) == []
+    assert search(refused.home.root, [b"secret.png"]) == set()
+    (source,) = load_sources(refused.home.sources_file)
+    assert [source.ratings[0].file(refused.home)] == list(folder.iterdir())
 
 
 def test_rows_of_imported_ratings_go_and_sources_yaml_names_the_new_file(lived_in: Any) -> None:
