@@ -1,9 +1,12 @@
 """What is left of a removed picture, address, host, annotator: nothing but a tombstone."""
 
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +15,26 @@ import pytest
 import sqlalchemy as sa
 
 from selfai_pipeline.errors import InputError, StorageError
+from selfai_pipeline.home import Home
 from selfai_pipeline.labels.site.database import SiteDatabase, answers, assignments, faces, people
 from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.findings import State
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.verification import verify
 from selfai_pipeline.lineage.versions import Archive
+from selfai_pipeline.removal import erase as erase_module
+from selfai_pipeline.removal import ratings as ratings_module
 from selfai_pipeline.removal import search as search_module
+from selfai_pipeline.removal.databases import HEADER as SQLITE_FILE
 from selfai_pipeline.removal.erase import carry_out
+from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.places import place_of
-from selfai_pipeline.removal.plan import Plan, unfinished
+from selfai_pipeline.removal.plan import Plan, sweep_plans, unfinished
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.settings import load_sources
-from selfai_pipeline.sources.tombstones import read_tombstones
+from selfai_pipeline.sources.tombstones import read_tombstones, removal_key
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
 from selfai_pipeline.turns import writing
@@ -285,45 +293,125 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def test_killed_before_any_change_of_a_file_the_same_removal_finishes_it(
-    lived_in: Any, search: Search, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The process dies at each write and each deletion in turn; the next one goes on from what it left."""
-    gone = lived_in.needles(1)
-    plan = replace(lived_in.plan("picture", lived_in.world.image_id(1)), models=())
-    plan.write(lived_in.home)
-    deaths = 0
-    lives = [0]
-    write, delete = Storage.write, Storage.delete
-    unlink = Path.unlink
+Asked = tuple[str, str, list[bytes]]
+"""What a removal is asked for, and what must not be found any more."""
 
-    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+
+def a_picture(lived_in: Any) -> Asked:
+    return "picture", lived_in.world.image_id(1), list(lived_in.needles(1).values())
+
+
+def a_host(lived_in: Any) -> Asked:
+    needles = [needle for number in (1, 2, 3) for needle in lived_in.needles(number).values()]
+    return "host", "one.example", [*needles, b"one.example"]
+
+
+def a_person(lived_in: Any) -> Asked:
+    """Beside a picture, an address that was refused; and in the file of ratings."""
+    world = lived_in.world
+    rows = world.rows(world.current("raw_crawl", "2026-01-01"))
+    told = '{"name": "x", "person": "Joan Doe"}'
+    rows[0]["attributes"] = told
+    rows[1].update(
+        image_id=None, status="refused", reason="robots", attributes=told, url="https://b.example/2"
+    )
+    world.write(rows, "raw_crawl", "2026-01-01", ())
+    (source,) = load_sources(lived_in.home.sources_file)
+    rated = source.ratings[0].file(lived_in.home)
+    rated.write_text("image,annotator,score,person\n1.png,carl,1,Joan Doe\n3.png,carl,3,\n")
+    return "person", "Joan Doe", [*lived_in.needles(1).values(), b"Joan Doe", b"https://b.example/2"]
+
+
+def an_annotator(lived_in: Any) -> Asked:
+    """Of the imported file, and of the tables."""
+    world = lived_in.world
+    rows = world.rows(world.current("annotations"))
+    rows += [{**row, "annotator": "one/carl"} for row in rows if row["annotator"] == "site/ann"]
+    world.write(rows, "annotations", "all", ())
+    return "annotator", "one/carl", [b"carl"]
+
+
+def an_annotator_of_the_site(lived_in: Any) -> Asked:
+    return "annotator", "annotation_site/ann", []
+
+
+def rows_of(database: Path) -> list[str]:
+    """All that a SQLite file has, as statements that make it; its bytes count how often it was written."""
+    with closing(sqlite3.connect(database)) as connection:
+        return list(connection.iterdump())
+
+
+CHANGES = (
+    (Storage, "write"),
+    (Storage, "delete"),
+    (Path, "unlink"),
+    (Fetches, "erase"),
+    (ratings_module, "replace_file"),
+    *(
+        (erase_module, name)
+        for name in ("replace_file", "mark_models", "remove_pictures", "remove_people", "scrub", "clean")
+    ),
+)
+"""All by which a removal changes anything."""
+
+
+@pytest.mark.parametrize("ask", [a_picture, a_host, a_person, an_annotator, an_annotator_of_the_site])
+def test_killed_before_any_change_the_same_removal_finishes_it(
+    lived_in: Any,
+    search: Search,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ask: Callable[[Any], Asked],
+) -> None:
+    """The process dies once before each change; the next one goes on from what it left. At the end all is as
+    one leaves it that nobody kills."""
+    home, store = lived_in.home, lived_in.store
+    kind, value, gone = ask(lived_in)
+    plan = lived_in.plan(kind, value)
+    plan.write(home)
+    # Both write keyed hashes: the key has to be there before.
+    removal_key(home)
+    untroubled = Store.open(Home.at(shutil.copytree(home.root, tmp_path / "untroubled")))
+    marked: list[str] = []
+    # The registry of a `World` is none of MLflow's.
+    monkeypatch.setattr(erase_module, "mark_models", lambda plan, home: marked.append(plan.removal))
+    carry_out(plan, store=untroubled)
+    marked.clear()
+    deaths: set[tuple[str, ...]] = set()
+
+    def dying(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
-            lives[0] -= 1
-            if lives[0] < 0:
+            change = name, *(str(one) for one in arguments if isinstance(one, str | Path | bytes))
+            # A file until it is whole has a name of its own each time.
+            if change not in deaths and not change[-1].endswith(".part"):
+                deaths.add(change)
                 raise Killed
             return real(*arguments, **named)
 
         return call
 
-    monkeypatch.setattr(Storage, "write", dying(write))
-    monkeypatch.setattr(Storage, "delete", dying(delete))
-    monkeypatch.setattr(Path, "unlink", dying(unlink))
+    for owner, name in CHANGES:
+        monkeypatch.setattr(owner, name, dying(name, getattr(owner, name)))
     while True:
-        # Each life gets one change further than the one before.
-        lives[0] = deaths
-        (left,) = unfinished(lived_in.home)
-        try:
-            carry_out(left, store=lived_in.store)
-        except Killed:
-            deaths += 1
+        # As the command does.
+        with suppress(Killed):
+            sweep_plans(home)
+            plans = unfinished(home)
+            if not plans:
+                break
+            carry_out(plans[0], store=store)
+    names = {name for name, *_ in deaths}
+    assert names >= {"write", "unlink", "erase", "remove_people", "scrub", "clean"}
+    assert bool(marked) == ("mark_models" in names) == bool(plan.models)
+    assert search(home.root, gone) == set()
+    assert read_tombstones(store)[0].finished
+    left, wanted = files_of(home.root), files_of(untroubled.home.root)
+    assert left.keys() == wanted.keys()
+    for path in left:
+        if left[path].startswith(SQLITE_FILE):
+            assert rows_of(home.root / path) == rows_of(untroubled.home.root / path), path
         else:
-            break
-    assert deaths > 8
-    assert search(lived_in.home.root, gone.values()) == set()
-    assert unfinished(lived_in.home) == []
-    (stone,) = read_tombstones(lived_in.store)
-    assert stone.finished
+            assert left[path] == wanted[path], path
 
 
 def test_after_kill_9_nobody_writes_until_the_removal_is_finished(lived_in: Any, search: Search) -> None:
@@ -393,9 +481,6 @@ def test_a_second_removal_takes_more_out_of_what_the_first_left(lived_in: Any, s
 def test_a_database_in_use_is_named_and_the_removal_can_be_finished(
     lived_in: Any, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sqlite3
-    from contextlib import closing
-
     from selfai_pipeline.removal import databases
 
     monkeypatch.setattr(databases, "LONGEST_WAIT_S", 0.1)
@@ -427,16 +512,8 @@ def test_what_pruning_found_to_be_copies_goes_as_well(lived_in: Any, search: Sea
 
 
 def test_a_person_goes_with_the_rows_that_name_them_without_a_picture(lived_in: Any, search: Search) -> None:
-    world = lived_in.world
-    rows = world.rows(world.current("raw_crawl", "2026-01-01"))
-    told = '{"name": "x", "person": "Joan Doe"}'
-    rows[0]["attributes"] = told
-    rows[1].update(
-        image_id=None, status="refused", reason="robots", attributes=told, url="https://b.example/2"
-    )
-    world.write(rows, "raw_crawl", "2026-01-01", ())
-    gone = [lived_in.world.image_id(1).encode(), b"Joan Doe", b"https://b.example/2"]
-    lived_in.remove("person", "Joan Doe")
+    kind, value, gone = a_person(lived_in)
+    lived_in.remove(kind, value)
     assert search(lived_in.home.root, gone) == set()
 
 
