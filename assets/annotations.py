@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from selfai_pipeline.labels.site.ratings import SiteRating
 
 
-@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="5")
+@dg.asset(group_name="labels", kinds={"parquet"}, owners=OWNERS, code_version="6")
 def annotations(
     context: dg.AssetExecutionContext, raw_crawl: Snapshot, store: dg.ResourceParam[Store]
 ) -> Snapshot:
