@@ -9,13 +9,14 @@ from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import read_ratings
 from selfai_pipeline.labels.reasons import MENDS
 from selfai_pipeline.sources.settings import RatingsFile
+from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
 
 
 def gold_scores(
     file: Path, *, store: Store, picture_column: str, score_column: str, minimum: float, maximum: float
 ) -> dict[str, float]:
-    """image_id -> score 0..9, from a table with one score a picture.
+    """image_id -> score 0..9, from a table with one score a picture; rows about removed ones are passed over.
 
     Raises:
         InputError: no picture is stored, the file cannot be read, or one of its rows cannot be used or names
@@ -37,8 +38,14 @@ def gold_scores(
             mend="Materialize the data stages first, with `selfai run`.",
         )
     known = PictureNames([pair for pairs in names.values() for pair in pairs])
-    rows = read_ratings(declared, home=store.home)
-    pictures, unmatched = match_names(rows.names, rows.lines, known=known, file=str(file))
+    rows, removed = read_ratings(declared, home=store.home), Tombstones.of(store)
+
+    def is_removed(name: str) -> bool:
+        return any(removed.refuses_name(source, name, stored=known.addresses) for source in names)
+
+    pictures, unmatched = match_names(
+        rows.names, rows.lines, known=known, file=str(file), is_removed=is_removed
+    )
     lost = [*rows.left_out, *unmatched]
     if lost:
         first = min(lost, key=lambda one: one.line)

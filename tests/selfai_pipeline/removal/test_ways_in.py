@@ -14,6 +14,7 @@ from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.labels.annotations import collect_annotations
 from selfai_pipeline.labels.importing import import_folder
 from selfai_pipeline.labels.left_out import list_path
+from selfai_pipeline.labels.site.gold import gold_scores
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.erase import carry_out
@@ -371,3 +372,17 @@ def test_without_its_key_nothing_comes_in(photos: Path, store: Store) -> None:
     store.home.removal_key.write_bytes(key[::-1])
     with pytest.raises(StorageError, match="this is not the key"):
         crawl(store)
+
+
+def test_a_known_score_of_a_removed_picture_does_not_move_to_another_of_a_like_name(
+    nested: Path, store: Store, tmp_path: Path
+) -> None:
+    rated_outside(store, nested, "b/1.png")
+    rated(store)
+    remove_file(store, "1.png")
+    table = tmp_path / "gold.csv"
+    table.write_text("image,score\n1.png,9\nb/1.png,3\n")
+    known = gold_scores(
+        table, store=store, picture_column="image", score_column="score", minimum=0, maximum=9
+    )
+    assert list(known.values()) == [3.0]
