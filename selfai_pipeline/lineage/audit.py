@@ -9,7 +9,7 @@ from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.promotions import Promotion, PromotionLog, read_promotions
 from selfai_pipeline.lineage.registry import MODEL, RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Making, Version, VersionKey, is_hash_prefix
-from selfai_pipeline.sources.tombstones import Mark, marks_on, read_tombstones
+from selfai_pipeline.sources.tombstones import LABELS, Mark, marks_on, read_tombstones
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,13 @@ def audit_of(
             problems.append(str(error))
     marks: list[Mark] = []
     try:
-        checkpoints = {version.key.sha256 for version in versions if version.is_checkpoint}
-        marks = marks_on(checkpoints, read_tombstones(archive.store))
+        chain = [version for version in versions if version.is_checkpoint]
+        marks = marks_on(
+            {version.key.sha256 for version in chain},
+            {one.sha256 for version in chain for one in version.inputs if one.asset == LABELS},
+            stones=read_tombstones(archive.store),
+            store=archive.store,
+        )
     except AlteredVersion as error:
         problems.append(str(error))
     return Audit(

@@ -21,6 +21,9 @@ from selfai_pipeline.sources.tombstones import (
 )
 from selfai_pipeline.training.provenance import RANKS
 
+LEARNT_FROM = {"train", "validation"}
+"""Splits whose pictures a model learnt from or was chosen by."""
+
 WITHOUT_PICTURES = ("ablation_run", "ablation_report", "champion", "release_bundle")
 """Tables about whole label tables and models: none of their rows is about one picture."""
 
@@ -108,7 +111,7 @@ class TouchedModel:
 
     @property
     def has_learnt(self) -> bool:
-        return any(self.pictures.get(split) for split in ("train", "validation"))
+        return any(self.pictures.get(split) for split in LEARNT_FROM)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,8 @@ class Removal:
     def erase_caches(self) -> None:
         """What can be made again, and what killed processes left half-written."""
         labels = [key.sha256 for key in self.plan.versions_of("balanced_label_table")]
-        folders = [*CACHES, *(CACHES_OF_LABELS if labels else ())]
+        # An interrupted training would go on with the scores of labels that stay.
+        folders = [*CACHES, *(CACHES_OF_LABELS if labels or self.plan.labels else ())]
         doomed = [path for folder in folders for path in (self.home.cache / folder).rglob("*")]
         doomed += [path for sha256 in labels for path in (self.home.cache / "pixels").glob(f"{sha256}-*")]
         gallery = self.home.cache / "gallery"

@@ -16,13 +16,16 @@ def removed_inputs(store: Store, ref: CheckpointRef) -> list[Mark]:
         AlteredVersion, InputError: a record of a checkpoint or of a removal is damaged.
     """
     stones = read_tombstones(store)
-    return marks_on(_chain_of(store, ref), stones) if stones else []
+    return marks_on(*_chain_of(store, ref), stones=stones, store=store) if stones else []
 
 
-def _chain_of(store: Store, ref: CheckpointRef) -> set[str]:
-    """The hashes of a checkpoint and of all that it was made from; a stage that is gone ends the chain."""
+def _chain_of(store: Store, ref: CheckpointRef) -> tuple[set[str], set[str]]:
+    """The hashes of a checkpoint and of all that it was made from, and of the label tables of these.
+
+    A stage that is gone ends the chain.
+    """
     assets = list(store.files.list("checkpoints"))
-    chain, waiting = set(), [ref.sha256]
+    chain, labels, waiting = set(), set(), [ref.sha256]
     while waiting:
         sha256 = waiting.pop()
         chain.add(sha256)
@@ -32,8 +35,10 @@ def _chain_of(store: Store, ref: CheckpointRef) -> set[str]:
                     record = load_record(CheckpointRef(asset, WHOLE, sha256, 0), store=store)
                 except MissingVersion:
                     continue
-                parent = (record.get("inputs") or {}).get("parent")
+                inputs = record.get("inputs") or {}
+                parent = inputs.get("parent")
+                labels |= {inputs["labels"]} if inputs.get("labels") else set()
                 if parent and parent not in chain:
                     waiting.append(parent)
                 break
-    return chain
+    return chain, labels

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +22,7 @@ from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.site.database import SiteDatabase
 from selfai_pipeline.labels.site.people import people_names
-from selfai_pipeline.lineage.derived import Selection, TouchedModel, derived_from
+from selfai_pipeline.lineage.derived import LEARNT_FROM, Derived, Selection, TouchedModel, derived_from
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, VersionKey
 from selfai_pipeline.removal.fetches import Fetches
@@ -31,6 +33,7 @@ from selfai_pipeline.sources.tombstones import (
     ADDRESS,
     ANNOTATOR,
     HOST,
+    LABELS,
     NAME,
     PICTURE,
     Tombstone,
@@ -65,6 +68,7 @@ class Plan:
         reports: hashes of evaluations and comparisons whose pages stand on these.
         checkpoints: of those that learnt from it `asset`, `sha256`, `pictures` by split; without pictures
             where a label table is lost, and nothing tells what they learnt from.
+        labels: see `Tombstone`.
         models: registered versions of these, as (name, version).
         person_column: of files about pictures, which names the person.
         ratings: fingerprint of the declared files of ratings before.
@@ -81,6 +85,7 @@ class Plan:
     versions: tuple[VersionKey, ...] = ()
     reports: tuple[str, ...] = ()
     checkpoints: tuple[Mapping[str, Any], ...] = ()
+    labels: tuple[Mapping[str, Any], ...] = ()
     models: tuple[tuple[str, int], ...] = ()
     person_column: str = ""
     ratings: str = ""
@@ -136,7 +141,7 @@ class Plan:
         """
         try:
             values = json.loads(path.read_bytes())
-            lists = ("reports", "checkpoints", "ratings_files", "outside")
+            lists = ("reports", "checkpoints", "labels", "ratings_files", "outside")
             return cls(
                 **{
                     **values,
@@ -172,6 +177,7 @@ class Plan:
             looks=tuple(sorted(subjects.looks)),
             counts=self.counts,
             checkpoints=self.checkpoints,
+            labels=self.labels,
             key_check=keyed("key", "check", key),
         )
 
@@ -212,7 +218,8 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     )
     _refuse_telling(reason, value, subjects)
     versions = tuple(versions_with(subjects, known))
-    models = _models(subjects, known, registry)
+    derived = _derived(subjects, known, registry)
+    models = _models(derived, subjects, known, registry)
     files = [file.file(home) for _, file, _, _ in files_with(subjects, known, person_column=column)]
     inside = [path for path in files if path.resolve().is_relative_to(home.root)]
     return Plan(
@@ -228,6 +235,7 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
             {"asset": one.version.key.asset, "sha256": one.version.key.sha256, "pictures": dict(one.pictures)}
             for one in models
         ),
+        labels=tuple(_labels_that_stay(derived)),
         models=tuple((one.model, one.version) for model in models for one in model.registered),
         person_column=column,
         ratings=fingerprint(known) if inside else "",
@@ -262,24 +270,41 @@ def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
         )
 
 
-def _models(subjects: Subjects, known: Known, registry: Registry) -> list[TouchedModel]:
-    """The checkpoints that learnt from it, were chosen by it, or may have been: see `_untold`."""
+def _derived(subjects: Subjects, known: Known, registry: Registry) -> list[Derived]:
+    """All that came of each annotator, and of the pictures."""
     selections = [Selection("annotator", one) for one in sorted(subjects.annotators)]
     if subjects.image_ids:
         selections.append(Selection("picture", "", subjects.image_ids))
-    found: dict[VersionKey, TouchedModel] = {}
+    found = []
     for selection in selections:
-        try:
-            derived = derived_from(selection, archive=known.archive, registry=registry)
-        except InputError:
-            # No table has a row of it: refused pictures, people who have not rated yet.
-            continue
-        found.update((one.version.key, one) for one in derived.models if one.has_learnt)
-    if selections:
+        # Where no table has a row of it: refused pictures, people who have not rated yet.
+        with suppress(InputError):
+            found.append(derived_from(selection, archive=known.archive, registry=registry))
+    return found
+
+
+def _models(
+    derived: list[Derived], subjects: Subjects, known: Known, registry: Registry
+) -> list[TouchedModel]:
+    """The checkpoints that learnt from it, were chosen by it, or may have been: see `_untold`."""
+    found = {one.version.key: one for some in derived for one in some.models if one.has_learnt}
+    if subjects.annotators or subjects.image_ids:
         found.update(
             (one.version.key, one) for one in _untold(known, registry) if one.version.key not in found
         )
     return [found[key] for key in sorted(found)]
+
+
+def _labels_that_stay(derived: list[Derived]) -> Iterator[dict[str, Any]]:
+    """The label tables with scores made with an annotator's ratings that models learn from."""
+    splits: dict[str, dict[str, str]] = {}
+    for some in derived:
+        for one in some.tables:
+            if some.selection.kind == "annotator" and one.version.key.asset == LABELS:
+                splits.setdefault(one.version.key.sha256, {}).update(one.splits)
+    for sha256, of_pictures in sorted(splits.items()):
+        if LEARNT_FROM & set(of_pictures.values()):
+            yield {"sha256": sha256, "pictures": dict(Counter(of_pictures.values()))}
 
 
 def _untold(known: Known, registry: Registry) -> Iterator[TouchedModel]:
@@ -288,8 +313,7 @@ def _untold(known: Known, registry: Registry) -> Iterator[TouchedModel]:
     for key in archive.keys:
         version = archive.version(key)
         if version.is_checkpoint and any(
-            one.key.asset == "balanced_label_table" and not all(map(files.size, one.files))
-            for one in archive.upstream(key)
+            one.key.asset == LABELS and not all(map(files.size, one.files)) for one in archive.upstream(key)
         ):
             yield TouchedModel(version, {}, tuple(registry.of_checkpoint(key.sha256)))
 

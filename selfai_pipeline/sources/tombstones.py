@@ -10,7 +10,7 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from selfai_pipeline.keys import load_key
 from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.spellings import as_compared, inside_folder, path_ends
 from selfai_pipeline.store import Store
+from selfai_pipeline.tables import WHOLE
 
 if TYPE_CHECKING:
     from selfai_pipeline.pictures.looks import Hashes
@@ -31,6 +32,7 @@ REMOVED = "removed"
 """The reason of a picture or an address that is refused because it was removed."""
 
 RECORDS = "removals/records"
+LABELS = "balanced_label_table"
 REMOVAL = re.compile(r"[0-9a-f]{12}")
 PICTURE, ADDRESS, HOST, ANNOTATOR, NAME = "picture", "address", "host", "annotator", "name"
 """Kinds of what a keyed hash is of."""
@@ -54,6 +56,8 @@ class Tombstone:
         looks: perceptual hashes (256 bits, hexadecimal) of the pictures that could be decoded.
         counts: how many pictures, addresses ... it was.
         checkpoints: of each checkpoint that learnt from it `asset`, `sha256`, and `pictures` by split.
+        labels: of each label table that stays with scores made with ratings that are gone `sha256` and
+            `pictures` by split; without those where these are only measured on.
         versions: of each rewritten table version `asset`, `partition`, `before` and `after` (SHA-256).
         ratings: fingerprint of all files of ratings before -> after.
         finished: whether all of it was done.
@@ -67,6 +71,7 @@ class Tombstone:
     looks: tuple[str, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     checkpoints: tuple[Mapping[str, Any], ...] = ()
+    labels: tuple[Mapping[str, Any], ...] = ()
     versions: tuple[Mapping[str, str], ...] = ()
     ratings: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
@@ -77,8 +82,8 @@ class Tombstone:
 
     @classmethod
     def from_json(cls, content: bytes) -> "Tombstone":
-        values = json.loads(content)
-        lists = ("names", "looks", "checkpoints", "versions")
+        values = {"labels": (), **json.loads(content)}
+        lists = ("names", "looks", "checkpoints", "labels", "versions")
         return cls(**{**values, **{name: tuple(values[name]) for name in lists}})
 
     @property
@@ -115,8 +120,9 @@ class Mark:
         removal: the name of the removal.
         removed_at: ISO 8601, UTC.
         reason: as it was given.
-        asset: of the checkpoint that learnt from it.
-        sha256: of that checkpoint.
+        asset: of the checkpoint that learnt from it; `LABELS` where it was trained on labels that were made
+            with ratings that are gone.
+        sha256: of that checkpoint or label table.
         pictures: how many pictures by split: `train` (learnt from), `validation` (chosen by), `test`; none
             where the label table was lost already, and nothing told what it had learnt from.
     """
@@ -135,20 +141,53 @@ class Mark:
                 f"whether it learnt from what removal {self.removal} took out on {self.removed_at[:10]}"
             )
         counts = ", ".join(f"{count} of {split}" for split, count in sorted(self.pictures.items()) if count)
+        if self.asset == LABELS:
+            return (
+                f"it was trained on the label table {self.sha256[:12]}, made with ratings that removal "
+                f"{self.removal} took out on {self.removed_at[:10]} (of pictures: {counts})"
+            )
         return (
             f"{self.asset} {self.sha256[:12]} learnt from pictures that removal {self.removal} took out on "
             f"{self.removed_at[:10]} ({counts})"
         )
 
 
-def marks_on(checkpoints: Collection[str], stones: Iterable[Tombstone]) -> list[Mark]:
-    """The removals of what some of these checkpoints (hashes of their records) learnt from, or may have."""
-    return [
-        Mark(stone.removal, stone.removed_at, stone.reason, one["asset"], one["sha256"], one["pictures"])
-        for stone in stones
-        for one in stone.checkpoints
-        if one["sha256"] in checkpoints
-    ]
+def marks_on(
+    checkpoints: Collection[str], labels: Set[str], *, stones: Iterable[Tombstone], store: Store
+) -> list[Mark]:
+    """The removals of what a chain of checkpoints learnt from, or may have.
+
+    A removal knows the checkpoints that there were. What is trained later, on labels that stay, is known by
+    these labels.
+
+    Args:
+        checkpoints: hashes of their records.
+        labels: hashes of the label tables that they were trained on.
+
+    Raises:
+        AlteredVersion: the file that says what removals have left of label tables is damaged.
+    """
+    redactions = store.tables.redactions(LABELS, WHOLE)
+    found = []
+    for stone in stones:
+        touched = [one for one in stone.checkpoints if one["sha256"] in checkpoints] or [
+            {"asset": LABELS, **one}
+            for one in stone.labels
+            if not labels.isdisjoint(_with_what_is_left(one["sha256"], redactions))
+        ]
+        found += [
+            Mark(stone.removal, stone.removed_at, stone.reason, one["asset"], one["sha256"], one["pictures"])
+            for one in touched
+        ]
+    return found
+
+
+def _with_what_is_left(sha256: str, redactions: Mapping[str, str]) -> Iterator[str]:
+    """A version, and what each later removal has left of it."""
+    yield sha256
+    while sha256 in redactions:
+        sha256 = redactions[sha256]
+        yield sha256
 
 
 def removal_key(home: Home) -> bytes:

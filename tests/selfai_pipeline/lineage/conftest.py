@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -186,13 +187,16 @@ class World:
         """The rated pictures with a face, in the split that their number has (default: train)."""
         faces = self.store.tables.snapshot("aligned_faces")
         ratings = self.current("annotations")
-        scores = {row["image_id"]: row["score"] for row in self.rows(ratings)}
+        rated = self.rows(ratings)
+        scores = {row["image_id"]: row["score"] for row in rated}
+        annotators = Counter(row["image_id"] for row in rated)
         numbers = {self.image_id(number): split for number, split in splits.items()}
         rows = {
             row["image_id"]: {
                 **row,
                 "partition": day,
                 "score": scores[row["image_id"]],
+                "annotators": annotators[row["image_id"]],
                 "split": numbers.get(row["image_id"], "train"),
                 "cluster": row["image_id"],
                 "attributes": "{}",
@@ -231,21 +235,25 @@ class World:
         self.point(self.current("balanced_label_table"), [ref])
         return ref
 
-    def train(self, asset: str, *parents: str, labelled: bool = True) -> CheckpointRef:
-        """A checkpoint made from the current versions of `parents` and, as a rule, of the labels."""
+    def train(self, asset: str, *parents: str, labelled: bool = True, seed: int = 0) -> CheckpointRef:
+        """A checkpoint made from the current versions of `parents` and, as a rule, of the labels.
+
+        The same with another seed is another checkpoint.
+        """
         labels = self.current("balanced_label_table")
         inputs = [self.current(parent) for parent in parents]
         own = {"labels": labels.sha256} if labelled else {}
         own |= {"parent": inputs[0].sha256} if inputs else {}
-        record = {"input_size": 32, "settings": {}, "metrics": {}, "history": [], "growth": [], "inputs": own}
+        record: dict[str, Any] = {"input_size": 32, "settings": {"seed": seed}, "inputs": own}
+        record |= {"metrics": {}, "history": [], "growth": []}
         ref = save_checkpoint(self.network, asset=asset, record=record, rows=labels.rows, store=self.store)
         self.point(ref, [*inputs, labels] if labelled else inputs, settings={"epochs": 3})
         return ref
 
-    def train_all(self) -> CheckpointRef:
-        self.train("siamese_checkpoint")
+    def train_all(self, *, seed: int = 0) -> CheckpointRef:
+        self.train("siamese_checkpoint", seed=seed)
         self.train("widened_checkpoint", "siamese_checkpoint", labelled=False)
-        return self.train("finetuned_scorer", "widened_checkpoint")
+        return self.train("finetuned_scorer", "widened_checkpoint", seed=seed)
 
     def register(self, *aliases: str) -> RegisteredVersion:
         sha256 = self.current("finetuned_scorer").sha256

@@ -102,27 +102,6 @@ def test_the_pointer_moves_to_what_is_left_and_the_past_version_is_read_as_that(
     assert mapped[before.sha256] == after.sha256
 
 
-@pytest.mark.parametrize(("number", "is_marked"), [(1, True), (2, True), (3, False)])
-def test_models_that_learnt_from_it_are_marked_with_those_made_from_them(
-    lived_in: Any, number: int, is_marked: bool
-) -> None:
-    """Picture 1 is in the training split, 2 in validation, 3 in test."""
-    lived_in.remove("picture", lived_in.world.image_id(number))
-    for asset in ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"):
-        marks = removed_inputs(lived_in.store, lived_in.world.current(asset))
-        assert bool(marks) == is_marked
-        assert all(mark.reason == "letter 7" for mark in marks)
-
-
-def test_a_model_that_is_trained_again_from_the_beginning_bears_no_mark(lived_in: Any) -> None:
-    world = lived_in.world
-    lived_in.remove("picture", world.image_id(1))
-    world.train("finetuned_scorer", "widened_checkpoint")
-    assert removed_inputs(lived_in.store, world.current("finetuned_scorer")), "its parent has learnt from it"
-    world.train_all()
-    assert removed_inputs(lived_in.store, world.current("finetuned_scorer")) == []
-
-
 def test_pictures_that_look_the_same_go_as_well(lived_in: Any, search: Search) -> None:
     import cv2
     import numpy as np
