@@ -1,6 +1,7 @@
 """The champion: the alias moves here, behind the check of the comparison."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,6 +10,9 @@ from resources.tracking import Tracking
 from selfai_pipeline.environment import Settings
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE, Snapshot
+
+if TYPE_CHECKING:
+    from selfai_pipeline.lineage.promotions import Champion
 
 
 @dg.asset(group_name="release", kinds={"mlflow"}, owners=OWNERS, code_version="1")
@@ -52,7 +56,7 @@ def champion(
         "champion",
         completeness="The log of promotions says that it was made champion.",
         sanity="Its checkpoint and the registered copy read back, every byte as it was.",
-        floor="No removed data is in it.",
+        floor="No removed data is in the champion that is in use, whoever made it champion.",
     )
 )
 def champion_checks(
@@ -60,22 +64,31 @@ def champion_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Completeness, sanity and quality floor of a champion."""
     from selfai_pipeline.lineage.promotions import Champion, read_promotions
-    from selfai_pipeline.release.model_registry import ModelRegistry, problem_of, reference
-    from selfai_pipeline.removal.marks import removed_inputs
+    from selfai_pipeline.release.model_registry import ModelRegistry, problem_of
 
     asset, ref = "champion", champion.table
     (row,) = store.tables.read(ref).to_pylist()
     made = Champion(row["version"], row["checkpoint_sha256"])
-    known = [entry.number for entry in read_promotions(store).entries if entry.champion == made]
+    log = read_promotions(store)
+    known = [entry.number for entry in log.entries if entry.champion == made]
     text = f"entries of the log that name it: {', '.join(map(str, known)) or 'none'}"
     problem = problem_of(made, registry=ModelRegistry(tracking.client()), store=store)
-    removed = removed_inputs(store, reference(made))
     yield from judged(
         store,
         ref,
         [
             verdict(asset, "completeness", bool(known), text),
             verdict(asset, "sanity", not problem, problem or "reads back, every byte as it was written"),
-            verdict(asset, "quality_floor", not removed, "; ".join(map(str, removed)) or "no removed data"),
+            removed_verdict(log.champion or made, store),
         ],
     )
+
+
+def removed_verdict(made: "Champion", store: Store) -> dg.AssetCheckResult:
+    """Whether a champion is marked by a removal."""
+    from selfai_pipeline.release.model_registry import reference
+    from selfai_pipeline.removal.marks import removed_inputs
+
+    removed = removed_inputs(store, reference(made))
+    text = "; ".join(map(str, removed)) or "no removed data"
+    return verdict("champion", "quality_floor", not removed, f"version {made.version}: {text}")

@@ -1,6 +1,7 @@
 """The new scorer beside the champion, and the check that decides whether the champion moves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
@@ -86,7 +87,7 @@ def champion_comparison(
 
 
 def comparison_external(store: Store) -> dict[str, str]:
-    """What comes from outside the graph: the champion to be better than, and what was removed."""
+    """What comes from outside the graph: the champion to be better than, and what was removed of the two."""
     from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.removal.marks import removed_inputs
     from selfai_pipeline.tables import CheckpointRef
@@ -96,9 +97,10 @@ def comparison_external(store: Store) -> dict[str, str]:
         return {}
     assert isinstance(scorer.ref, CheckpointRef)
     opponent = read_promotions(store).opponent_of(scorer.ref.sha256)
+    both = [scorer.ref, *([replace(scorer.ref, sha256=opponent.checkpoint_sha256)] if opponent else [])]
     return {
         "champion": opponent.checkpoint_sha256 if opponent else "",
-        "removed": str(len(removed_inputs(store, scorer.ref))),
+        "removed": str(sum(len(removed_inputs(store, one)) for one in both)),
     }
 
 

@@ -21,16 +21,17 @@ def removed_verdict(ref: CheckpointRef, store: Store) -> dg.AssetCheckResult:
     return verdict(ref.asset, CHECK, not marks, text, removals=len({mark.removal for mark in marks}))
 
 
-def report_removed(instance: dg.DagsterInstance, ref: CheckpointRef, store: Store) -> None:
-    """Record what the check of a current checkpoint finds now, without a run."""
+def report(instance: dg.DagsterInstance, result: dg.AssetCheckResult) -> None:
+    """Record what a check finds now, without a run."""
     # Without the materialization that it targets, an evaluation is taken for one of an older version; the
     # class that names it is in no public module.
     from dagster._core.definitions.asset_checks.asset_check_evaluation import (
         AssetCheckEvaluationTargetMaterializationData,
     )
 
-    result = removed_verdict(ref, store)
-    query = dg.AssetRecordsFilter(asset_key=dg.AssetKey(ref.asset))
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    query = dg.AssetRecordsFilter(asset_key=result.asset_key)
     latest = instance.fetch_materializations(query, limit=1).records
     targets = [
         AssetCheckEvaluationTargetMaterializationData(
@@ -40,8 +41,8 @@ def report_removed(instance: dg.DagsterInstance, ref: CheckpointRef, store: Stor
     ]
     instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(ref.asset),
-            check_name=CHECK,
+            asset_key=result.asset_key,
+            check_name=result.check_name,
             passed=result.passed,
             metadata=result.metadata,
             target_materialization_data=targets[0] if targets else None,

@@ -181,10 +181,15 @@ def _carry_out(plan: "Plan", store: "Store", *, err: bool) -> dict[str, object]:
 
 
 def fail_checks(plan: "Plan", store: "Store") -> None:
-    """Let the check of each current checkpoint that learnt from it fail in Dagster, until trained anew."""
+    """Let the check of each current checkpoint that learnt from it fail in Dagster, until trained anew.
+
+    So does that of the champion, which may be an older scorer than the current one.
+    """
     import dagster as dg
 
-    from assets.removed_inputs import report_removed
+    from assets import champion, removed_inputs
+    from selfai_pipeline.errors import AlteredVersion
+    from selfai_pipeline.lineage.promotions import read_promotions
     from selfai_pipeline.tables import CheckpointRef
 
     marked = {one["sha256"] for one in plan.checkpoints}
@@ -195,7 +200,14 @@ def fail_checks(plan: "Plan", store: "Store") -> None:
         for asset in sorted({one["asset"] for one in plan.checkpoints}):
             record = store.tables.current(asset)
             if record and isinstance(record.ref, CheckpointRef) and record.ref.sha256 in marked:
-                report_removed(instance, record.ref, store)
+                removed_inputs.report(instance, removed_inputs.removed_verdict(record.ref, store))
+        try:
+            in_use = read_promotions(store).champion
+        except AlteredVersion as error:
+            click.echo(f"Whether the champion learnt from it is not known. {error}", err=True)
+            return
+        if in_use is not None and in_use.checkpoint_sha256 in marked:
+            removed_inputs.report(instance, champion.removed_verdict(in_use, store))
 
 
 def _values(plan: "Plan") -> dict[str, object]:

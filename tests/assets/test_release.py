@@ -13,7 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from assets.champion import champion, champion_checks
-from assets.champion_comparison import champion_comparison, champion_comparison_checks
+from assets.champion_comparison import (
+    champion_comparison,
+    champion_comparison_checks,
+    comparison_external,
+)
 from assets.graph import ALL_ASSETS, ALL_CHECKS, MODELS, RELEASE, stale_assets
 from assets.release_bundle import release_bundle, release_bundle_checks
 from resources.environments import resources_for
@@ -299,6 +303,45 @@ def test_selfai_run_says_that_the_champion_stays_and_then_has_nothing_to_do(
     log.write_bytes(log.read_bytes() + b" ")
     with pytest.raises(SelfaiError, match="its bytes now hash to"):
         materialize_stale(graph.home, [])
+
+
+def test_a_champion_with_removed_data_in_it_fails_its_check_at_once_though_another_scorer_is_current(
+    graph: Graph, on_the_command_line: Callable[[Home], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is removed is not in the labels any more that the scorer after the champion was trained on."""
+    on_the_command_line(graph.home)
+    monkeypatch.setenv("SELFAI_HOME", str(graph.home.root))
+    labels = graph.store.tables.current("balanced_label_table")
+    assert labels is not None
+    rows = graph.row("balanced_label_table")
+    (seen, *_) = [row["image_id"] for row in rows if row["split"] == "train"]
+    facts = graph.store.tables.facts(labels.ref)  # type: ignore[arg-type]
+    left = [row for row in rows if row["image_id"] != seen]
+    ref = graph.store.tables.write(left, asset="balanced_label_table", facts=facts)
+    graph.store.tables.point(Record(ref, code_version="1", settings={}, inputs={}))
+    assert graph.run(*MODELS).success
+    graph.run(*RELEASE)
+    assert graph.aliases()["champion"] == 1
+    before = comparison_external(graph.store)
+    removed = selfai("remove", "--picture", seen, "--reason", "letter 7", "--yes")
+    assert removed.exit_code == 0, removed.output
+    assert latest(graph.home, "finetuned_scorer", "no_removed_inputs") is None, "it has not learnt from it"
+    said = latest(graph.home, "champion", "quality_floor")
+    assert said is not None
+    assert not said.passed
+    assert "version 1: finetuned_scorer" in str(said.description)
+    assert "learnt from pictures that removal" in str(said.description)
+    assert comparison_external(graph.store) != before
+    assert stale_assets(RELEASE, store=graph.store) == RELEASE
+    assert graph.judge("champion")["quality_floor"] is False
+
+
+def latest(home: Home, asset: str, check: str) -> dg.AssetCheckEvaluation | None:
+    """What a check of an asset has said last, in the home's own Dagster; None where it said nothing."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+        return found[key].event.dagster_event.event_specific_data if key in found else None  # type: ignore
 
 
 def test_no_id_or_address_of_a_picture_is_in_what_dagster_keeps(graph: Graph) -> None:

@@ -324,8 +324,11 @@ def test_a_removed_picture_is_in_no_file_its_model_is_marked_and_a_crawl_does_no
     (version,) = MlflowClient(f"sqlite:///{there.home.mlflow_database}").search_model_versions("")
     assert REMOVED_TAG in version.tags
     with dg.DagsterInstance.from_config(str(there.home.dagster)) as instance:
-        for asset in ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"):
-            key = dg.AssetCheckKey(dg.AssetKey(asset), "no_removed_inputs")
+        checks = dict.fromkeys(
+            ("siamese_checkpoint", "widened_checkpoint", "finetuned_scorer"), "no_removed_inputs"
+        )
+        for asset, check in {**checks, "champion": "quality_floor"}.items():
+            key = dg.AssetCheckKey(dg.AssetKey(asset), check)
             (latest,) = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
             assert latest.event.dagster_event.event_specific_data.passed is False
         archive, registry = Archive(there.store), read_registry(there.home)
