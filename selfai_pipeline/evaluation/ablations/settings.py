@@ -41,6 +41,6 @@ class ComparisonSettings(Settings):
         ge=0,
         lt=1,
         description="Validation correlation to which the time is taken; 0: the highest of two digits that "
-        "every run of our own network reached.",
+        "every run of the whole method and of the wide networks reached.",
     )
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Intervals.")
