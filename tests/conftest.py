@@ -19,7 +19,7 @@ from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 
 def pytest_configure() -> None:
@@ -167,3 +167,31 @@ def browser(chromium: str) -> Iterator["Browser"]:
         )
         yield launched
         launched.close()
+
+
+@pytest.fixture
+def open_alone(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Opens an address in a page of its own; in the end none has complained nor asked for anything else."""
+    said: list[str] = []
+    asked: list[str] = []
+    addresses: list[str] = []
+    contexts = []
+
+    def open_page(address: str, *, width: int, height: int) -> "Page":
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        addresses.append(address)
+        answer = page.goto(address, wait_until="load")
+        assert answer is not None
+        assert answer.ok
+        return page
+
+    yield open_page
+    assert said == [], "the page complained"
+    assert [url for url in asked if not url.startswith("data:")] == addresses
+    for context in contexts:
+        context.close()

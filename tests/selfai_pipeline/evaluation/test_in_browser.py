@@ -1,6 +1,6 @@
 """The report in a real browser: quiet, readable on a phone, reached by keyboard, whatever names it shows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from selfai_pipeline.evaluation.settings import EvaluationSettings
 from selfai_pipeline.training.settings import ComputeSettings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 HOSTILE = '"><script>console.error(1)</script><img src=http://192.0.2.1/x onerror=alert(1)>'
 ENDLESS = "group" * 40
@@ -80,21 +80,9 @@ def report(make_world: Any, settings: EvaluationSettings, compute: ComputeSettin
 
 
 @pytest.fixture
-def opened(browser: "Browser", report: Path) -> Iterator["Page"]:
-    """The page at the width of a phone, with everything that it asked for and complained about."""
-    context = browser.new_context(viewport={"width": 360, "height": 740})
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(report.as_uri(), wait_until="load")
-    yield page
-    assert said == [], "the page complained"
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
-    context.close()
+def opened(open_alone: Callable[..., "Page"], report: Path) -> "Page":
+    """The page at the width of a phone."""
+    return open_alone(report.as_uri(), width=360, height=740)
 
 
 def test_every_picture_is_there_and_says_what_it_shows(opened: "Page") -> None:

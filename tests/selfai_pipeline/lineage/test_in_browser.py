@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,7 @@ import uvicorn
 from selfai_pipeline.serving.files import files_app
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 HOSTILE = '"><script>console.error(1)</script><img src=http://192.0.2.1/x onerror=alert(1)>'
 ENDLESS = "setting" * 40
@@ -38,23 +38,9 @@ def address(whole: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def opened(browser: "Browser", address: str) -> Iterator["Page"]:
-    """The page on the narrowest phone; in the end it has not complained nor asked for anything else."""
-    context = browser.new_context(viewport={"width": 320, "height": 640})
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    answer = page.goto(address, wait_until="load")
-    assert answer is not None
-    assert answer.status == 200
-    yield page
-    assert said == [], "the page complained"
-    assert [url for url in asked if not url.startswith("data:")] == [address]
-    context.close()
+def opened(open_alone: Callable[..., "Page"], address: str) -> "Page":
+    """The page on the narrowest phone."""
+    return open_alone(address, width=320, height=640)
 
 
 def test_it_is_read_at_any_width_without_scrolling_sideways(opened: "Page", whole: Any) -> None:
