@@ -50,13 +50,14 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
     gain = contrast * colour
     offset = INPUT_MIDDLE + brightness - INPUT_MIDDLE * gain
-    factor, summand = gain / (255.0 * INPUT_SPREAD), _standardise(offset)
+    factor, summand = (
+        part.to(pixels.device) for part in (gain / (255.0 * INPUT_SPREAD), _standardise(offset))
+    )
     coloured = torch.empty_like(moved, memory_format=torch.channels_last)
     # To 0..1, coloured, standardised and brought into channels last, in one pass: a channel at a time, since
     # planes on one side and interleaved channels on the other are slow to walk together.
     for channel in range(coloured.shape[1]):
-        plane = (part[:, channel].to(pixels.device) for part in (summand, moved, factor))
-        torch.addcmul(*plane, out=coloured[:, channel])
+        torch.addcmul(summand[:, channel], moved[:, channel], factor[:, channel], out=coloured[:, channel])
     return coloured.clamp_(DARKEST, BRIGHTEST)
 
 
