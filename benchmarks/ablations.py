@@ -23,7 +23,6 @@ from typing import Any
 
 import rated_folder
 import recipe
-import yaml
 
 from selfai_pipeline.environment import usable_cores
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD
@@ -108,13 +107,11 @@ def main() -> None:
     rated_folder.add_folder_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--settings", type=Path, help="YAML with settings of the stages")
-    options = parser.parse_args()
-    given = yaml.safe_load(options.settings.read_text()) if options.settings else {}
+    options, settings = recipe.parsed(parser, quick=QUICK)
     arms = tuple(arm for arm in ORDER if arm in options.arms)
     with tempfile.TemporaryDirectory() as temporary:
         home = recipe.labelled_home(options, Path(temporary))
-        every = Task(home, arms, tuple(options.seeds), {**(QUICK if options.quick else {}), **given})
+        every = Task(home, arms, tuple(options.seeds), settings)
         with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
             tasks = [Task(home, arms, (seed,), every.settings) for seed in options.seeds]
             for finished in as_completed([pool.submit(run_arms, task) for task in tasks]):

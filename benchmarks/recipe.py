@@ -86,7 +86,8 @@ def run_variant(task: Task) -> dict[str, Any]:
                 return found
     compute, started = ComputeSettings(threads=1), time.perf_counter()
     common: dict[str, Any] = {"store": store, "compute": compute}
-    with changed(variant, store.tables.read(labels)):
+    errors = store.tables.read(labels, ["standard_error"])["standard_error"].to_pylist()
+    with changed(variant, errors=errors):
         siamese = pretrain_siamese(labels, settings=settings[0], report=lambda *_: None, **common)
         widened = widen_checkpoint(siamese, settings=settings[1], **common)
         scorer = finetune_scorer(widened, labels, settings=settings[2], report=lambda *_: None, **common)
@@ -122,6 +123,16 @@ def make_labels(options: argparse.Namespace, home: Path, temporary: Path) -> Non
             job.execute_in_process(instance=instance, asset_selection=keys, tags=tags)
 
 
+def parsed(
+    parser: argparse.ArgumentParser, *, quick: dict[str, dict[str, Any]]
+) -> tuple[argparse.Namespace, dict[str, dict[str, Any]]]:
+    """The options, and the settings of the stages by section: those of --settings, `quick` with --quick."""
+    parser.add_argument("--settings", type=Path, help="YAML with settings of the stages")
+    options = parser.parse_args()
+    given = yaml.safe_load(options.settings.read_text()) if options.settings else {}
+    return options, {**(quick if options.quick else {}), **given}
+
+
 def labelled_home(options: argparse.Namespace, temporary: Path) -> Path:
     """The home to work in, with the label table, which is made once; the environment is set for it."""
     home: Path = (options.home or temporary / "home").resolve()
@@ -145,10 +156,7 @@ def main() -> None:
     rated_folder.add_folder_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--settings", type=Path, help="YAML with settings of the stages")
-    options = parser.parse_args()
-    given = yaml.safe_load(options.settings.read_text()) if options.settings else {}
-    settings = {**(QUICK if options.quick else {}), **given}
+    options, settings = parsed(parser, quick=QUICK)
     with tempfile.TemporaryDirectory() as temporary:
         home = labelled_home(options, Path(temporary))
         tasks = [Task(home, name, seed, settings) for seed in options.seeds for name in options.variants]

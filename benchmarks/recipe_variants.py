@@ -1,13 +1,12 @@
 """The variants of the recipe that `recipe.py` compares; where no setting makes one, it changes the code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch import Tensor
 
 MIXED = 0.2
@@ -60,70 +59,80 @@ VARIANTS = {
 }
 
 
+def huber(stage: Any, scores: "Tensor", wanted: "Tensor", *, reduction: str = "mean") -> "Tensor":
+    """The loss of fine-tuning."""
+    from torch.nn import functional
+
+    return functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta, reduction=reduction)
+
+
 def correlation_term(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
     """Huber, and one minus the Pearson correlation of the batch."""
     from torch.nn import functional
 
     scores = network(pictures)
     wanted = stage.scores[rows].to(scores.device)
-    huber = functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
-    return huber + 1.0 - functional.cosine_similarity(scores - scores.mean(), wanted - wanted.mean(), dim=0)
+    correlation = functional.cosine_similarity(scores - scores.mean(), wanted - wanted.mean(), dim=0)
+    return huber(stage, scores, wanted) + 1.0 - correlation
 
 
 def mixed_pictures(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
     """Huber on pictures that are each mixed with another of the batch, as are their scores."""
     import torch
-    from torch.nn import functional
 
     part = torch.distributions.Beta(MIXED, MIXED).sample()
     others = torch.randperm(len(rows))
     wanted = stage.scores[rows]
     wanted = torch.lerp(wanted, wanted[others], part).to(pictures.device)
     scores = network(torch.lerp(pictures, pictures[others], part.to(pictures.device)))
-    return functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
+    return huber(stage, scores, wanted)
 
 
 def hidden_squares(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
     """Huber on pictures in each of which a square, anywhere, has the mean of the batch."""
     import torch
-    from torch.nn import functional
 
     side = pictures.shape[-1]
     centres = torch.rand(len(rows), 2, 1) * side
     near = (torch.arange(side) - centres).abs() < HIDDEN * side / 2
     hidden = (near[:, 0, :, None] & near[:, 1, None, :])[:, None].to(pictures.device)
     scores = network(torch.where(hidden, pictures.mean(), pictures))
-    wanted = stage.scores[rows].to(scores.device)
-    return functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta)
+    return huber(stage, scores, stage.scores[rows].to(scores.device))
 
 
-def weighted_by_error(labels: "pa.Table") -> Callable[..., "Tensor"]:
-    """Huber with weights in proportion to 1 / (median variance + own variance) of the crowd's score."""
+def weighted_by_error(errors: Sequence[float | None]) -> Callable[..., "Tensor"]:
+    """Huber with weights in proportion to 1 / (median variance + own variance) of the crowd's score.
+
+    Args:
+        errors: standard error of each row of the label table.
+    """
     import numpy as np
     import torch
-    from torch.nn import functional
 
-    errors = np.array(labels["standard_error"].to_pylist(), dtype=np.float64)
-    median = np.nanmedian(errors)
-    variance = np.where(np.isnan(errors), median, errors) ** 2
+    known = np.array(errors, dtype=np.float64)
+    median = np.nanmedian(known)
+    variance = np.where(np.isnan(known), median, known) ** 2
     weights = torch.from_numpy(1.0 / (median**2 + variance)).float()
     weights = weights / weights.mean()
 
     def loss(stage: Any, network: Any, pictures: "Tensor", rows: "Tensor") -> "Tensor":
         scores = network(pictures)
         wanted = stage.scores[rows].to(scores.device)
-        each = functional.huber_loss(scores, wanted, delta=stage.settings.huber_delta, reduction="none")
+        each = huber(stage, scores, wanted, reduction="none")
         return (each * weights[rows].to(each.device)).mean()
 
     return loss
 
 
 @contextmanager
-def changed(variant: Variant, labels: "pa.Table") -> Iterator[None]:
+def changed(variant: Variant, *, errors: Sequence[float | None]) -> Iterator[None]:
     """With the code of a variant.
 
     Other code has recovery points of its own: by settings alone it would go on from those of the default,
     and end as that did.
+
+    Args:
+        errors: standard error of each row of the label table.
     """
     training, change = "selfai_pipeline.training", variant.change
     if not change:
@@ -136,7 +145,7 @@ def changed(variant: Variant, labels: "pa.Table") -> Iterator[None]:
             "correlation term": correlation_term,
             "mixed pictures": mixed_pictures,
             "hidden squares": hidden_squares,
-            "weights by standard error": weighted_by_error(labels),
+            "weights by standard error": weighted_by_error(errors),
         }
         stage = f"{training}.finetune_stage"
         code, replaced = (
