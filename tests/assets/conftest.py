@@ -19,6 +19,15 @@ from assets.graph import ALL_ASSETS, ALL_CHECKS, CONFIGS, DAILY, EXTERNAL, MODEL
 from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.home import PROJECT, Home
+from selfai_pipeline.lineage.promotions import (
+    Champion,
+    Kind,
+    Promotion,
+    Way,
+    append_promotion,
+    read_promotions,
+)
+from selfai_pipeline.lineage.registry import MODEL
 from selfai_pipeline.sources.gallery.sample import prepare_sample
 from selfai_pipeline.sources.gallery.server import SERVED_FOLDER, gallery_folder
 from selfai_pipeline.sources.gallery.settings import GallerySettings
@@ -229,3 +238,21 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(f"{module}.{function}", spoilt)
 
     return replace
+
+
+@pytest.fixture
+def move_champion() -> Callable[..., None]:
+    """Writes an entry into the log of promotions, as a person's `selfai promote` does."""
+
+    def move(store: Store, champion: Champion) -> None:
+        log = read_promotions(store)
+        entry = Promotion(
+            *(len(log.entries) + 1, Kind.PROMOTION, Way.HAND, MODEL, champion, log.champion),
+            by="ann",
+            at="2026-02-03T10:00:00Z",
+            reason="it is better in the dark",
+            previous=log.last_sha256,
+        )
+        append_promotion(entry, store=store)
+
+    return move

@@ -19,17 +19,8 @@ from assets.raw_crawl import raw_crawl
 from selfai_pipeline.cli import commands, materialize_stale
 from selfai_pipeline.errors import InputError, SelfaiError
 from selfai_pipeline.home import Home
-from selfai_pipeline.lineage.promotions import (
-    Champion,
-    Kind,
-    Promotion,
-    Way,
-    append_promotion,
-    read_promotions,
-)
-from selfai_pipeline.lineage.registry import MODEL
+from selfai_pipeline.lineage.promotions import Champion
 from selfai_pipeline.sources.settings import RatingsFile, load_sources
-from selfai_pipeline.store import Store
 from selfai_pipeline.tables import WHOLE
 
 MEND = "What was made is kept, and nothing after it was run."
@@ -245,18 +236,20 @@ def test_a_new_version_with_the_bytes_of_the_old_one_ends_the_chain(
     assert "siamese_checkpoint" not in printed
 
 
-def test_the_report_follows_the_champion_that_it_stands_beside(labelled: Any) -> None:
+def test_the_report_follows_the_champion_that_it_stands_beside(
+    labelled: Any, move_champion: Callable[..., None]
+) -> None:
     labelled.pretend([balanced_label_table, *MODELS])
     store = labelled.store
     own, other, third = (Champion(version, str(version - 1) * 64) for version in (1, 2, 3))
-    move_champion(store, own, before=None)
+    move_champion(store, own)
     assert stale_assets(MODELS, store=store) == [], "a scorer is not compared with itself"
-    move_champion(store, other, before=own)
+    move_champion(store, other)
     assert stale_assets(MODELS, store=store) == [evaluation_report]
     labelled.pretend([evaluation_report])
-    move_champion(store, own, before=other)
+    move_champion(store, own)
     assert stale_assets(MODELS, store=store) == [], "back at the scorer itself it is the same comparison"
-    move_champion(store, third, before=own)
+    move_champion(store, third)
     assert stale_assets(MODELS, store=store) == [evaluation_report]
 
 
@@ -268,24 +261,6 @@ def test_the_report_follows_the_arms_that_its_curve_is_drawn_from(labelled: Any)
     assert stale_assets(MODELS, store=labelled.store) == [evaluation_report]
     labelled.pretend([evaluation_report])
     assert stale_assets(MODELS, store=labelled.store) == []
-
-
-def move_champion(store: Store, champion: Champion, *, before: Champion | None) -> None:
-    """An entry of the log of promotions, as a person's `selfai promote` leaves it."""
-    log = read_promotions(store)
-    entry = Promotion(
-        number=len(log.entries) + 1,
-        kind=Kind.PROMOTION,
-        way=Way.HAND,
-        model=MODEL,
-        champion=champion,
-        before=before,
-        by="ann",
-        at="2026-02-03T10:00:00Z",
-        reason="it is better in the dark",
-        previous=log.last_sha256,
-    )
-    append_promotion(entry, store=store)
 
 
 def test_runs_whose_process_is_gone_are_closed_first(

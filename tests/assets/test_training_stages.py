@@ -16,14 +16,7 @@ from resources.environments import resources_for
 from selfai_pipeline.environment import Environment
 from selfai_pipeline.evaluation.report import page_of
 from selfai_pipeline.home import Home
-from selfai_pipeline.lineage.promotions import (
-    Champion,
-    Kind,
-    Promotion,
-    Way,
-    append_promotion,
-    read_promotions,
-)
+from selfai_pipeline.lineage.promotions import Champion
 from selfai_pipeline.lineage.registry import MODEL
 from selfai_pipeline.networks.network import Network
 from selfai_pipeline.store import Store
@@ -126,26 +119,15 @@ def test_each_training_asset_materializes_alone_and_passes_its_checks(graph: Gra
     assert "no other scorer has been champion yet" in page.read_text()
 
 
-def test_a_report_names_the_scorer_that_the_check_of_promotion_compares_with(store: Store) -> None:
+def test_a_report_names_the_scorer_that_the_check_of_promotion_compares_with(
+    store: Store, move_champion: Callable[..., None]
+) -> None:
     first, second, third = (
         CheckpointRef("finetuned_scorer", WHOLE, digit * 64, rows=9) for digit in ("1", "2", "3")
     )
     assert opponent_of(first, store) is None
-    former: Champion | None = None
-    for number, ref in enumerate((first, second), start=1):
-        log = read_promotions(store)
-        moved = Champion(number, ref.sha256)
-        append_promotion(
-            Promotion(
-                *(number, Kind.PROMOTION, Way.CHECK, MODEL, moved, former),
-                by="the check promotion",
-                at="2026-01-01T00:00:00+00:00",
-                reason="it is better",
-                previous=log.last_sha256,
-            ),
-            store=store,
-        )
-        former = moved
+    for version, ref in enumerate((first, second), start=1):
+        move_champion(store, Champion(version, ref.sha256))
     for scorer, expected in ((first, second), (second, first), (third, second)):
         found = opponent_of(scorer, store)
         assert found is not None
