@@ -69,10 +69,12 @@ def run_variant(task: Task) -> dict[str, Any]:
 
     variant = VARIANTS[task.name]
     given = task.settings
+    pre_training = SiameseSettings(**given.get("siamese", {}) | variant.siamese, seed=task.seed)
+    fine_tuning = FinetuneSettings(**given.get("fine_tuning", {}) | variant.fine_tuning, seed=task.seed)
     settings = (
-        SiameseSettings(**given.get("siamese", {}) | variant.siamese, seed=task.seed),
+        pre_training.model_copy(update={"epochs": round(variant.pre_trained * pre_training.epochs)}),
         WidenSettings(**given.get("widening", {}) | variant.widening, seed=task.seed),
-        FinetuneSettings(**given.get("fine_tuning", {}) | variant.fine_tuning, seed=task.seed),
+        fine_tuning.model_copy(update={"epochs": round(variant.fine_tuned * fine_tuning.epochs)}),
     )
     store = Store.open(Home.at(task.home))
     labels = store.tables.snapshot("balanced_label_table").table

@@ -18,11 +18,16 @@ HIDDEN = 0.35
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings by stage; `change` names a change of the code, where no setting makes it."""
+    """Settings by stage; `change` names a change of the code, where no setting makes it.
+
+    `pre_trained` and `fine_tuned` are numbers of epochs relative to the settings, whatever those are.
+    """
 
     siamese: dict[str, Any] = field(default_factory=dict)
     widening: dict[str, Any] = field(default_factory=dict)
     fine_tuning: dict[str, Any] = field(default_factory=dict)
+    pre_trained: float = 1.0
+    fine_tuned: float = 1.0
     change: str = ""
 
 
@@ -35,13 +40,13 @@ VARIANTS = {
     "one view": Variant(fine_tuning={"mirrored": False}),
     "far classes": Variant({"pairing": "far_classes"}),
     "growing margin": Variant({"pairing": "growing_margin"}),
-    "far classes for 20 epochs": Variant({"pairing": "far_classes", "epochs": 20}),
-    "growing margin for 40 epochs": Variant({"pairing": "growing_margin", "epochs": 40}),
-    "a third of the pre-training": Variant({"epochs": 20}),
-    "two thirds of the pre-training": Variant({"epochs": 40}),
-    "more pre-training": Variant({"epochs": 100}),
-    "half the fine-tuning": Variant(fine_tuning={"epochs": 20}),
-    "more fine-tuning": Variant(fine_tuning={"epochs": 80}),
+    "far classes, a third as long": Variant({"pairing": "far_classes"}, pre_trained=1 / 3),
+    "growing margin, two thirds as long": Variant({"pairing": "growing_margin"}, pre_trained=2 / 3),
+    "a third of the pre-training": Variant(pre_trained=1 / 3),
+    "two thirds of the pre-training": Variant(pre_trained=2 / 3),
+    "twice the pre-training": Variant(pre_trained=2.0),
+    "half the fine-tuning": Variant(fine_tuned=0.5),
+    "twice the fine-tuning": Variant(fine_tuned=2.0),
     "growth after two epochs": Variant({"stall_patience": 2}),
     "no growth": Variant({"growth_plan": []}),
     "larger pictures": Variant({"input_size": 160}),
