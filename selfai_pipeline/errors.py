@@ -31,6 +31,10 @@ def _rebuilt(kind: type[InputError], what: str, where: str, mend: str) -> InputE
     return kind(what, where=where, mend=mend)
 
 
+class TooLittleToLearn(InputError):
+    """A label table with too few faces, or too few different scores, to train on."""
+
+
 class PassingTrouble(SelfaiError):
     """What may be over on its own in a minute, so that the same call is worth another try."""
 

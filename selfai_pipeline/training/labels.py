@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, TooLittleToLearn
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.compute import memory_for
@@ -37,8 +37,9 @@ class LabelledPixels:
         """Read a label table and its pixels.
 
         Raises:
-            InputError: a split that training needs is missing, its scores are all equal, a score or weight is
-                no finite number, or no training row has a weight.
+            TooLittleToLearn: a split that training needs is missing, its scores are all equal, or no training
+                row has a weight.
+            InputError: a score or weight is no finite number.
         """
         table = store.tables.read(labels, ["score", "class", "split", "weight"])
         splits = np.array(table["split"].to_pylist(), dtype=str)
@@ -48,15 +49,15 @@ class LabelledPixels:
         for name, rows in ((TRAIN, train), (VALIDATION, validation)):
             if len(rows) < 2:
                 what = f"the {name} split has {len(rows)} rows, training needs two or more"
-                raise InputError(what, where=labels.asset, mend=MEND)
+                raise TooLittleToLearn(what, where=labels.asset, mend=MEND)
             if not np.isfinite([scores[rows], weights[rows]]).all():
                 what = f"a score or weight of the {name} split is no finite number"
                 raise InputError(what, where=labels.asset, mend=MEND)
             if np.ptp(scores[rows]) == 0:
                 what = f"all scores of the {name} split are equal, there is nothing to learn or to correlate"
-                raise InputError(what, where=labels.asset, mend=MEND)
+                raise TooLittleToLearn(what, where=labels.asset, mend=MEND)
         if not (weights[train].sum() > 0 and (weights[train] >= 0).all()):
-            raise InputError("no row of the train split has a weight", where=labels.asset, mend=MEND)
+            raise TooLittleToLearn("no row of the train split has a weight", where=labels.asset, mend=MEND)
         return cls(
             pixels=load_pixels(labels, store=store, framing=framing),
             scores=scores,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfai_pipeline.errors import InputError
+from selfai_pipeline.errors import InputError, TooLittleToLearn
 from selfai_pipeline.networks.ranking import RankedPairs
 from selfai_pipeline.networks.siamese import HingePairs, Pairs, has_both_kinds
 from selfai_pipeline.training.settings import Pairing, RankDistance, SiameseSettings
@@ -39,8 +39,8 @@ def fitted_pairs(settings: SiameseSettings, classes: Mapping[str, NDArray[np.int
         classes: of each split, by its name.
 
     Raises:
-        InputError: a split has no pairs of a kind that the loss needs; or the batches or a split are too
-            small for ranks.
+        TooLittleToLearn: a split has no pairs of a kind that the loss needs, or is too small for ranks.
+        InputError: batches are too small for ranks.
     """
     if settings.pairing is Pairing.RANK_N_CONTRAST:
         _check_ranks(settings, classes, where=where)
@@ -52,7 +52,7 @@ def fitted_pairs(settings: SiameseSettings, classes: Mapping[str, NDArray[np.int
 def _check_ranks(settings: SiameseSettings, classes: Mapping[str, NDArray[np.int64]], *, where: str) -> None:
     for name, split in classes.items():
         if len(split) < LEAST_RANKED:
-            raise InputError(
+            raise TooLittleToLearn(
                 f"the {name} split has {len(split)} pictures, rank_n_contrast needs {LEAST_RANKED} or more",
                 where=where,
                 mend="Rate more pictures.",
@@ -71,7 +71,7 @@ def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, w
     Scores of a narrow range (few classes) have no pairs far apart: nearer ones then count as different.
 
     Raises:
-        InputError: a split has no two pictures of one class, or none of two classes.
+        TooLittleToLearn: a split has no two pictures of one class, or none of two classes.
     """
     for apart in range(wanted, 0, -1):
         kinds = {
@@ -86,7 +86,7 @@ def widest_negatives(classes: Mapping[str, NDArray[np.int64]], *, wanted: int, w
             return apart
     lacking, (positive, _) = next((name, both) for name, both in kinds.items() if not all(both))
     kind = "two classes" if positive else "one class"
-    raise InputError(
+    raise TooLittleToLearn(
         f"the {lacking} split has no two pictures of {kind}: the Siamese loss has no pairs",
         where=where,
         mend="Rate more pictures, over more of the scale.",

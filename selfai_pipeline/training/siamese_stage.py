@@ -136,8 +136,8 @@ def pretrain_siamese(
     The kept weights are those of the last epoch.
 
     Raises:
-        InputError: the growth plan does not fit, or the table has too few rows, no pairs of a kind, or too
-            few for ranks.
+        InputError: the growth plan does not fit, or the labels do not (see `LabelledPixels.load` and
+            `fitted_pairs`).
         TrainingDiverged: the loss stopped being finite.
     """
     machine = Compute.from_settings(compute)

@@ -118,7 +118,7 @@ def target_of(finished: Finished) -> float | None:
     }
     compared = [value for name in best if _has_its_time_compared(name) for value in best[name]]
     reached = compared or [value for found in best.values() for value in found]
-    return math.floor(100 * min(reached)) / 100 if reached else None
+    return math.floor(round(100 * min(reached), 9)) / 100 if reached else None
 
 
 def _has_its_time_compared(arm: str) -> bool:

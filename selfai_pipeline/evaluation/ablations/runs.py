@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from selfai_pipeline.errors import InputError, OutOfMemory, SelfaiError, TrainingDiverged
+from selfai_pipeline.errors import InputError, OutOfMemory, SelfaiError, TooLittleToLearn, TrainingDiverged
 from selfai_pipeline.evaluation.ablations.arms import ARMS, WHOLE_METHOD, Arm, Length, Trunk
 from selfai_pipeline.evaluation.ablations.costs import (
     FORWARD_AND_BACKWARD,
@@ -56,6 +56,7 @@ from selfai_pipeline.training.settings import (
     SiameseSettings,
 )
 from selfai_pipeline.training.siamese_stage import pretrain_siamese
+from selfai_pipeline.training.soundness import condition_of
 from selfai_pipeline.training.trainer import EpochReport
 from selfai_pipeline.training.widen_stage import widen_checkpoint
 
@@ -98,7 +99,8 @@ class ArmRuns:
     report: Callable[[str], EpochReport]
 
     def outcome(self, arm: Arm, seed: int) -> Outcome:
-        """What came of `arm` with `seed`; a run that ended before is read, not repeated.
+        """What came of `arm` with `seed`; a run that ended before is read, not repeated, where its
+        checkpoints still can be read too.
 
         One that something is missing for, that diverged, or for which memory does not suffice, has its reason
         in place of figures.
@@ -109,7 +111,13 @@ class ArmRuns:
         try:
             path = self._path(arm.name, self._made_from(arm, seed, evaluation=True))
             if path.exists():
-                return Outcome.from_mapping(json.loads(path.read_text()))
+                known = Outcome.from_mapping(json.loads(path.read_text()))
+                scorers = [
+                    CheckpointRef("finetuned_scorer", self.labels.partition, sha256, rows=0)
+                    for sha256 in known.scorers
+                ]
+                if all(map(self._stands, scorers)):
+                    return known
             logger.info("ablation %s, seed %d", arm.name, seed)
             outcome = self._by_group(arm, seed) if arm.by_group else self._whole(arm, seed)
         except (CannotRun, TrainingDiverged, OutOfMemory) as missing:
@@ -136,6 +144,13 @@ class ArmRuns:
         except InputError as error:
             raise CannotRun(str(error)) from error
 
+    def _stands(self, ref: CheckpointRef) -> bool:
+        """Whether a checkpoint can still be read; one that was damaged or lost is made again."""
+        problem = condition_of(ref, store=self.store).problem
+        if problem:
+            logger.warning("an ablation trains %s again: %s", ref.asset, problem)
+        return not problem
+
     def _whole_method(self, seed: int) -> Outcome:
         """What came of the whole method, which other arms stand on; its curves begin with its name."""
         runs = replace(self, report=lambda name: self.report(f"{WHOLE_METHOD}.{name}"))
@@ -158,7 +173,7 @@ class ArmRuns:
             labels = of_share(labels, arm.share, seed=seed, store=self.store)
         try:
             trained = self._train(arm, seed, labels)
-        except InputError as error:
+        except TooLittleToLearn as error:
             if arm.share == 1:
                 raise
             raise CannotRun(f"{len(self._rows(labels))} of the faces: {error}") from error
@@ -189,7 +204,7 @@ class ArmRuns:
                 trained.append(
                     self._train(arm, seed, of_group(self.labels, group, store=self.store), name=name)
                 )
-            except InputError as error:
+            except TooLittleToLearn as error:
                 raise CannotRun(f"group {group}: {error}") from error
             tested.append([row for row in faces if row["group"] == group])
             scores.append(self._scores(trained[-1].scorer, tested[-1]))
@@ -200,7 +215,9 @@ class ArmRuns:
         made_from = {**self._made_from(arm, seed, evaluation=False), "on": labels.sha256}
         path = self._path(f"{arm.name}-trained", made_from)
         if path.exists():
-            return Trained.from_mapping(json.loads(path.read_text()))
+            known = Trained.from_mapping(json.loads(path.read_text()))
+            if self._stands(known.scorer):
+                return known
         parent, pretraining = self._trunk(arm, seed, labels, name=name)
         stages = with_head(load_checkpoint(parent, store=self.store).network.stages)
         settings = self.settings.fine_tuning.model_copy(
@@ -259,7 +276,9 @@ class ArmRuns:
         path = self._path("siamese", made_from)
         if path.exists():
             known = json.loads(path.read_text())
-            return CheckpointRef(**known["checkpoint"]), Epochs(**known["epochs"])
+            ref = CheckpointRef(**known["checkpoint"])
+            if self._stands(ref):
+                return ref, Epochs(**known["epochs"])
         clock = Clock(self.report(f"{name}.siamese"))
         ref = pretrain_siamese(
             labels, store=self.store, settings=settings, compute=self.compute, report=clock

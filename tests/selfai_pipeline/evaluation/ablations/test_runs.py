@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfai_pipeline.errors import OutOfMemory, SelfaiError, TrainingDiverged
+from selfai_pipeline.errors import InputError, OutOfMemory, SelfaiError, TrainingDiverged
 from selfai_pipeline.evaluation.ablations import runs
 from selfai_pipeline.evaluation.ablations.arms import ARMS
 from selfai_pipeline.evaluation.ablations.costs import FORWARD_AND_BACKWARD, forward_operations
@@ -178,6 +178,50 @@ def test_a_share_too_small_to_be_trained_on_says_so(arm_runs: ArmRuns) -> None:
     outcome = replace(arm_runs, settings=settings).outcome(ARMS["share_8"], 0)
     assert outcome.state is State.NOT_RUN
     assert re.match(r"\d+ of the faces: .*the train split has no two pictures of one class", outcome.reason)
+
+
+@pytest.mark.parametrize("arm", ["share_2", "grouped", "siamese"])
+def test_what_is_wrong_beside_too_few_faces_is_no_reason_to_leave_an_arm_out(
+    arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    refusal = InputError("a run got to epoch 2 elsewhere", where="recovery", mend="Run it there.")
+
+    def refusing(*_: Any, **__: Any) -> CheckpointRef:
+        raise refusal
+
+    monkeypatch.setattr(runs, "pretrain_siamese", refusing)
+    with pytest.raises(InputError, match="a run got to epoch 2 elsewhere"):
+        arm_runs.outcome(ARMS[arm], 0)
+
+
+def damage(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("stage", ["finetuned_scorer", "siamese_checkpoint"])
+@pytest.mark.parametrize("file", ["weights.safetensors", "record.json"])
+@pytest.mark.parametrize("how", [damage, None])
+def test_a_checkpoint_that_was_damaged_or_lost_is_made_again(
+    arm_runs: ArmRuns,
+    caplog: pytest.LogCaptureFixture,
+    stage: str,
+    file: str,
+    how: Callable[[bytes], bytes] | None,
+) -> None:
+    whole = arm_runs.outcome(ARMS["siamese_net2net"], 0)
+    (path,) = arm_runs.store.files.local_path(f"checkpoints/{stage}").glob(f"*/{file}")
+    content = path.read_bytes()
+    if how:
+        path.write_bytes(how(content))
+    else:
+        path.unlink()
+    # The one begins with the shape of the scorer, the other with the pre-trained trunk.
+    for arm in ("wide_equal_steps", "teacher_continued"):
+        assert arm_runs.outcome(ARMS[arm], 0).state is State.FINISHED
+    assert f"an ablation trains {stage} again" in caplog.text
+    assert path.read_bytes() == content, "from the recovery point, and so to the bit"
+    again = arm_runs.outcome(ARMS["siamese_net2net"], 0)
+    assert (again.scorers, again.predicted) == (whole.scorers, whole.predicted)
 
 
 def test_other_intervals_train_nothing_anew(arm_runs: ArmRuns, monkeypatch: pytest.MonkeyPatch) -> None:
