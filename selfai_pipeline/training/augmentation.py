@@ -38,8 +38,10 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     """
     n, height, width, _ = pixels.shape
     maps = _affine(n, settings, generator).to(pixels.device)
+    # Sampled from planes, which are faster to read at random; as bytes they are taken apart faster too.
+    planes = pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32)
     moved = functional.grid_sample(
-        pixels.permute(0, 3, 1, 2).to(torch.float32),
+        planes,
         _grid(maps, height=height, width=width),
         mode="bilinear",
         padding_mode="border",

@@ -75,6 +75,14 @@ def test_float32_is_whole_in_a_session():
     assert torch.backends.cudnn.allow_tf32
 
 
+def test_fresh_memory_is_not_filled_in_a_session():
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    with Compute.from_settings(ComputeSettings(device="cpu")).session():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
 def test_precision_is_what_was_asked_for():
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         assert Compute.from_settings(ComputeSettings(device="cpu", precision=name)).autocast is dtype
