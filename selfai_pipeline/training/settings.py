@@ -7,9 +7,9 @@ from pydantic import Field
 
 from selfai_pipeline.environment import Settings
 
-SIAMESE_CODE = "4"
+SIAMESE_CODE = "5"
 WIDEN_CODE = "1"
-FINETUNE_CODE = "5"
+FINETUNE_CODE = "6"
 """Code versions of the training assets: raised by whoever changes what a stage computes. A recovery point of
 another version is not gone on from."""
 
