@@ -165,9 +165,12 @@ class Storage:
 
         Raises:
             MissingVersion: there is no such file.
-            AlteredVersion: the bytes have another hash; the message ends with the mend.
+            AlteredVersion: the bytes have another hash. Both messages end with the mend.
         """
-        content = self.read(relative)
+        try:
+            content = self.read(relative)
+        except MissingVersion as error:
+            raise MissingVersion(f"{error} {mend}") from None
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise AlteredVersion(f"{self.path(relative)}: its bytes now hash to {found}. {mend}")

@@ -46,7 +46,12 @@ def fit_probe(embeddings: Vector, scores: Vector) -> LinearProbe:
 
     The penalty is the one of `PENALTIES` with the least leave-one-out error, in the closed form for
     ridge: the residual over 1 - h_ii, with h the hat matrix (Golub, Heath, Wahba 1979, Technometrics 21).
+
+    Raises:
+        UndefinedMetric: an embedding is not finite.
     """
+    if not np.isfinite(embeddings).all():
+        raise UndefinedMetric("a linear probe has no value: an embedding is not finite.")
     middle, spread = embeddings.mean(axis=0), embeddings.std(axis=0)
     spread = np.where(spread > 1e-12, spread, 1.0)
     left, values, right = np.linalg.svd((embeddings - middle) / spread, full_matrices=False)

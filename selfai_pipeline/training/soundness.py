@@ -102,12 +102,16 @@ def embedding_condition(ref: CheckpointRef, *, store: Store, compute: ComputeSet
 
     Raises:
         MissingVersion, AlteredVersion, InputError: the checkpoint or its label table cannot be used.
+        UndefinedMetric: its embedding is not finite.
     """
     machine = Compute.from_settings(compute)
     checkpoint = load_checkpoint(ref, store=store)
     labels = store.tables.find("balanced_label_table", WHOLE, checkpoint.record["inputs"]["labels"])
     data = LabelledPixels.load(labels, store=store, framing=checkpoint.framing)
-    pairs = pairs_of(SiameseSettings(**checkpoint.record["settings"]))
+    # What a record of other code sets beyond today's settings has nothing to do with the measures.
+    settings = checkpoint.record["settings"]
+    known = {name: settings[name] for name in SiameseSettings.model_fields if name in settings}
+    pairs = pairs_of(SiameseSettings(**known))
     feed = PixelFeed(data.pixels, device=machine.device)
     with machine.session():
         network = machine.place(checkpoint.network)

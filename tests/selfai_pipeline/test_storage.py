@@ -123,7 +123,7 @@ def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
     pictures.delete(first)
     assert first not in pictures
-    with pytest.raises(MissingVersion):
+    with pytest.raises(MissingVersion, match=r"not in the store\. Put the file back from a copy"):
         pictures.get(first)
 
 

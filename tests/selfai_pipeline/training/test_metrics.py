@@ -41,6 +41,11 @@ def test_the_probe_reads_nothing_where_there_is_nothing():
     assert probe(generator.normal(size=(40, 100))).std() < 0.5
 
 
+def test_a_probe_of_embeddings_that_are_not_finite_has_no_value():
+    with pytest.raises(UndefinedMetric, match="an embedding is not finite"):
+        fit_probe(np.array([[1.0, 2.0], [np.inf, 1.0], [0.0, 1.0]]), np.arange(3.0))
+
+
 def test_the_layer_under_dropout_has_the_least_expected_error():
     """Against the expectation written out: the mean over masks has a closed form in mean and variance."""
     generator = np.random.default_rng(0)

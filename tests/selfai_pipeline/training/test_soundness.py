@@ -83,8 +83,8 @@ def siamese(store, labels, compute):
     )
 
 
-def respoiled(store, ref, spoil):
-    """The checkpoint once more, its last convolution changed by `spoil`."""
+def respoiled(store, ref, spoil, **settings):
+    """The checkpoint once more, its last convolution changed by `spoil`; `settings` are more of its record."""
     checkpoint = load_checkpoint(ref, store=store)
     network = checkpoint.network
     last = network.layer(convolutions(network.stages)[-1].name)
@@ -92,6 +92,7 @@ def respoiled(store, ref, spoil):
         spoil(last)
     taken = ("input_size", "framing", "settings", "inputs", "metrics", "history", "growth")
     record = {name: checkpoint.record[name] for name in taken}
+    record["settings"] = {**record["settings"], **settings}
     return save_checkpoint(network, asset=ref.asset, record=record, rows=ref.rows, store=store)
 
 
@@ -99,6 +100,12 @@ def test_a_trained_embedding_has_not_collapsed(store, siamese, compute):
     found = embedding_condition(siamese, store=store, compute=compute)
     assert found.problems == []
     assert found.probe_pearson > found.chance_pearson
+
+
+def test_a_checkpoint_with_a_setting_that_is_no_more_is_judged_as_well(store, siamese, compute):
+    older = respoiled(store, siamese, lambda _: None, cosine_margin=0.5)
+    options = {"store": store, "compute": compute}
+    assert embedding_condition(older, **options) == embedding_condition(siamese, **options)
 
 
 def shrink(layer):
