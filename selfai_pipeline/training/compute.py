@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -112,7 +112,8 @@ class Compute:
         included."""
         threads, shortened = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
         deterministic = torch.are_deterministic_algorithms_enabled()
-        filled = torch.utils.deterministic.fill_uninitialized_memory
+        memory: Any = torch.utils.deterministic  # a module with properties, unknown to type checkers
+        filled = memory.fill_uninitialized_memory
         torch.set_num_threads(self.threads)
         # By default cuDNN rounds float32 to ten bits, in scoring too.
         torch.backends.cudnn.allow_tf32 = False
@@ -120,7 +121,7 @@ class Compute:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
             # Fresh memory would be filled with NaN to show who reads it unwritten: 3 % of a training step.
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            memory.fill_uninitialized_memory = False
         try:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 yield
@@ -128,7 +129,7 @@ class Compute:
             torch.set_num_threads(threads)
             torch.backends.cudnn.allow_tf32 = shortened
             torch.use_deterministic_algorithms(deterministic)
-            torch.utils.deterministic.fill_uninitialized_memory = filled
+            memory.fill_uninitialized_memory = filled
 
     def place(self, network: Network) -> Network:
         """Move a network to the device, channels last in memory, which convolutions are fastest on."""

@@ -84,7 +84,7 @@ def siamese(store, labels, compute):
 
 
 def respoiled(store, ref, spoil, **settings):
-    """The checkpoint once more, its last convolution changed by `spoil`; `settings` are more of its record."""
+    """The checkpoint once more, its last convolution changed by `spoil`, `settings` added to its record."""
     checkpoint = load_checkpoint(ref, store=store)
     network = checkpoint.network
     last = network.layer(convolutions(network.stages)[-1].name)
