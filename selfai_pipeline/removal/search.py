@@ -1,11 +1,13 @@
 """A last look through the home: which files name what was removed still?"""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from selfai_pipeline.removal.databases import HEADER
+from selfai_pipeline.removal.databases import HEADER, unpacked
 from selfai_pipeline.removal.places import Way, place_of
 from selfai_pipeline.removal.plan import Plan
 from selfai_pipeline.removal.texts import Needles
@@ -79,11 +81,17 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    """The bytes of a file; of Parquet those of its texts, which are compressed in it."""
+    """The bytes of a file; of Parquet those of its texts, which are compressed in it, and of SQLite its
+    packed cells as well.
+    """
     with path.open("rb") as file:
         start = file.read(len(HEADER))
     if not start.startswith(PARQUET):
         yield from _pieces(path)
+        if start == HEADER:
+            # A damaged one of the user's is searched as far as it can be read.
+            with suppress(sqlite3.Error):
+                yield from unpacked(path)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
