@@ -11,6 +11,9 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.removal.texts import Needles
 
 LONGEST_WAIT_S = 60.0
+MOST_AT_ONCE = 1 << 20
+"""Bytes of cells that are looked at together."""
+
 HEADER = b"SQLite format 3\0"
 
 
@@ -45,19 +48,30 @@ def scrub(path: Path, needles: Needles) -> int:
     return changed
 
 
-def unpacked(path: Path) -> Iterator[bytes]:
-    """What the packed cells of a database hold: none of it is found among the bytes of the file.
+def cells(path: Path) -> Iterator[bytes]:
+    """The texts and blobs of a database, many at once; packed ones unpacked.
+
+    Its bytes would not do: a packed name is not among them, and a long cell is cut at the ends of pages.
 
     Raises:
         sqlite3.Error: the database is damaged, or another process holds it.
     """
+    piece: list[bytes] = []
+    size = 0
     with closing(sqlite3.connect(path, timeout=LONGEST_WAIT_S)) as connection:
-        for table, column in list(_columns(connection)):
+        columns = list(_columns(connection))
+        connection.text_factory = bytes
+        for table, column in columns:
             name, where = _quoted(table), _quoted(column)
-            query = f"SELECT {where} FROM {name} WHERE typeof({where}) = 'blob'"  # noqa: S608
+            query = f"SELECT {where} FROM {name} WHERE typeof({where}) IN ('text', 'blob')"  # noqa: S608
             for (cell,) in connection.execute(query):
-                if (content := _unpacked(cell)) is not None:
-                    yield content
+                content = _unpacked(cell)
+                piece.append(cell if content is None else content)
+                size += len(piece[-1])
+                if size > MOST_AT_ONCE:
+                    yield b"\n".join(piece)
+                    piece, size = [], 0
+    yield b"\n".join(piece)
 
 
 def _columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from selfai_pipeline.home import Home, install_instance_file
-from selfai_pipeline.removal.databases import clean, databases_in, scrub, unpacked
+from selfai_pipeline.removal.databases import cells, clean, databases_in, scrub
 from selfai_pipeline.removal.plan import Plan
 from selfai_pipeline.removal.search import traces
 from selfai_pipeline.removal.subjects import Subjects
@@ -40,14 +40,14 @@ def test_dagster_still_reads_the_snapshot_of_a_job_from_which_a_default_was_take
     with dagster_of(store.home) as instance:
         run_id = dg.materialize([crawled], instance=instance).run_id
     databases = list(databases_in(store.home.dagster))
-    packed = [path for path in databases if any(DENIED.encode() in cell for cell in unpacked(path))]
+    packed = [path for path in databases if any(DENIED.encode() in cell for cell in cells(path))]
     assert [path.name for path in packed] == ["runs.db"], "the test would see no snapshot"
     for path in databases:
         scrub(path, Needles.of(PLAN.subjects))
         clean(path)
-        cells = b"".join(unpacked(path))
-        assert DENIED.encode() not in cells + path.read_bytes()
-        assert (path.name == "runs.db") == (INSTEAD.encode() in cells) == (OTHER.encode() in cells)
+        left = b"".join(cells(path))
+        assert DENIED.encode() not in left + path.read_bytes()
+        assert (path.name == "runs.db") == (INSTEAD.encode() in left) == (OTHER.encode() in left)
         assert scrub(path, Needles.of(PLAN.subjects)) == 0
     with dagster_of(store.home) as instance:
         run = instance.get_run_by_id(run_id)
@@ -62,7 +62,7 @@ def test_dagster_still_reads_the_snapshot_of_a_job_from_which_a_default_was_take
         assert job.identifying_job_snapshot_id == run.job_snapshot_id
         # The same job again finds its snapshot, and does not write the former one.
         assert dg.materialize([crawled], instance=instance).success
-    assert all(DENIED.encode() not in cell for path in databases for cell in unpacked(path))
+    assert all(DENIED.encode() not in cell for path in databases for cell in cells(path))
 
 
 @pytest.mark.parametrize("damaged", [False, True])
