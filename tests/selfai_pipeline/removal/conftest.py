@@ -237,14 +237,22 @@ def _contents(path: Path) -> Iterable[bytes]:
             for value in column.to_pylist():
                 yield value if isinstance(value, bytes) else str(value).encode()
     if content.startswith(b"SQLite format 3"):
-        # A packed cell is found wherever it stands, in a free page too.
-        for packed in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", content):
-            with suppress(zlib.error):
-                yield zlib.decompressobj().decompress(content[packed.start() :])
+        yield from _packed_cells(path)
     for encoded in re.findall(rb"base64,([A-Za-z0-9+/=]+)", content):
         # A database may break it off at the end of a page.
         whole = encoded.rstrip(b"=")
         yield base64.b64decode(whole[: len(whole) // 4 * 4])
+
+
+def _packed_cells(path: Path) -> Iterable[bytes]:
+    """Unpacked; read without a log of its own, which would be one more file."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for row in connection.execute(f'SELECT * FROM "{table}"'):
+                for cell in row:
+                    if isinstance(cell, bytes):
+                        with suppress(zlib.error):
+                            yield zlib.decompress(cell)
 
 
 @pytest.fixture
