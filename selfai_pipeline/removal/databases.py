@@ -1,6 +1,7 @@
 """SQLite files without a trace in free pages, logs or texts."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,9 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.removal.texts import Needles
 
 LONGEST_WAIT_S = 60.0
+MOST_AT_ONCE = 1 << 20
+"""Bytes of cells that are looked at together."""
+
 HEADER = b"SQLite format 3\0"
 
 
@@ -30,7 +34,7 @@ def own_databases(home: Home) -> Iterator[Path]:
 
 
 def scrub(path: Path, needles: Needles) -> int:
-    """Take what was removed out of every text of a database; counts the cells that had any.
+    """Take what was removed out of every text of a database, packed ones too; counts the cells that had any.
 
     Raises:
         StorageError: the database is damaged, or another process holds it.
@@ -38,32 +42,79 @@ def scrub(path: Path, needles: Needles) -> int:
     changed = 0
     with _opened(path) as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        tables = [
-            name
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            )
-        ]
-        for table in tables:
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
-            for column in columns:
-                changed += _scrub_column(connection, table, column, needles)
+        for table, column in _columns(connection):
+            changed += _scrub_column(connection, table, column, needles)
         connection.commit()
     return changed
+
+
+def cells(path: Path) -> Iterator[bytes]:
+    """The texts and blobs of a database, many at once; packed ones unpacked.
+
+    Its bytes would not do: a packed name is not among them, and a long cell is cut at the ends of pages.
+
+    Raises:
+        sqlite3.Error: the database is damaged, or another process holds it.
+    """
+    piece: list[bytes] = []
+    size = 0
+    with closing(sqlite3.connect(path, timeout=LONGEST_WAIT_S)) as connection:
+        columns = list(_columns(connection))
+        connection.text_factory = bytes
+        for table, column in columns:
+            name, where = _quoted(table), _quoted(column)
+            query = f"SELECT {where} FROM {name} WHERE typeof({where}) IN ('text', 'blob')"  # noqa: S608
+            for (cell,) in connection.execute(query):
+                content = _unpacked(cell)
+                piece.append(cell if content is None else content)
+                size += len(piece[-1])
+                if size > MOST_AT_ONCE:
+                    yield b"\n".join(piece)
+                    piece, size = [], 0
+    yield b"\n".join(piece)
+
+
+def _columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Every column of every table, by their names."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    for (table,) in connection.execute(query).fetchall():
+        for row in connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall():
+            yield table, row[1]
 
 
 def _scrub_column(connection: sqlite3.Connection, table: str, column: str, needles: Needles) -> int:
     name, where = _quoted(table), _quoted(column)
     # By value, so that tables without row numbers are no special case.
-    query = f"SELECT DISTINCT {where} FROM {name} WHERE typeof({where}) = 'text'"  # noqa: S608
+    query = f"SELECT DISTINCT {where} FROM {name} WHERE typeof({where}) IN ('text', 'blob')"  # noqa: S608
     changes = []
-    for (text,) in connection.execute(query):
-        scrubbed = needles.scrubbed(text)
-        if scrubbed != text:
-            changes.append((scrubbed, text))
+    for (cell,) in connection.execute(query):
+        scrubbed = needles.scrubbed(cell) if isinstance(cell, str) else _scrubbed_packed(cell, needles)
+        if scrubbed != cell:
+            changes.append((scrubbed, cell))
     statement = f"UPDATE {name} SET {where} = ? WHERE {where} = ?"  # noqa: S608
     connection.executemany(statement, changes)
     return len(changes)
+
+
+def _scrubbed_packed(cell: bytes, needles: Needles) -> bytes:
+    """A packed cell without what was removed: Dagster keeps the defaults of a job's settings in one.
+
+    It keeps its key, which is a hash of what it held: runs refer to it, and where a running service still
+    knows the former content, that does not come back beside it.
+    """
+    content = _unpacked(cell)
+    if content is None:
+        return cell
+    text = content.decode(errors="surrogateescape")
+    scrubbed = needles.scrubbed(text)
+    return cell if scrubbed == text else zlib.compress(scrubbed.encode(errors="surrogateescape"))
+
+
+def _unpacked(cell: bytes) -> bytes | None:
+    try:
+        return zlib.decompress(cell)
+    except zlib.error:
+        return None
 
 
 def clean(path: Path) -> None:

@@ -19,6 +19,8 @@ from selfai_pipeline.labels.site.ratings import ORIGIN
 from selfai_pipeline.lineage.versions import Archive
 from selfai_pipeline.removal.databases import clean, databases_in, own_databases, scrub
 from selfai_pipeline.removal.fetches import Fetches
+from selfai_pipeline.removal.own import own_names
+from selfai_pipeline.removal.places import Way, place_of
 from selfai_pipeline.removal.plan import Plan, forget, with_ratings
 from selfai_pipeline.removal.ratings import fingerprint, redact_ratings
 from selfai_pipeline.removal.registered import mark_models
@@ -165,13 +167,15 @@ class Removal:
 
     def scrub_logs(self) -> None:
         """Take ids and addresses out of what Dagster and MLflow keep, where an error named one."""
-        needles = Needles.of(self.plan.subjects)
+        needles = Needles.of(self.plan.subjects, own=own_names(self.store))
         for folder in (self.home.dagster, self.home.mlflow):
             databases = set(databases_in(folder))
             for path in sorted(databases):
                 scrub(path, needles)
             for path in sorted(folder.rglob("*")):
-                if path.is_file() and path not in databases and not path.is_symlink():
+                place = place_of(path.relative_to(self.home.root).as_posix())
+                is_ours = place is not None and place.way is Way.SCRUBBED
+                if is_ours and path.is_file() and path not in databases and not path.is_symlink():
                     _scrub_file(path, needles)
 
     def clean_databases(self) -> None:

@@ -111,6 +111,11 @@ PLACES = (
         "The sample gallery plays the part of somebody else's site; its pictures are rendered.",
     ),
     Place(
+        r"dagster/dagster\.yaml",
+        Way.LEFT,
+        "The user may have changed it. Where it names what was removed, the command says so.",
+    ),
+    Place(
         r"dagster/.*",
         Way.SCRUBBED,
         "Runs, events and logs name no picture, but an error may have: ids and addresses are taken out.",

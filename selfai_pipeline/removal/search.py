@@ -1,11 +1,14 @@
 """A last look through the home: which files name what was removed still?"""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from selfai_pipeline.removal.databases import HEADER
+from selfai_pipeline.removal.databases import HEADER, cells
+from selfai_pipeline.removal.own import own_names
 from selfai_pipeline.removal.places import Way, place_of
 from selfai_pipeline.removal.plan import Plan
 from selfai_pipeline.removal.texts import Needles
@@ -32,15 +35,19 @@ def roots(store: Store) -> list[Path]:
 def traces(plan: Plan, store: Store) -> list[str]:
     """The files of the home, by their path inside it, that name any of it: hashes, addresses, hosts or
     annotators; of a storage in another folder by their whole path, and so are the pictures and lists of the
-    sources that lie elsewhere on this machine. The plan, and the sample gallery, are passed over.
+    sources that lie elsewhere on this machine. The plan, and the sample gallery, are passed over; so is what
+    stands in the names of Selfai's own folders and services.
     """
-    needles = Needles.of(plan.subjects)
+    needles = Needles.of(plan.subjects, own=own_names(store))
     found = {
         relative if root == store.home.root else str(path)
         for root in roots(store)
         for relative, path in _files(root)
         if needles.are_in(relative.encode())
-        or (BIG.fullmatch(relative) is None and any(map(needles.are_in, _contents(path))))
+        or (
+            BIG.fullmatch(relative) is None
+            and any(map(needles.are_in, _contents(path, is_cleaned=_is_ours(relative))))
+        )
     }
     elsewhere = _elsewhere(plan, store, needles)
     found |= {str(path) for path in elsewhere if not any(map(path.resolve().is_relative_to, roots(store)))}
@@ -68,6 +75,11 @@ def is_users_own(path: str, store: Store) -> bool:
     return place is None or place.way is Way.LEFT
 
 
+def _is_ours(relative: str) -> bool:
+    place = place_of(relative)
+    return place is not None and place.way in (Way.REWRITTEN, Way.SCRUBBED)
+
+
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for path in root.rglob("*"):
         relative = path.relative_to(root).as_posix()
@@ -78,10 +90,21 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
             yield relative, path
 
 
-def _contents(path: Path) -> Iterator[bytes]:
-    """The bytes of a file; of Parquet those of its texts, which are compressed in it."""
+def _contents(path: Path, *, is_cleaned: bool = False) -> Iterator[bytes]:
+    """The bytes of a file; of Parquet those of its texts, which are compressed in it, and of SQLite its
+    cells, unpacked, as well.
+
+    Args:
+        is_cleaned: a database has nothing but its cells: in its pages Selfai's own names may be cut in two.
+    """
     with path.open("rb") as file:
         start = file.read(len(HEADER))
+    if start == HEADER:
+        # A damaged one of the user's is searched as far as it can be read.
+        with suppress(sqlite3.Error):
+            yield from cells(path)
+            if is_cleaned:
+                return
     if not start.startswith(PARQUET):
         yield from _pieces(path)
         return

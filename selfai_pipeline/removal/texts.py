@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from selfai_pipeline.removal.subjects import Subjects
 
@@ -15,6 +15,12 @@ ADDRESS_OF_HOST = re.compile(r"https?://[^\s\"'<>\\,;|`)\]}]+")
 GOES_ON = re.compile(r"[\w/%~=@+$*#-]|[.?:!]\w|&(?!quot;|lt;|gt;)\w")
 """Behind an address that is only the beginning of another one. A backslash is none of it: in JSON it begins
 the end of a line."""
+END_OF_OWN = r"(?![\w-]|\.\w|:\d|@)"
+"""Behind Selfai's own path or address, which is no beginning of another one."""
+
+BEGIN_OF_WORD = r"(?:(?<![\w.-])|(?<=\\[nrt]))"
+"""In JSON the letter before may be the end of a line."""
+
 HASH_LENGTH = 64
 
 
@@ -23,25 +29,43 @@ class Needles:
     """What is looked for: hashes, addresses (and whole paths of files), hosts, and annotators as source/name.
 
     Names of files inside a folder are left out: `1.jpg` may mean anything.
+
+    Args:
+        own: Selfai's own folders and addresses (see `own.py`): a host or an annotator stays in them, and goes
+            behind them.
     """
 
     hashes: frozenset[str]
     urls: frozenset[str]
     hosts: frozenset[str]
     annotators: frozenset[str]
+    own: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, subjects: Subjects) -> "Needles":
+    def of(cls, subjects: Subjects, *, own: frozenset[str] = frozenset()) -> "Needles":
         # A log names a file of a folder by its path.
         paths = {unquote(urlsplit(url).path) for url in subjects.urls if url.startswith("file://")}
         addresses = subjects.urls | paths
         written = {json.dumps(one)[1:-1] for one in addresses} | addresses
         hashes = subjects.image_ids | subjects.fetched | subjects.crops
-        return cls(hashes, frozenset(written), subjects.hosts, subjects.annotators)
+        return cls(hashes, frozenset(written), subjects.hosts, subjects.annotators, own)
+
+    @cached_property
+    def _own(self) -> re.Pattern[str] | None:
+        """Selfai's own folders and addresses, as texts, addresses and JSON write them."""
+        written = {form for one in self.own for form in (one, quote(one, safe="/:"))}
+        for _ in range(2):
+            written |= {json.dumps(one)[1:-1] for one in written}
+        # The longest first: one may begin with another.
+        forms = [
+            (BEGIN_OF_WORD if one.startswith("/") else "") + re.escape(one)
+            for one in sorted(written, key=lambda one: (-len(one), one))
+        ]
+        return re.compile(f"(?:{'|'.join(forms)}){END_OF_OWN}") if forms else None
 
     @cached_property
     def _words(self) -> re.Pattern[str] | None:
-        """Hosts and annotators, as words of their own.
+        """Hosts and annotators, as words of their own; the group `own` is none of them, and stays.
 
         A host without a dot may be any word (`training` is a group of the graph): its addresses go.
         """
@@ -49,16 +73,16 @@ class Needles:
         words = [re.escape(one) for one in sorted({*hosts, *self.annotators})]
         if not words:
             return None
-        # In JSON the letter before may be the end of a line.
-        begin = r"(?:(?<![\w.-])|(?<=\\[nrt]))"
-        return re.compile(rf"{begin}({'|'.join(words)})(?![\w-]|\.\w)", re.IGNORECASE)
+        own = "" if self._own is None else f"(?P<own>(?-i:{self._own.pattern}))|"
+        word = rf"{BEGIN_OF_WORD}(?P<word>{'|'.join(words)})(?![\w-]|\.\w)"
+        return re.compile(own + word, re.IGNORECASE)
 
     def scrubbed(self, text: str) -> str:
         """The text with `INSTEAD` for each; the same text where there is none."""
         if self.hashes:
             text = HEXADECIMALS.sub(self._without_hashes, text)
         text = self._without_addresses(text)
-        return text if self._words is None else self._words.sub(INSTEAD, text)
+        return text if self._words is None else self._words.sub(_without_word, text)
 
     def _without_hashes(self, found: re.Match[str]) -> str:
         run = found[0]
@@ -92,9 +116,14 @@ class Needles:
             if not GOES_ON.match(text, end):
                 return end
         found = ADDRESS_OF_HOST.match(text, start) if self.hosts else None
-        if found is None or _host(found[0]) not in self.hosts:
+        if found is None or not self._is_of_host(found):
             return None
         return start + len(found[0].rstrip(".:!?"))
+
+    def _is_of_host(self, address: re.Match[str]) -> bool:
+        if _host(address[0]) not in self.hosts:
+            return False
+        return self._own is None or self._own.match(address.string, address.start()) is None
 
     def are_in(self, content: bytes) -> bool:
         """Whether any of it stands in bytes of any kind, in UTF-8."""
@@ -106,9 +135,11 @@ class Needles:
         addresses = self._addresses_in_bytes
         if any(True for start in addresses.starts(text) for _ in addresses.ends(text, start)):
             return True
-        if self.hosts and any(_host(one[0]) in self.hosts for one in ADDRESS_OF_HOST.finditer(text)):
+        if self.hosts and any(map(self._is_of_host, ADDRESS_OF_HOST.finditer(text))):
             return True
-        return self._words is not None and self._words.search(content.decode(errors="replace")) is not None
+        if self._words is None:
+            return False
+        return any(found["word"] for found in self._words.finditer(content.decode(errors="replace")))
 
 
 @dataclass(frozen=True)
@@ -139,6 +170,10 @@ class Addresses:
     @cached_property
     def _lengths(self) -> list[int]:
         return sorted({len(url) for url in self.urls}, reverse=True)
+
+
+def _without_word(found: re.Match[str]) -> str:
+    return INSTEAD if found["word"] else found[0]
 
 
 def _host(address: str) -> str:

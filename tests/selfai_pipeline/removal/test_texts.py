@@ -1,6 +1,7 @@
 """What was removed is taken out of texts of any kind, and what only looks like it stays."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,80 @@ def test_of_a_host_without_a_dot_the_addresses_go_and_the_word_stays() -> None:
     assert json.loads(removed.scrubbed(text)) == {"group": "training", "error": f"{INSTEAD}\n"}
     assert removed.are_in(text.encode())
     assert not removed.are_in(b'{"group": "training"}')
+
+
+OWN = frozenset(
+    {"/srv/one.example/home", "/home/ann/faces", "http://127.0.0.1:3080", "s3://one.example/selfai"}
+)
+SHA256 = "ab" * 32
+
+
+@pytest.fixture
+def removed_names() -> Needles:
+    hosts = frozenset({"one.example", "127.0.0.1"})
+    urls = frozenset({"file:///srv/one.example/home/photos/a.jpg", "/srv/one.example/home/photos/a.jpg"})
+    return Needles(frozenset({SHA256}), urls, hosts, frozenset({"home/ann"}), OWN)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "/srv/one.example/home/mlflow/artifacts",
+        "file:///srv/one.example/home",
+        "sqlite:////srv/one.example/home/mlflow/mlflow.db",
+        "at /home/ann/faces.",
+        "s3://one.example/selfai/tables",
+        "http://127.0.0.1:3080/reports/x/report.html",
+        "\x1b[31mhttp://127.0.0.1:3080\x1b[0m",
+        "lost:\n/srv/one.example/home\nhttp://127.0.0.1:3080\n",
+    ],
+)
+@pytest.mark.parametrize("nested", [0, 1, 2])
+def test_own_folders_and_services_stay_whatever_host_they_are_named_by(
+    removed_names: Needles, own: str, nested: int
+) -> None:
+    """MLflow finds the files of a model by such a path, and people the page of an audit by such a link."""
+    for _ in range(nested):
+        own = json.dumps(own)
+    assert removed_names.scrubbed(own) == own
+    assert not removed_names.are_in(own.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/srv/one.example/home/one.example/x", f"/srv/one.example/home/{INSTEAD}/x"),
+        ("/srv/one.example/home/photos/a.jpg: lost", f"{INSTEAD}: lost"),
+        ("file:///srv/one.example/home/photos/a.jpg", INSTEAD),
+        (f"/srv/one.example/home/pictures/{SHA256}", f"/srv/one.example/home/pictures/{INSTEAD}"),
+        ("/srv/one.example/home2", f"/srv/{INSTEAD}/home2"),
+        ("/mnt/srv/one.example/home", f"/mnt/srv/{INSTEAD}/home"),
+        ("/home/ann/photos", f"/{INSTEAD}/photos"),
+        (f"http://127.0.0.1:3080/audit/{SHA256}", f"http://127.0.0.1:3080/audit/{INSTEAD}"),
+        ("http://127.0.0.1:3080/?of=http://one.example/a", f"http://127.0.0.1:3080/?of={INSTEAD}"),
+        ("http://127.0.0.1:8650/a.jpg", INSTEAD),
+        ("http://127.0.0.1:30801/", INSTEAD),
+        ("http://127.0.0.1/a.jpg", INSTEAD),
+        ("s3://one.example/other", f"s3://{INSTEAD}/other"),
+    ],
+)
+def test_behind_and_beside_own_names_what_was_removed_goes(
+    removed_names: Needles, text: str, left: str
+) -> None:
+    assert removed_names.are_in(text.encode())
+    assert removed_names.scrubbed(text) == left
+    assert json.loads(removed_names.scrubbed(json.dumps(f"\n{text}\n"))) == f"\n{left}\n"
+    assert not removed_names.are_in(left.encode())
+
+
+def test_a_folder_with_an_accent_stays_as_path_as_address_and_in_json() -> None:
+    removed = Needles(
+        frozenset(),
+        frozenset(),
+        frozenset({"one.example"}),
+        frozenset(),
+        frozenset({"/gr\u00fc\u00df/one.example"}),
+    )
+    path = Path("/gr\u00fc\u00df/one.example/x")
+    for text in (str(path), path.as_uri(), json.dumps(str(path)), json.dumps({"a": json.dumps(str(path))})):
+        assert removed.scrubbed(text) == text
