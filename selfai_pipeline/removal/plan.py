@@ -21,6 +21,7 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.site.database import SiteDatabase
+from selfai_pipeline.labels.site.faces import face_ids
 from selfai_pipeline.labels.site.people import people_names
 from selfai_pipeline.lineage.derived import LEARNT_FROM, Derived, Selection, TouchedModel, derived_from
 from selfai_pipeline.lineage.registry import Registry
@@ -208,13 +209,15 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
         )
     home = known.archive.store.home
     column = defaults_of(LabelSettings, section="balanced_label_table")().person_column
+    site_people, site_pictures = _of_site(home)
     subjects = subjects_of(
         kind,
         value,
         known=known,
         fetches=Fetches(home),
         person_column=column,
-        site_people=_site_people(home),
+        site_people=site_people,
+        site_pictures=site_pictures,
     )
     _refuse_telling(reason, value, subjects)
     versions = tuple(versions_with(subjects, known))
@@ -244,11 +247,12 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     )
 
 
-def _site_people(home: Home) -> frozenset[str]:
+def _of_site(home: Home) -> tuple[frozenset[str], frozenset[str]]:
+    """The people and the pictures of the annotation site."""
     if home.annotations_url == home.own_annotations_url and not home.own_annotations.exists():
-        return frozenset()
+        return frozenset(), frozenset()
     with SiteDatabase(home.annotations_url) as database:
-        return people_names(database)
+        return people_names(database), face_ids(database)
 
 
 def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:

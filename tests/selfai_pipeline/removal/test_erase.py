@@ -433,6 +433,23 @@ def test_removing_it_twice_says_when_it_was_removed(lived_in: Any) -> None:
             lived_in.plan("annotator", name)
 
 
+def test_what_came_back_into_the_database_of_the_site_alone_can_be_removed_again(
+    lived_in: Any, search: Search
+) -> None:
+    """Before `selfai gold` waited for removals, it could bring a face in behind one."""
+    image_id, gone = lived_in.world.image_id(1), lived_in.needles(1)
+    with SiteDatabase(lived_in.home.annotations_url) as database:
+        with database.reading() as connection:
+            row = connection.execute(faces.select().where(faces.c.image_id == image_id)).one()
+        lived_in.remove("picture", image_id)
+        with database.writing() as connection:
+            connection.execute(faces.insert().values(row._asdict()))
+    lived_in.remove("picture", image_id)
+    assert search(lived_in.home.root, gone.values()) == set()
+    with pytest.raises(InputError, match="it was removed on"):
+        lived_in.plan("picture", image_id)
+
+
 def test_without_the_key_of_earlier_removals_no_other_begins(lived_in: Any) -> None:
     """A new key in its place would tell the records of neither."""
     lived_in.remove("picture", lived_in.world.image_id(1))
