@@ -97,14 +97,17 @@ def gold(file: Path, **columns: str | float) -> None:
     from selfai_pipeline.labels.site.gold import gold_scores
     from selfai_pipeline.labels.site.settings import SiteSettings
     from selfai_pipeline.store import open_store
+    from selfai_pipeline.turns import writing
 
     store = open_store(Home.from_environment().create())
     settings = defaults_of(SiteSettings, section="annotation_site")()
-    scores = gold_scores(file, store=store, **columns)  # type: ignore[arg-type]
-    with SiteDatabase(store.home.annotations_url) as database:
-        # A site that has not been started yet has no faces of its own.
-        take_in_faces(database, current_faces(store), store=store, settings=settings)
-        known = set_gold(database, scores, settings=settings)
+    # A removal must not be overtaken by pictures and faces that were read before it.
+    with writing(store.home):
+        scores = gold_scores(file, store=store, **columns)  # type: ignore[arg-type]
+        with SiteDatabase(store.home.annotations_url) as database:
+            # A site that has not been started yet has no faces of its own.
+            take_in_faces(database, current_faces(store), store=store, settings=settings)
+            known = set_gold(database, scores, settings=settings)
     others = "" if known == len(scores) else "; the others have no aligned face, or several"
     click.echo(f"{known} of {len(scores)} pictures are gold ones of the site now{others}.")
 

@@ -1,9 +1,9 @@
 """Who may change what a home holds: many at once, or a removal alone.
 
-A writer (a run, an import, a promotion) holds its turn shared, a removal alone. The locks are those of the
-kernel, so that they end with their process, however that ends. A removal that waits keeps new writers out, so
-that it has its turn once those that are at work are done. They hold on one machine: elsewhere runs have to be
-stopped first.
+A writer (a run, an import, a promotion, `selfai gold`) holds its turn shared, a removal alone. The locks are
+those of the kernel, so that they end with their process, however that ends. A removal that waits keeps new
+writers out, so that it has its turn once those that are at work are done. They hold on one machine:
+elsewhere runs have to be stopped first.
 """
 
 import fcntl

@@ -24,8 +24,9 @@ def load_crop(sha256: str, crops: PictureStore) -> Pixels:
     """
     picture = cv2.imdecode(np.frombuffer(crops.get(sha256), np.uint8), cv2.IMREAD_COLOR_RGB)
     if picture is None:
+        # The whole hash: a removal takes it out of logs, and would not know the beginning of it.
         raise AlteredVersion(
-            f"crop {sha256[:12]}: not a picture. Materialize aligned_faces and the label table again."
+            f"crop {sha256}: not a picture. Materialize aligned_faces and the label table again."
         )
     return np.asarray(picture, np.uint8)
 

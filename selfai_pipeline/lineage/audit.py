@@ -16,7 +16,8 @@ from selfai_pipeline.sources.tombstones import LABELS, Mark, marks_on, read_tomb
 class SourceUse:
     """What one source gave to the crawled partitions of a chain.
 
-    `stored` counts pictures that were fetched and kept, `others` the rows of all other outcomes.
+    `stored` counts pictures that were fetched and kept, each once, whatever addresses and days it came from;
+    `others` the rows of all other outcomes.
     """
 
     source: str
@@ -32,7 +33,7 @@ class Audit:
 
     `registered` are the versions of models that are this checkpoint; `asked` the one that was named;
     `promotions` every entry of the log of promotions, where it is a registered one; `marks` the removals of
-    what it, or a checkpoint behind it, learnt from.
+    what it, or a checkpoint behind it, learnt from; `pictures` counts those of all sources, each once.
     """
 
     key: VersionKey
@@ -44,6 +45,7 @@ class Audit:
     problems: tuple[str, ...]
     promotions: tuple[Promotion, ...] = ()
     marks: tuple[Mark, ...] = ()
+    pictures: int = 0
 
     def mlflow_run(self, version: Version, making: Making) -> str:
         """The MLflow run that recorded a making; empty where none did, as for tables."""
@@ -74,7 +76,7 @@ def audit_of(
 ) -> Audit:
     """The chain behind a version."""
     versions = archive.upstream(key)
-    sources, problems = _sources_of(versions, archive)
+    sources, pictures, problems = _sources_of(versions, archive)
     registered = tuple(registry.of_checkpoint(key.sha256))
     log = PromotionLog()
     if registered:
@@ -107,16 +109,18 @@ def audit_of(
         ),
         promotions=log.entries,
         marks=tuple(marks),
+        pictures=pictures,
     )
 
 
-def _sources_of(versions: list[Version], archive: Archive) -> tuple[list[SourceUse], list[str]]:
-    """Counts by source over the crawled partitions, and what could not be read of them."""
-    counts: Counter[tuple[str, bool]] = Counter()
+def _sources_of(versions: list[Version], archive: Archive) -> tuple[list[SourceUse], int, list[str]]:
+    """Counts by source over the crawled partitions, the pictures of all, and what could not be read."""
+    stored: dict[str, set[str]] = {}
+    others: Counter[str] = Counter()
     licences: dict[str, set[str]] = {}
     days: dict[str, set[str]] = {}
     problems = []
-    columns = ["source", "status", "licence"]
+    columns = ["source", "status", "licence", "image_id"]
     for version in versions:
         if version.key.asset != "raw_crawl" or version.problems:
             continue
@@ -125,18 +129,26 @@ def _sources_of(versions: list[Version], archive: Archive) -> tuple[list[SourceU
         except (MissingVersion, AlteredVersion) as error:
             problems.append(str(error))
             continue
-        rows = Counter(zip(*(table[name].to_pylist() for name in columns), strict=True))
-        for (source, status, licence), n in rows.items():
-            counts[source, status == "stored"] += n
+        for source, status, licence, image_id in zip(
+            *(table[name].to_pylist() for name in columns), strict=True
+        ):
+            if status == "stored":
+                stored.setdefault(source, set()).add(image_id)
+            else:
+                others[source] += 1
             days.setdefault(source, set()).add(version.key.partition)
             licences.setdefault(source, set()).update([licence] if licence else [])
-    return [
-        SourceUse(
-            source,
-            len(days[source]),
-            stored=counts[source, True],
-            others=counts[source, False],
-            licences=tuple(sorted(licences[source])),
-        )
-        for source in sorted(days)
-    ], problems
+    return (
+        [
+            SourceUse(
+                source,
+                len(days[source]),
+                stored=len(stored.get(source, ())),
+                others=others[source],
+                licences=tuple(sorted(licences[source])),
+            )
+            for source in sorted(days)
+        ],
+        len(set().union(*stored.values())),
+        problems,
+    )

@@ -1,7 +1,7 @@
 """The other direction: from a picture, address, host, annotator or source to all that came of it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from selfai_pipeline.lineage.columns import read_columns
 from selfai_pipeline.lineage.registry import RegisteredVersion, Registry
 from selfai_pipeline.lineage.versions import Archive, Version, VersionKey, place_in_graph
 from selfai_pipeline.sources.addresses import host_of
+from selfai_pipeline.sources.spellings import inside_folder, path_ends
 from selfai_pipeline.sources.tombstones import (
     ADDRESS,
     ANNOTATOR,
@@ -84,6 +85,25 @@ class Selection:
             return self.value in (value, value.partition("/")[2])
         # An origin is a source and a file.
         return value == self.value or (self.kind == "source" and value.partition(":")[0] == self.value)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the journal of fetches has of an address or a host, beside the addresses that the tables have.
+
+    Args:
+        redirected: (day, address asked) of what redirects led there.
+        files: (source, day) of the file of a folder, which gave `image_ids`; the tables have it by its path
+            inside the folder, one of `names`.
+    """
+
+    redirected: frozenset[tuple[str, str]] = frozenset()
+    files: frozenset[tuple[str, str]] = frozenset()
+    names: frozenset[str] = frozenset()
+    image_ids: frozenset[str | None] = frozenset()
+
+    def is_file(self, source: str, day: str, url: str, image_id: str | None) -> bool:
+        return url in self.names and (source, day) in self.files and image_id in self.image_ids
 
 
 @dataclass(frozen=True)
@@ -195,17 +215,29 @@ def derived_from(selection: Selection, *, archive: Archive, registry: Registry) 
     )
 
 
-def _asked_for(selection: Selection, archive: Archive) -> tuple[set[tuple[str, str]], list[str]]:
-    """(day, address asked) of what redirects led there by the journal; and what hinders from reading it."""
+def _asked_for(selection: Selection, archive: Archive) -> tuple[Asked, list[str]]:
+    """What the journal has of it; and what hinders from reading it."""
     if selection.kind not in ("url", "host"):
-        return set(), []
+        return Asked(), []
     from selfai_pipeline.sources.journal import known_journals
 
+    url = selection.value
+    is_file = selection.kind == "url" and "://" in url and not url.startswith(("http://", "https://"))
+    redirected: set[tuple[str, str]] = set()
+    fetched: set[tuple[str, str, str | None]] = set()
     try:
-        journals = known_journals(archive.store.home)
-        return {one for journal in journals for one in journal.led_to(selection.chooses)}, []
+        for journal in known_journals(archive.store.home):
+            redirected |= journal.led_to(selection.chooses)
+            fetched |= journal.asked_at(url) if is_file else set()
     except (InputError, StorageError) as error:
-        return set(), [f"what redirects led there is not known: {error}"]
+        return Asked(), [f"what redirects led there is not known: {error}"]
+    return Asked(
+        frozenset(redirected),
+        files=frozenset((source, day) for source, day, _ in fetched),
+        names=frozenset(map(inside_folder, path_ends(url) if is_file else ())),
+        # A row of a day on which it was refused has no picture.
+        image_ids=frozenset(image_id for _, _, image_id in fetched) | {None},
+    ), []
 
 
 def removal_of(selection: Selection, archive: Archive) -> Tombstone | None:
@@ -253,28 +285,31 @@ def _touched(
     selection: Selection,
     upstream: frozenset[str],
     archive: Archive,
-    asked: Collection[tuple[str, str]],
+    asked: Asked,
 ) -> Touched | None:
-    """What of a table is of `upstream` or of the selection itself; None where that is nothing.
-
-    `asked` are partitions with further values in them that are of the selection.
-    """
+    """What of a table is of `upstream` or of the selection itself; None where that is nothing."""
     asset = version.key.asset
     column = selection.column(asset)
     if not (upstream or column):
         return None
     columns = dict.fromkeys([*COLUMNS.get(asset, ("image_id",)), *([column] if column else [])])
+    has_files = asset == "raw_crawl" and asked.files
+    columns |= {"source": None} if has_files else {}
     table = read_columns(archive.table_ref(version.key), columns, store=archive.store)
     # Plain lists: the kernels of Arrow, and pandas which they look for, load for longer than this takes.
     values = {name: table[name].to_pylist() for name in table.column_names}
     day = version.key.partition
     chosen = {
-        one for one in set(values[column] if column else ()) if selection.chooses(one) or (day, one) in asked
+        one
+        for one in set(values[column] if column else ())
+        if selection.chooses(one) or (day, one) in asked.redirected
     }
     rows = [
         number
         for number, image_id in enumerate(values["image_id"])
-        if image_id in upstream or (column and values[column][number] in chosen)
+        if image_id in upstream
+        or (column and values[column][number] in chosen)
+        or (has_files and asked.is_file(values["source"][number], day, values["url"][number], image_id))
     ]
     if not rows:
         return None

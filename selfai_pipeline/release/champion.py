@@ -34,7 +34,7 @@ from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.release.comparison import Comparison
 from selfai_pipeline.release.decision import Decision, RemovedInputs
 from selfai_pipeline.release.model_registry import ModelRegistry, check_intact, reference
-from selfai_pipeline.release.reasons import checked_reason
+from selfai_pipeline.removal.reasons import checked_reason
 from selfai_pipeline.store import Store
 
 
@@ -62,7 +62,7 @@ def by_hand(reason: str, *, store: Store, by: str = "", override: bool = False) 
     Raises:
         InputError, AlteredVersion, StorageError: as `checked_reason`.
     """
-    told = checked_reason(reason, store=store)
+    told = checked_reason(reason, store=store, mend="Say in a sentence why the champion changes.")
     return Move(Way.HAND, by.strip() or getpass.getuser(), told, override=override)
 
 

@@ -47,6 +47,7 @@ class Recorded:
     """The facts behind a model card, JSON values.
 
     Attributes:
+        repeated: how often pictures count again in `sources`, because another source gave them, too.
         version: of the registered model; None where the checkpoint is not registered.
         stages: one mapping a stage of training: `asset`, `sha256`, `settings`, `epochs`, `growth`.
         framing: the part of a crop's side that the network sees, its centre.
@@ -73,6 +74,7 @@ class Recorded:
     alignment: list[dict[str, Any]]
     sources: tuple[Pictures, ...]
     evaluation_sha256: str
+    repeated: int = 0
     intervals: Mapping[str, Any] = field(default_factory=dict)
     coverage: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -86,7 +88,8 @@ class Recorded:
 
     @property
     def pictures(self) -> int:
-        return sum(one.stored for one in self.sources)
+        """Different pictures of all sources."""
+        return sum(one.stored for one in self.sources) - self.repeated
 
 
 def recorded_facts(
@@ -144,6 +147,7 @@ def recorded_facts(
         alignment=_alignment(audited.versions),
         sources=tuple(_pictures(use) for use in audited.sources),
         evaluation_sha256=evaluation.sha256,
+        repeated=sum(use.stored for use in audited.sources) - audited.pictures,
         licence=settings.licence,
         consent=settings.consent,
         annotators=settings.annotators,

@@ -29,6 +29,7 @@ from selfai_pipeline.removal.subjects import Known
 from selfai_pipeline.removal.tables import redact
 from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.sources.journal_table import days, fetches
+from selfai_pipeline.sources.tombstones import read_tombstones
 from selfai_pipeline.storage import replace_file
 from selfai_pipeline.store import Store
 
@@ -51,6 +52,7 @@ GONE = """<!doctype html>
 for a page without it. <code>selfai audit</code> still answers where the model came from.</p>
 </body></html>
 """
+BEGINNING_OF_GONE = GONE.partition("{")[0].encode()
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Removal:
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Name and work of each step, in their order: what comes later needs nothing that went before."""
         yield "tombstone", self.leave_tombstone
+        yield "records", self.scrub_reasons
         yield "models", self.mark
         # Names of pictures are known from tables, which stay until these files are done.
         yield "ratings", self.erase_ratings
@@ -85,6 +88,14 @@ class Removal:
         stone = self.plan.tombstone(self.home)
         if not self.store.files.exists(stone.path):
             self.store.files.write(stone.path, stone.to_json())
+
+    def scrub_reasons(self) -> None:
+        """Take what goes out of the reasons of earlier removals, of versions that accepted such."""
+        needles = Needles.of(self.plan.subjects)
+        for stone in read_tombstones(self.store):
+            reason = needles.scrubbed(stone.reason)
+            if reason != stone.reason:
+                self.store.files.write(stone.path, replace(stone, reason=reason).to_json())
 
     def mark(self) -> None:
         if self.plan.models:
@@ -138,6 +149,12 @@ class Removal:
                 path.unlink(missing_ok=True)
         values = {"day": self.plan.removed_at[:10], "removal": self.plan.removal, "reason": self.plan.reason}
         page = GONE.format(**{name: escape(value) for name, value in values.items()}).encode()
+        for path in sorted(self.home.reports.rglob("*.html")):
+            with path.open("rb") as file:
+                is_gone = file.read(len(BEGINNING_OF_GONE)) == BEGINNING_OF_GONE
+            if is_gone:
+                # The reason of an earlier removal stands in it.
+                _scrub_file(path, Needles.of(self.plan.subjects))
         for sha256 in self.plan.reports:
             folder = self.home.reports / sha256
             for path in sorted(folder.rglob("*")):

@@ -39,7 +39,12 @@ HASH = "[0-9a-f]{64}"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 
 PLACES = (
-    Place(r"removals/.*", Way.OWN, "The locks, the key, the plans and the records that stay of removals."),
+    Place(
+        r"removals/records/[0-9a-f]{12}\.json",
+        Way.SCRUBBED,
+        "Keyed hashes, which name nothing, and reasons: what a later removal is about is taken out of these.",
+    ),
+    Place(r"removals/.*", Way.OWN, "The locks, the key and the plans of removals."),
     Place(
         r"(?!cache/gallery/)(.*[/.-])?[0-9a-f]{32}\.part",
         Way.DELETED,

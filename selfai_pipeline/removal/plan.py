@@ -6,7 +6,6 @@ disk while the removal goes on, and is the one file that names what was removed.
 
 import json
 import os
-import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,12 +20,14 @@ from selfai_pipeline.home import Home
 from selfai_pipeline.knobs import defaults_of
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.site.database import SiteDatabase
+from selfai_pipeline.labels.site.faces import face_ids
 from selfai_pipeline.labels.site.people import people_names
 from selfai_pipeline.lineage.derived import LEARNT_FROM, Derived, Selection, TouchedModel, derived_from
 from selfai_pipeline.lineage.registry import Registry
-from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, VersionKey
+from selfai_pipeline.lineage.versions import VersionKey
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.ratings import files_with, fingerprint
+from selfai_pipeline.removal.reasons import checked_reason, refuse_telling
 from selfai_pipeline.removal.subjects import Known, Subjects, subjects_of
 from selfai_pipeline.removal.tables import stands_on, versions_with
 from selfai_pipeline.sources.tombstones import (
@@ -47,10 +48,6 @@ from selfai_pipeline.turns import unfinished_plans
 
 PAGES = ("evaluation_report", "ablation_report")
 DONE = ".done"
-SHORTEST_TELLING = 4
-"""Letters from which a name in a reason counts as telling: `ann` stands in `announced`."""
-BEGINNING_OF_ID = re.compile(rf"(?<![^\W_])[0-9a-f]{{{SHORTEST_PREFIX},64}}(?![^\W_])")
-"""A word that the id of a picture may begin with, of as many characters as name one."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +193,8 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
         reason: why, in words that name nobody: it stays for ever.
 
     Raises:
-        InputError: nothing is known of it, it is not clear what is meant, or the reason names it.
+        InputError: nothing is known of it, it is not clear what is meant, or the reason names it or
+            something else that is kept.
         AlteredVersion: a table that may hold it was altered: it would have to be written anew.
         StorageError: the key of earlier removals is not there: with a new one nobody could tell whose hashes
             any of the records have.
@@ -208,15 +206,18 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
         )
     home = known.archive.store.home
     column = defaults_of(LabelSettings, section="balanced_label_table")().person_column
+    site_people, site_pictures = _of_site(home)
     subjects = subjects_of(
         kind,
         value,
         known=known,
         fetches=Fetches(home),
         person_column=column,
-        site_people=_site_people(home),
+        site_people=site_people,
+        site_pictures=site_pictures,
     )
-    _refuse_telling(reason, value, subjects)
+    refuse_telling(reason, value, subjects)
+    told = checked_reason(reason, store=known.archive.store)
     versions = tuple(versions_with(subjects, known))
     derived = _derived(subjects, known, registry)
     models = _models(derived, subjects, known, registry)
@@ -225,7 +226,7 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     return Plan(
         removal=secrets.token_hex(6),
         removed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        reason=reason.strip(),
+        reason=told,
         asked=kind,
         value=value,
         subjects=subjects,
@@ -244,30 +245,12 @@ def make_plan(kind: str, value: str, *, reason: str, known: Known, registry: Reg
     )
 
 
-def _site_people(home: Home) -> frozenset[str]:
+def _of_site(home: Home) -> tuple[frozenset[str], frozenset[str]]:
+    """The people and the pictures of the annotation site."""
     if home.annotations_url == home.own_annotations_url and not home.own_annotations.exists():
-        return frozenset()
+        return frozenset(), frozenset()
     with SiteDatabase(home.annotations_url) as database:
-        return people_names(database)
-
-
-def _refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
-    words = reason.lower()
-    bare = {one.partition("/")[2] for one in subjects.annotators | subjects.persons}
-    telling = {value, *bare, *subjects.urls, *subjects.hosts}
-    is_named = any(len(one) >= SHORTEST_TELLING and one.lower() in words for one in telling)
-    # The name of a file may be a word, and stand inside of another: it counts where it stands alone.
-    files = {one.rpartition("/")[2].lower() for one in subjects.urls | subjects.paths | subjects.names}
-    is_named |= any(
-        len(one) >= SHORTEST_TELLING and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", words) for one in files
-    )
-    beginnings = tuple(BEGINNING_OF_ID.findall(words))
-    if is_named or any(one.startswith(beginnings) for one in subjects.image_ids):
-        raise InputError(
-            "it names what is to be removed, and it stays for ever",
-            where="--reason",
-            mend="Say why in words that name nobody; the number of a letter will do.",
-        )
+        return people_names(database), face_ids(database)
 
 
 def _derived(subjects: Subjects, known: Known, registry: Registry) -> list[Derived]:

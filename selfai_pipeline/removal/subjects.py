@@ -155,13 +155,21 @@ MEND_ALTERED = (
 
 
 def subjects_of(
-    kind: str, value: str, *, known: Known, fetches: Fetches, person_column: str, site_people: frozenset[str]
+    kind: str,
+    value: str,
+    *,
+    known: Known,
+    fetches: Fetches,
+    person_column: str,
+    site_people: frozenset[str],
+    site_pictures: frozenset[str],
 ) -> Subjects:
     """What was asked for, with all that belongs to it.
 
     Args:
         kind: one of `KINDS`.
         site_people: names of the people of the annotation site.
+        site_pictures: ids of its pictures, of which a past removal may have left one behind.
 
     Raises:
         InputError: nothing is known of it; it is not clear what is meant; or it was removed before.
@@ -170,7 +178,7 @@ def subjects_of(
     if not value.strip():
         raise InputError("it is empty", where=f"--{kind}", mend="Name what shall be removed.")
     chosen = {
-        "picture": lambda: _pictures(value, known, fetches),
+        "picture": lambda: _pictures(value, known, fetches, site_pictures),
         "url": lambda: _address(value, known, fetches),
         "host": lambda: _host(value, known, fetches),
         "person": lambda: _person(value, known, person_column),
@@ -194,14 +202,14 @@ def _unknown(kind: str, value: str, known: Known, mend: str) -> InputError:
     return InputError("nothing that is kept knows it", where=f"{kind} {value}", mend=mend)
 
 
-def _pictures(value: str, known: Known, fetches: Fetches) -> Subjects:
+def _pictures(value: str, known: Known, fetches: Fetches, site: frozenset[str]) -> Subjects:
     """By a file, the first characters of an id, or an address."""
     selection, _ = selected_pictures(value, archive=known.archive)
     if selection.kind == "url":
         return _address(value, known, fetches)
     store = known.archive.store
     for image_id in selection.image_ids:
-        is_known = image_id in store.pictures or fetches.knows_picture(image_id)
+        is_known = image_id in store.pictures or image_id in site or fetches.knows_picture(image_id)
         tables = ("raw_crawl", "pruned_set", "aligned_faces", "annotations", "balanced_label_table")
         if not is_known and not any(
             image_id in known.columns(key, "image_id")["image_id"] for key in known.keys(*tables)

@@ -272,6 +272,13 @@ class Journal:
         with self._transaction() as connection:
             return {(day, url) for day, url, answered in connection.execute(query) if is_meant(answered)}
 
+    def asked_at(self, url: str) -> set[tuple[str, str, str | None]]:
+        """(source, day, image_id) of the fetches of an address; no image_id where it gave no picture."""
+        columns = (fetches.c.source, fetches.c.day, fetches.c.image_id)
+        query = sa.select(*columns).where(fetches.c.url_hash == hash_of_url(url))
+        with self._transaction() as connection:
+            return {(source, day, image_id) for source, day, image_id in connection.execute(query)}
+
     def addresses(self, source: str, day: str) -> set[str]:
         """Every address of a source on a day, asked already or not."""
         query = sa.select(fetches.c.url).where(

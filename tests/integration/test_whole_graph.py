@@ -288,6 +288,7 @@ def test_every_file_that_a_whole_run_leaves_is_known_to_removal(finished: Finish
         "folders",
         "stored_files",
         "part",
+        "removals/records",
     )
     assert [one for one in unseen if not any(name in one for name in elsewhere)] == []
 

@@ -19,6 +19,7 @@ from selfai_pipeline.labels.site.tokens import load_key
 from selfai_pipeline.schemas import ALIGNED_FACES, RAW_CRAWL
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import Record
+from selfai_pipeline.turns import TurnNotCome, alone
 
 
 @pytest.fixture
@@ -151,4 +152,28 @@ def test_gold_pictures_come_by_their_names_on_their_own_scale(
     assert run("gold", str(file)).endswith("site now; the others have no aligned face, or several.")
     file.write_text("image,score\n1.jpg,5\nghost.jpg,3\n")
     with pytest.raises(InputError, match=r"gold\.csv, line 3: 'ghost\.jpg' names no picture"):
+        run("gold", str(file))
+
+
+def test_gold_and_a_removal_wait_for_each_other(
+    run: Callable[..., str], home: Home, faces_of: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a picture could come into the site's database behind the removal that takes it out."""
+    from selfai_pipeline.labels.site import faces as site_faces
+
+    take_in = site_faces.take_in_faces
+
+    def taking_in(*arguments: Any, **named: Any) -> int:
+        with pytest.raises(TurnNotCome), alone(home, wait_s=0, tell=lambda: None):
+            pytest.fail("a removal began")
+        return take_in(*arguments, **named)
+
+    monkeypatch.setattr(site_faces, "take_in_faces", taking_in)
+    file = tmp_path / "gold.csv"
+    file.write_text("image,score\n1.jpg,5\n")
+    assert run("gold", str(file)) == "1 of 1 pictures are gold ones of the site now."
+    plan = home.removals / "unfinished" / "0123456789ab.json"
+    plan.parent.mkdir()
+    plan.write_text("{}")
+    with pytest.raises(InputError, match=r"a removal was interrupted.*selfai remove --resume"):
         run("gold", str(file))

@@ -128,6 +128,12 @@ def set_gold(database: SiteDatabase, scores: Mapping[str, float], *, settings: S
         return connection.scalar(count) or 0
 
 
+def face_ids(database: SiteDatabase) -> frozenset[str]:
+    """The pictures that the site has, those that it shows to nobody as well."""
+    with database.reading() as connection:
+        return frozenset(connection.scalars(sa.select(faces.c.image_id)))
+
+
 def remove_pictures(database: SiteDatabase, image_ids: Collection[str]) -> int:
     """Delete pictures and everything that was said of them; returns how many there were."""
     removed = 0

@@ -33,6 +33,19 @@ def test_the_newest_model_is_followed_to_its_sources(world):
     assert assets == sorted(assets, key=ASSETS.index)
 
 
+def test_a_picture_counts_once_whatever_addresses_and_sources_it_came_from(world):
+    rows = world.rows(world.crawl("2026-01-02", {4: "https://two.example/4.png"}))
+    rows += [
+        {**rows[0], "url": "https://two.example/copy.png"},
+        {**rows[0], "url": "https://two.example/x.png", "image_id": None, "status": "refused"},
+        {**rows[0], "url": "https://one.example/4.png", "source": "one"},
+    ]
+    crawl = world.write(rows, "raw_crawl", "2026-01-02", ())
+    audited = audit(crawl.sha256, archive=world.archive, registry=world.registry)
+    assert [(use.source, use.stored, use.others) for use in audited.sources] == [("one", 1, 0), ("two", 1, 1)]
+    assert audited.pictures == 1
+
+
 def test_each_version_says_how_it_was_made(world):
     audited = audit("@champion", archive=world.archive, registry=world.registry)
     (scorer,) = [one for one in audited.versions if one.key.asset == "finetuned_scorer"]

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from selfai_pipeline.lineage.documents import as_text, derived_document
 from selfai_pipeline.lineage.picture_history import picture_history
 from selfai_pipeline.lineage.values import derived_values
 from selfai_pipeline.sources.journal import Journal
-from selfai_pipeline.sources.outcomes import STORED, Found, Outcome
+from selfai_pipeline.sources.outcomes import REFUSED, STORED, Found, Outcome
 
 
 def derived(world, kind, value):
@@ -99,6 +100,43 @@ def test_the_address_that_redirects_led_to_leads_to_the_picture(redirected, kind
         "https://cdn.example/a.png", archive=redirected.archive, registry=redirected.registry
     )
     assert history.image_ids == [redirected.image_id(1)]
+
+
+@pytest.fixture
+def folders(world):
+    """Two folders with files of the same name; the picture of another name lies in one of them."""
+    day = "2026-01-02"
+    rows = world.rows(world.current("raw_crawl", day))
+    for row, source, name in zip(rows, ("a", "b", "a"), ("1 é.jpg", "1 é.jpg", "x/1 é.jpg"), strict=True):
+        row.update(source=source, url=f"file:{name}")
+    rows.append({**rows[0], "image_id": None, "url": "file:broken.jpg", "status": "refused"})
+    world.write(rows, "raw_crawl", day, ())
+    with Journal(world.store.home.journal_url) as journal:
+        for row in rows:
+            url = Path("/photos", row["source"], row["url"].removeprefix("file:")).as_uri()
+            status = STORED if row["image_id"] else REFUSED
+            journal.record(
+                row["source"], day, Outcome(Found(url, "picture"), status, "r", image_id=row["image_id"])
+            )
+    return world, [row["image_id"] for row in rows]
+
+
+@pytest.mark.parametrize(("name", "number"), [("a/1", 0), ("b/1", 1), ("a/x/1", 2)])
+def test_a_file_of_a_folder_is_found_by_the_address_that_the_journal_has(folders, name, number):
+    """That is the one that `selfai remove --dry-run` prints; the tables have the path inside the folder."""
+    world, image_ids = folders
+    url = f"file:///photos/{name}%20%C3%A9.jpg"
+    assert derived(world, "url", url).image_ids == {image_ids[number]}
+    assert picture_history(url, archive=world.archive, registry=world.registry).image_ids == [
+        image_ids[number]
+    ]
+
+
+def test_a_file_that_was_refused_is_found_by_its_address(folders):
+    found = derived(folders[0], "url", "file:///photos/a/broken.jpg")
+    assert (rows_of(found)["raw_crawl"], found.image_ids) == (1, set())
+    with pytest.raises(InputError, match="no version of any table has a row of it"):
+        derived(folders[0], "url", "file:///elsewhere/broken.jpg")
 
 
 def test_an_address_that_led_elsewhere_on_another_day_is_not_meant(redirected):

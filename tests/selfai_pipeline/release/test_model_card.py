@@ -292,6 +292,7 @@ def test_rendered_pictures_are_told_at_the_top_and_need_no_consent():
     mixed = replace(FACTS, sources=(Pictures(100, 3, (), 0, True), Pictures(5, 1, (), 0, False)))
     assert "simulated people: 100 of 105 pictures" in model_card(mixed)
     assert "Consent of the people in the pictures: not stated." in model_card(mixed)
+    assert "simulated people: 100 of 101 pictures" in model_card(replace(mixed, repeated=4))
 
 
 def test_the_front_matter_is_that_of_model_cards():

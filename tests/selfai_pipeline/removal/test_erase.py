@@ -433,6 +433,45 @@ def test_removing_it_twice_says_when_it_was_removed(lived_in: Any) -> None:
             lived_in.plan("annotator", name)
 
 
+def test_what_the_reason_of_an_earlier_removal_names_is_taken_out_of_it(
+    lived_in: Any, search: Search
+) -> None:
+    """An earlier version accepted such reasons; they stand in a record, and in the pages that say it."""
+    lived_in.remove("picture", lived_in.world.image_id(1))
+    url, gone = "https://one.example/2.png", lived_in.needles(2)
+    (stone,) = read_tombstones(lived_in.store)
+    told = f"same as {url}, {lived_in.world.image_id(2)}"
+    lived_in.store.files.write(stone.path, replace(stone, reason=told).to_json())
+    (page,) = lived_in.home.reports.rglob("*.html")
+    # The page of a report that the second removal has nothing to do with.
+    past = lived_in.home.reports / ("ab" * 32) / page.name
+    past.parent.mkdir()
+    past.write_text(page.read_text().replace("letter 7", told))
+    assert stone.path in search_module.traces(lived_in.plan("url", url), lived_in.store)
+    assert lived_in.remove("url", url) == []
+    assert search(lived_in.home.root, gone.values()) == set()
+    first, _ = read_tombstones(lived_in.store)
+    assert first == replace(stone, reason="same as [removed], [removed]")
+    assert "same as [removed], [removed])" in past.read_text()
+
+
+def test_what_came_back_into_the_database_of_the_site_alone_can_be_removed_again(
+    lived_in: Any, search: Search
+) -> None:
+    """Before `selfai gold` waited for removals, it could bring a face in behind one."""
+    image_id, gone = lived_in.world.image_id(1), lived_in.needles(1)
+    with SiteDatabase(lived_in.home.annotations_url) as database:
+        with database.reading() as connection:
+            row = connection.execute(faces.select().where(faces.c.image_id == image_id)).one()
+        lived_in.remove("picture", image_id)
+        with database.writing() as connection:
+            connection.execute(faces.insert().values(row._asdict()))
+    lived_in.remove("picture", image_id)
+    assert search(lived_in.home.root, gone.values()) == set()
+    with pytest.raises(InputError, match="it was removed on"):
+        lived_in.plan("picture", image_id)
+
+
 def test_without_the_key_of_earlier_removals_no_other_begins(lived_in: Any) -> None:
     """A new key in its place would tell the records of neither."""
     lived_in.remove("picture", lived_in.world.image_id(1))

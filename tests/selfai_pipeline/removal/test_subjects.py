@@ -133,6 +133,14 @@ def test_a_reason_names_a_picture_neither_by_the_beginning_of_its_id_nor_by_its_
         assert lived_in.plan("picture", image_id, reason=reason).reason == reason
 
 
+def test_a_reason_names_nothing_else_that_is_kept(lived_in: Any) -> None:
+    """It could have to go one day, and the record of the first removal would name it."""
+    image_id, other = lived_in.world.image_id(1), lived_in.world.image_id(5)
+    for named in ("https://two.example/5.png", other, other[:8], "5.png", "all of two.example"):
+        with pytest.raises(InputError, match="it names a picture, an address or a host"):
+            lived_in.plan("picture", image_id, reason=f"same as {named}")
+
+
 def test_a_model_whose_label_table_is_lost_is_marked_since_nothing_tells_what_it_learnt(
     lived_in: Any,
 ) -> None:

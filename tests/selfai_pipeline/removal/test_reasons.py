@@ -1,4 +1,4 @@
-"""The reason of a promotion stays for ever: what a removal may have to reach is refused in it."""
+"""A reason stays for ever: what a removal may have to reach is refused in it."""
 
 import hashlib
 import re
@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.release.reasons import checked_reason
+from selfai_pipeline.removal.reasons import checked_reason, refuse_telling
+from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.schemas import TABLES
 from selfai_pipeline.sources.journal import open_journal
 from selfai_pipeline.sources.outcomes import STORED, Found, Outcome
@@ -65,13 +66,14 @@ def test_a_reason_is_a_sentence(reason, problem, store):
         f"{CRAWLED[:6]} is a drawing",
         f"it is wrong on {LABELLED[:12].upper()}, say",
         f"see crop_{FETCHED[:12]}.png",
+        "worse on A.png than before",
         "without pictures.example.",
         "they own Bücher.example",
         "what Gone.Example asked for",
     ],
 )
 def test_a_reason_names_no_picture_address_or_host(reason, known):
-    with pytest.raises(InputError, match="it names a picture, an address or a host, and the log keeps it"):
+    with pytest.raises(InputError, match="it names a picture, an address or a host, and it stays for ever"):
         checked_reason(reason, store=known)
 
 
@@ -80,8 +82,44 @@ def test_a_reason_names_no_picture_address_or_host(reason, known):
     [
         "better than 0123456789ab by 0.02 on v1.2",
         f"a decade of {CRAWLED[:5]} pictures",
+        "aa.png, b.png and ab.pngs are no files of ours",
         "what mine.example asked for; sub.pictures.example is another host",
     ],
 )
 def test_what_nobody_knows_may_stand_in_a_reason(reason, known):
     assert checked_reason(reason, store=known) == reason
+
+
+FILES = Subjects(
+    urls=frozenset(
+        ["file:///photos/zelda%2005%20%C3%A9.jpg", "https://one.example/20260104-0044.jpg?size=big"]
+    ),
+    paths=frozenset(
+        f"mine/file:{name}"
+        for name in ("zelda 05 e\u0301.jpg", "1.jpg", "letter.jpg", "2026.png", "b/maud.png")
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "zelda 05 é",
+        "because of Zelda 05 É.JPG",
+        "zelda%2005%20%c3%a9",
+        "20260104-0044, says letter 7",
+        "20260104-0044.jpg",
+        "what maud asked for",
+        "see letter.jpg",
+        "see 1.jpg",
+        "anna-smith asked",
+    ],
+)
+def test_a_reason_names_no_file_that_goes_with_or_without_its_ending(reason):
+    with pytest.raises(InputError, match="it names what is to be removed"):
+        refuse_telling(reason, "/tmp/Anna-Smith.jpeg", FILES)
+
+
+@pytest.mark.parametrize("reason", ["letter 1", "letter 7 of 2026", "maudlin, 120260104-00441", "zelda 05"])
+def test_a_file_that_is_called_by_a_common_word_or_a_number_hinders_no_reason(reason):
+    refuse_telling(reason, "/tmp/Anna-Smith.jpeg", FILES)
