@@ -1,4 +1,5 @@
-"""The files that `selfai import` copied into the home, without the rows about what goes."""
+"""The files that `selfai import` copied into the home, without the rows about what goes, and without its
+addresses in further cells of other rows."""
 
 import hashlib
 import re
@@ -8,8 +9,14 @@ from pathlib import Path
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.annotations import ratings_fingerprint
 from selfai_pipeline.labels.picture_names import PictureNames
-from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
+from selfai_pipeline.labels.redacting import (
+    Unwanted,
+    UnwantedLines,
+    unwanted_lines,
+    without_lines,
+)
 from selfai_pipeline.removal.subjects import Known, Subjects
+from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source, load_sources
 from selfai_pipeline.sources.tabular.reading import ending_of
 from selfai_pipeline.sources.tombstones import spellings
@@ -41,14 +48,14 @@ def fingerprint(known: Known) -> str:
 
 def files_with(
     subjects: Subjects, known: Known, *, person_column: str
-) -> Iterator[tuple[Source, RatingsFile | PicturesFile, Unwanted, list[int]]]:
-    """The declared files with rows about any of it, and the lines on which these begin."""
+) -> Iterator[tuple[Source, RatingsFile | PicturesFile, Unwanted, UnwantedLines]]:
+    """The declared files with rows about any of it, or that name it in a further cell, and these rows."""
     home = known.archive.store.home
     for source, file in declared_files(known):
         unwanted = _unwanted(source.name, subjects, known, person_column)
         path = file.file(home)
         try:
-            lines = unwanted_lines(path, file, unwanted) if path.is_file() else []
+            lines = unwanted_lines(path, file, unwanted) if path.is_file() else UnwantedLines()
         except InputError:
             # What cannot be read as a table gave no ratings; the search at the end names it.
             continue
@@ -75,6 +82,7 @@ def _unwanted(source: str, subjects: Subjects, known: Known, person_column: str)
         is_annotator=lambda annotator: f"{source}/{annotator}" in subjects.annotators,
         persons=frozenset(persons),
         person_column=person_column,
+        scrubbed=Needles.of(subjects).scrubbed,
     )
 
 
