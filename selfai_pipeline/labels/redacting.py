@@ -16,7 +16,7 @@ from typing import Any
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.label_studio import annotator_of, is_export, picture_name
-from selfai_pipeline.labels.text_table import Misfit, TextTable, collect_table, rows_of
+from selfai_pipeline.labels.text_table import Misfit, TextTable, collect_table, read_table, rows_of, text_of
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
 from selfai_pipeline.sources.tabular.lines import BYTE_ORDER_MARK
 from selfai_pipeline.sources.tabular.reading import ending_of
@@ -102,6 +102,28 @@ def unwanted_lines(path: Path, file: RatingsFile | PicturesFile, unwanted: Unwan
 def _rows(table: TextTable) -> Iterator[tuple[int, dict[str, str]]]:
     for row, line in enumerate(table.lines):
         yield line, {name: cells[row] for name, cells in table.columns.items()}
+
+
+def rows_in(path: Path, file: RatingsFile | PicturesFile) -> Iterator[dict[str, str]]:
+    """Each row as text by column; of an export of Label Studio each annotation, cancelled ones too, with what
+    its task says of the picture.
+
+    Raises:
+        InputError: as `unwanted_lines`.
+    """
+    if not _is_of_label_studio(path):
+        yield from (cells for _, cells in _rows(read_table(path)))
+        return
+    who = file.annotator_column if isinstance(file, RatingsFile) else ""
+    for item in json.loads(path.read_bytes()):
+        if not isinstance(item, dict):
+            continue
+        data = item["data"] if isinstance(item.get("data"), dict) else item
+        cells = {name: text_of(value)[0] for name, value in data.items()}
+        cells[file.picture_column] = picture_name(data.get(file.picture_column))
+        said = [one for one in item.get("annotations") or [] if isinstance(one, dict)]
+        for annotator in [one.get("completed_by") for one in said] or [item.get("annotator")]:
+            yield {**cells, who: annotator_of(annotator)} if who else cells
 
 
 def without_lines(

@@ -244,6 +244,7 @@ def test_an_address_in_a_further_column_of_an_imported_file_goes_and_its_row_sta
     kind, url, _ = an_address_that_others_name(lived_in)
     assert lived_in.remove(kind, url) == []
     (source,) = load_sources(lived_in.home.sources_file)
+    assert source.pictures
     files = [source.ratings[0].file(lived_in.home), source.pictures.file(lived_in.home)]
     texts = ["image,annotator,score,seen\n2.png,carl,2,on [removed]\n3.png,dora,3,\n"]
     texts.append(f"image,person,page\n2.png,Jane Roe,[removed]\n3.png,Joan Doe,{url[:-1]}\n")
