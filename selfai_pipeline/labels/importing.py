@@ -372,7 +372,7 @@ class _Gone:
         def is_annotator(annotator: str) -> bool:
             return removed.refuses_annotator(source, annotator)
 
-        return cls(others, Unwanted(is_picture, is_annotator), True)
+        return cls(others, Unwanted(is_picture, is_annotator, scrubbed=removed.scrubbed), True)
 
     def content(self, file: RatingsFile | PicturesFile) -> bytes:
         """The bytes of a file of ratings or of columns about pictures, without rows about what is gone."""

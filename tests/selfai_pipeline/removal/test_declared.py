@@ -1,5 +1,6 @@
 """What was imported can be removed before any run has read it, and where no run ever uses it."""
 
+import datetime
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from selfai_pipeline.errors import InputError
+from selfai_pipeline.labels.annotations import collect_annotations
 from selfai_pipeline.labels.importing import import_folder
 from selfai_pipeline.lineage.registry import Registry
 from selfai_pipeline.lineage.versions import Archive
@@ -17,8 +19,16 @@ from selfai_pipeline.removal.erase import carry_out
 from selfai_pipeline.removal.plan import Plan, make_plan
 from selfai_pipeline.removal.subjects import Known
 from selfai_pipeline.sources.crawl import crawl_day
-from selfai_pipeline.sources.settings import CrawlSettings, load_sources
+from selfai_pipeline.sources.settings import (
+    CrawlSettings,
+    PicturesFile,
+    RatingsFile,
+    UrlListSource,
+    load_sources,
+    save_sources,
+)
 from selfai_pipeline.store import Store
+from selfai_pipeline.tables import Record
 
 DAY = "2026-02-01"
 Search = Callable[[Path, Iterable[bytes]], set[str]]
@@ -54,6 +64,7 @@ def remove(store: Store, kind: str, value: str) -> list[str]:
 
 def crawled(store: Store) -> list[str]:
     ref = crawl_day(DAY, sources=load_sources(store.home.sources_file), store=store, settings=CrawlSettings())
+    store.tables.point(Record(ref, "2", {}, {}))
     return [row["url"] for row in store.tables.read(ref).to_pylist() if row["status"] == "stored"]
 
 
@@ -112,3 +123,39 @@ def test_an_annotator_of_an_export_whose_annotations_were_cancelled(
     assert remove(store, "annotator", "70707") == []
     assert search(store.home.imports, [b"70707"]) == set()
     assert "8" in {one.partition("/")[2] for one in plan_for(store, "annotator", "8").subjects.annotators}
+
+
+def test_a_removed_address_in_a_further_column_does_not_come_back(
+    photos: Path, store: Store, search: Search, tmp_path: Path
+) -> None:
+    """Neither by another import of the file, nor from a file that is declared where it lies."""
+    remove(store, "url", "https://x.example/1.png")
+    described = tmp_path / "p.csv"
+    described.write_text("image,page\na.png,https://x.example/1.png\nb.png,https://x.example/2.png\n")
+    ratings = tmp_path / "r.csv"
+    ratings.write_text("image,annotator,score,seen\na.png,zoe,1,at https://x.example/1.png.\n")
+    import_folder(photos, home=store.home, day=DAY, ratings=ratings, pictures=described)
+    assert search(store.home.root, [b"x.example/1.png"]) == set()
+    assert search(store.home.imports, [b"https://x.example/2.png"])
+    (source,) = load_sources(store.home.sources_file)
+    declared = {"ratings": [RatingsFile(path=str(ratings))], "pictures": PicturesFile(path=str(described))}
+    source = source.model_copy(update=declared)
+    save_sources(store.home.sources_file, [source])
+    crawled(store)
+    ref = collect_annotations(store.tables.snapshot("raw_crawl"), sources=[source], store=store)
+    (row,) = store.tables.read(ref).to_pylist()
+    assert json.loads(row["attributes"]) == {"page": "[removed]", "seen": "at [removed]."}
+
+
+def test_a_removed_address_in_a_further_column_of_a_list_does_not_come_back(
+    photos: Path, store: Store, tmp_path: Path
+) -> None:
+    remove(store, "url", "https://x.example/1.png")
+    path = tmp_path / "list.csv"
+    path.write_text("url,licence,page\nnothing.png,see https://x.example/1.png,https://x.example/1.png\n")
+    save_sources(store.home.sources_file, [UrlListSource(name="l", path=str(path), licence_column="licence")])
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    ref = crawl_day(day, sources=load_sources(store.home.sources_file), store=store, settings=CrawlSettings())
+    (row,) = store.tables.read(ref).to_pylist()
+    assert (row["url"], row["status"], row["licence"]) == ("nothing.png", "refused", "see [removed]")
+    assert json.loads(row["attributes"])["page"] == "[removed]"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from selfai_pipeline.removal.subjects import Subjects
-from selfai_pipeline.removal.texts import INSTEAD, Needles
+from selfai_pipeline.removal.texts import Needles
+from selfai_pipeline.sources.tombstones import INSTEAD, Tombstone, Tombstones, keyed
 
 URL = "https://one.example/a.jpg"
 
@@ -96,3 +97,31 @@ def test_of_a_host_without_a_dot_the_addresses_go_and_the_word_stays() -> None:
     assert json.loads(removed.scrubbed(text)) == {"group": "training", "error": f"{INSTEAD}\n"}
     assert removed.are_in(text.encode())
     assert not removed.are_in(b'{"group": "training"}')
+
+
+def stone(*names: tuple[str, str]) -> Tombstones:
+    hashes = tuple(keyed(kind, name, b"k") for kind, name in names)
+    return Tombstones((Tombstone("a" * 12, "2026-01-01", "r", "url", hashes, ()),), b"k")
+
+
+@pytest.mark.parametrize("removed", [stone(("address", URL)), stone(("host", "one.example"))])
+def test_what_the_records_know_of_an_address_is_enough_to_take_it_out_of_a_text(removed: Tombstones) -> None:
+    for around in (
+        "{}",
+        "at {}.",
+        "({}), ",
+        '{{"page": "{}"}}',
+        "{},https://two.example/,{}",
+        "'{}'",
+        "https://two.example/?of={}",
+    ):
+        text = around.format(*[URL] * around.count("{}"))
+        assert removed.scrubbed(text) == around.format(*[INSTEAD] * around.count("{}"))
+    for other in ("https://two.example/a.jpg", "https://www.one.example/a.jpg", "one.example", "a: //b"):
+        assert removed.scrubbed(other) == other
+
+
+@pytest.mark.parametrize("other", [f"{URL}2", f"{URL}.bak", f"{URL}/1", f"{URL}?size=2"])
+def test_another_address_of_the_host_stays_where_one_was_removed(other: str) -> None:
+    assert stone(("address", URL)).scrubbed(f"see {other}.") == f"see {other}."
+    assert Tombstones().scrubbed(URL) == URL
