@@ -48,7 +48,8 @@ def collect_annotations(
     whose name means more than one picture, are left out. The facts count them by reason (`left_out`; of files
     about pictures, `left_out_descriptions`; of rows that nobody meant as ratings, `no_ratings`) and by file
     with the first line (`left_out_files`); `imports/<source>/left_out.csv` lists them, with what is wrong
-    with each. Ratings by annotators who were removed, and rows about removed pictures, are passed over.
+    with each. Ratings by annotators who were removed, and rows about removed pictures, are passed over; of
+    removed addresses in further columns nothing is kept.
 
     Raises:
         InputError: a file of ratings or of picture attributes cannot be used at all; see `read_ratings`.
@@ -69,7 +70,9 @@ def collect_annotations(
     for source in sorted(sources, key=lambda one: one.name):
         known = PictureNames(names.get(source.name, []))
         is_removed = partial(removed.refuses_name, source.name, stored=known.addresses)
-        attributes, undescribed = _attributes_of(source, known=known, home=store.home, is_removed=is_removed)
+        attributes, undescribed = _attributes_of(
+            source, known=known, home=store.home, is_removed=is_removed, scrubbed=removed.scrubbed
+        )
         for image_id, values in attributes.items():
             described.setdefault(image_id, {})[source.name] = values
         unused: list[LeftOut] = []
@@ -89,7 +92,14 @@ def collect_annotations(
         unused += overlaps.left_out
         for file, (ratings, _), pictures in zip(source.ratings, read, overlaps.pictures, strict=True):
             origin = origin_of(source.name, file)
-            part = _matched(ratings, pictures, source_name=source.name, origin=origin, attributes=attributes)
+            part = _matched(
+                ratings,
+                pictures,
+                source_name=source.name,
+                origin=origin,
+                attributes=attributes,
+                scrubbed=removed.scrubbed,
+            )
             logger.info(
                 "ratings of %s: %d of %d rows are ratings of stored pictures (%d repeated, %d superseded)",
                 source.name,
@@ -187,7 +197,12 @@ def stored_pictures(raw_crawl: Snapshot, store: Store) -> dict[str, list[tuple[s
 
 
 def _attributes_of(
-    source: Source, *, known: PictureNames, home: Home, is_removed: Callable[[str], bool]
+    source: Source,
+    *,
+    known: PictureNames,
+    home: Home,
+    is_removed: Callable[[str], bool],
+    scrubbed: Callable[[str], str],
 ) -> tuple[dict[str, dict[str, str]], list[LeftOut]]:
     """What the file about pictures says, by image_id, and its rows that are left out."""
     if source.pictures is None:
@@ -199,7 +214,7 @@ def _attributes_of(
     attributes: dict[str, dict[str, str]] = {}
     for image_id, values in zip(pictures, rows.attributes, strict=True):
         if image_id is not None:
-            attributes.setdefault(image_id, {}).update(json.loads(values))
+            attributes.setdefault(image_id, {}).update(json.loads(scrubbed(values)))
     return attributes, [*rows.left_out, *unmatched]
 
 
@@ -210,6 +225,7 @@ def _matched(
     source_name: str,
     origin: str,
     attributes: dict[str, dict[str, str]],
+    scrubbed: Callable[[str], str],
 ) -> "pa.Table":
     """The ratings of stored pictures (one each, None: none) as an Arrow table."""
     import pyarrow as pa
@@ -224,7 +240,7 @@ def _matched(
         own = ratings.attributes[row]
         key = (image_id, own)
         if key not in merged:
-            values = {**attributes.get(image_id, {}), **json.loads(own)}
+            values = {**attributes.get(image_id, {}), **json.loads(scrubbed(own))}
             merged[key] = json.dumps(values, sort_keys=True, ensure_ascii=False)
         texts.append(merged[key])
     annotators = ratings.annotators

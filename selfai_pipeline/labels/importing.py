@@ -15,7 +15,7 @@ from selfai_pipeline.labels.left_out import LeftOut, count_reasons, list_path, m
 from selfai_pipeline.labels.picture_folder import check_name_and_day, name_of_folder, pictures_in
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Rows, read_pictures, read_ratings
-from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
+from selfai_pipeline.labels.redacting import Unwanted, UnwantedLines, unwanted_lines, without_lines
 from selfai_pipeline.labels.settings import LabelSettings
 from selfai_pipeline.labels.text_table import read_table
 from selfai_pipeline.sources.picture_files import PictureFileError, clean_picture
@@ -372,12 +372,12 @@ class _Gone:
         def is_annotator(annotator: str) -> bool:
             return removed.refuses_annotator(source, annotator)
 
-        return cls(others, Unwanted(is_picture, is_annotator), True)
+        return cls(others, Unwanted(is_picture, is_annotator, scrubbed=removed.scrubbed), True)
 
     def content(self, file: RatingsFile | PicturesFile) -> bytes:
         """The bytes of a file of ratings or of columns about pictures, without rows about what is gone."""
         path = Path(file.path)
-        lines = unwanted_lines(path, file, self.unwanted) if self.is_any else []
+        lines = unwanted_lines(path, file, self.unwanted) if self.is_any else UnwantedLines()
         return without_lines(path, lines, file, self.unwanted) if lines else path.read_bytes()
 
 

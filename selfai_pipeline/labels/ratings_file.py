@@ -249,17 +249,9 @@ def _moments(table: TextTable, file: RatingsFile, bad: BadRows) -> list[datetime
 
 
 def _attributes(table: TextTable, file: RatingsFile) -> list[str]:
-    taken = {
-        file.picture_column,
-        file.score_column,
-        file.annotator_column,
-        file.annotator_group_column,
-        file.count_column,
-        file.rated_at_column,
-    }
     names = file.attribute_columns
     if names is None:
-        names = [name for name in table.columns if name not in taken]
+        names = [name for name in table.columns if name not in file.own_columns]
     columns = [table.column(name, setting="attribute_columns in sources.yaml") for name in names]
     if not columns:
         return ["{}"] * len(table)

@@ -1,4 +1,5 @@
-"""The files that `selfai import` copied into the home, without the rows about what goes."""
+"""The files that `selfai import` copied into the home, without the rows about what goes, and without its
+addresses in further cells of other rows."""
 
 import hashlib
 import re
@@ -7,9 +8,15 @@ from pathlib import Path
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.annotations import ratings_fingerprint
-from selfai_pipeline.labels.picture_names import PictureNames
-from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
+from selfai_pipeline.labels.redacting import (
+    Unwanted,
+    UnwantedLines,
+    unwanted_lines,
+    without_lines,
+)
+from selfai_pipeline.removal.declared import declared_files, picture_names
 from selfai_pipeline.removal.subjects import Known, Subjects
+from selfai_pipeline.removal.texts import Needles
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source, load_sources
 from selfai_pipeline.sources.tabular.reading import ending_of
 from selfai_pipeline.sources.tombstones import spellings
@@ -18,16 +25,6 @@ from selfai_pipeline.storage import replace_file
 COPY = re.compile(r"(ratings|scores|pictures)-[0-9a-f]{12}\.[a-z.]+")
 LIST = "left_out.csv"
 """What was wrong with rows, with the names of pictures and annotators: made again by the next run."""
-
-
-def declared_files(known: Known) -> Iterator[tuple[Source, RatingsFile | PicturesFile]]:
-    """The files of ratings and of columns about pictures that the sources declare."""
-    path = known.archive.store.home.sources_file
-    for source in load_sources(path) if path.exists() else []:
-        files: list[RatingsFile | PicturesFile] = [*source.ratings]
-        if source.pictures is not None:
-            files.append(source.pictures)
-        yield from ((source, file) for file in files)
 
 
 def fingerprint(known: Known) -> str:
@@ -41,14 +38,14 @@ def fingerprint(known: Known) -> str:
 
 def files_with(
     subjects: Subjects, known: Known, *, person_column: str
-) -> Iterator[tuple[Source, RatingsFile | PicturesFile, Unwanted, list[int]]]:
-    """The declared files with rows about any of it, and the lines on which these begin."""
+) -> Iterator[tuple[Source, RatingsFile | PicturesFile, Unwanted, UnwantedLines]]:
+    """The declared files with rows about any of it, or that name it in a further cell, and these rows."""
     home = known.archive.store.home
-    for source, file in declared_files(known):
+    for source, file in declared_files(home):
         unwanted = _unwanted(source.name, subjects, known, person_column)
         path = file.file(home)
         try:
-            lines = unwanted_lines(path, file, unwanted) if path.is_file() else []
+            lines = unwanted_lines(path, file, unwanted) if path.is_file() else UnwantedLines()
         except InputError:
             # What cannot be read as a table gave no ratings; the search at the end names it.
             continue
@@ -57,12 +54,7 @@ def files_with(
 
 
 def _unwanted(source: str, subjects: Subjects, known: Known, person_column: str) -> Unwanted:
-    pictures = []
-    for key in known.keys("raw_crawl"):
-        for image_id, url, where, text in known.rows(key, "image_id", "url", "source", "attributes"):
-            if where == source and image_id:
-                pictures += [(url, image_id), *((name, image_id) for name in _name_in(text))]
-    names = PictureNames(pictures)
+    names = picture_names(known.pictures(), source)
     prefix = f"{source}/"
     persons = {one.removeprefix(prefix) for one in subjects.persons if one.startswith(prefix)}
     return Unwanted(
@@ -75,14 +67,8 @@ def _unwanted(source: str, subjects: Subjects, known: Known, person_column: str)
         is_annotator=lambda annotator: f"{source}/{annotator}" in subjects.annotators,
         persons=frozenset(persons),
         person_column=person_column,
+        scrubbed=Needles.of(subjects).scrubbed,
     )
-
-
-def _name_in(attributes: str | None) -> list[str]:
-    import json
-
-    name = json.loads(attributes or "{}").get("name")
-    return [name] if isinstance(name, str) else []
 
 
 def redact_ratings(subjects: Subjects, known: Known, *, person_column: str) -> None:
@@ -111,7 +97,7 @@ def redact_ratings(subjects: Subjects, known: Known, *, person_column: str) -> N
                 home.sources_file, text.replace(file.path, str(declared.with_name(new.name))).encode()
             )
             path.unlink(missing_ok=True)
-    declared_paths = {file.file(home).resolve() for _, file in declared_files(known)}
+    declared_paths = {file.file(home).resolve() for _, file in declared_files(home)}
     names = _names_by_source(subjects)
     for path in sorted(home.imports.glob("*/*")):
         is_undeclared = COPY.fullmatch(path.name) and path.resolve() not in declared_paths

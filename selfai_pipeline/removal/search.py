@@ -1,10 +1,13 @@
 """A last look through the home: which files name what was removed still?"""
 
+import gzip
 import re
 import sqlite3
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from selfai_pipeline.removal.databases import HEADER, cells
@@ -16,7 +19,12 @@ from selfai_pipeline.sources.settings import UrlListSource, load_sources
 from selfai_pipeline.sources.source_kinds import is_in_object_store
 from selfai_pipeline.store import Store
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PARQUET = b"PAR1"
+GZIP = b"\x1f\x8b"
+ROWS_AT_ONCE = 20_000
 PIECE = 1 << 24
 LONGEST_NAME = 1 << 14
 """Bytes of the longest address that is looked for across two pieces."""
@@ -91,8 +99,8 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _contents(path: Path, *, is_cleaned: bool = False) -> Iterator[bytes]:
-    """The bytes of a file; of Parquet those of its texts, which are compressed in it, and of SQLite its
-    cells, unpacked, as well.
+    """The bytes of a file, of gzip also those that are packed in it; of Parquet those of its texts, which are
+    compressed in it, and of SQLite its cells, unpacked, as well.
 
     Args:
         is_cleaned: a database has nothing but its cells: in its pages Selfai's own names may be cut in two.
@@ -105,26 +113,52 @@ def _contents(path: Path, *, is_cleaned: bool = False) -> Iterator[bytes]:
             yield from cells(path)
             if is_cleaned:
                 return
-    if not start.startswith(PARQUET):
-        yield from _pieces(path)
+    if start.startswith(PARQUET):
+        yield from _texts_of_parquet(path)
         return
+    yield from _pieces(path)
+    if start.startswith(GZIP):
+        with suppress(EOFError, zlib.error, gzip.BadGzipFile), gzip.open(path) as unpacked:
+            # What comes before a damaged place is read as well.
+            yield from _pieces_of(unpacked.read1)
+
+
+def _texts_of_parquet(path: Path) -> Iterator[bytes]:
+    """Each column with texts in it, lists and structures too, in pieces; the bytes of what cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)
+        plain = [one.name for one in pq.read_schema(path) if pa.types.is_string(one.type)]
+        # A text that many rows share is read once: written out for each, it could take more than memory has.
+        file = pq.ParquetFile(path, pre_buffer=False, read_dictionary=plain)
         yield repr(file.schema_arrow.metadata).encode()
-        texts = [one.name for one in file.schema_arrow if pa.types.is_string(one.type)]
-        for column in file.read(texts, use_threads=False).columns:
-            yield "\n".join(value for value in set(column.to_pylist()) if value).encode()
-    except (pa.ArrowException, OSError):
+        texts = [one.name for one in file.schema_arrow if "string" in str(one.type)]
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=texts, use_threads=False):
+            yield from map(_words, batch.columns)
+    except (pa.ArrowException, OSError, ValueError):
         yield from _pieces(path)
 
 
+def _words(column: "pa.Array") -> bytes:
+    """The texts in a column, whatever is no UTF-8 too; of a dictionary each once."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.take(column.indices.unique().drop_null())
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return b"\n".join(filter(None, column.cast(pa.large_binary()).to_pylist()))
+    return "\n".join(map(str, column.to_pylist())).encode(errors="replace")
+
+
 def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from _pieces_of(file.read)
+
+
+def _pieces_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """The bytes of a file, which may be larger than memory; each piece begins with the end of the last."""
     end = b""
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            yield end + piece
-            end = (end + piece)[-LONGEST_NAME:]
+    while piece := read(PIECE):
+        yield end + piece
+        end = (end + piece)[-LONGEST_NAME:]

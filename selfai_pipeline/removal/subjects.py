@@ -14,6 +14,13 @@ from selfai_pipeline.lineage.derived import Selection, removal_of
 from selfai_pipeline.lineage.picture_history import selected_pictures
 from selfai_pipeline.lineage.versions import Archive, VersionKey
 from selfai_pipeline.picture_store import SHA256_HEX
+from selfai_pipeline.removal.declared import (
+    PictureRow,
+    addresses_in,
+    annotators_called,
+    persons_called,
+    pictures_called,
+)
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.sources.addresses import host_of
 from selfai_pipeline.sources.tombstones import was_removed
@@ -138,6 +145,11 @@ class Known:
     def rows(self, key: VersionKey, *names: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*self.columns(key, *names).values(), strict=True)
 
+    def pictures(self) -> Iterator[PictureRow]:
+        """Every row of the crawled days."""
+        for key in self.keys("raw_crawl"):
+            yield from self.rows(key, "image_id", "url", "source", "attributes")
+
     def named(self, column: str) -> set[str]:
         """The values of a column over all versions that have it: every picture, say, or every crop."""
         return {name for key in self.keys(*self.assets) for (name,) in self.rows(key, column) if name}
@@ -241,7 +253,8 @@ def _address(value: str, known: Known, fetches: Fetches) -> Subjects:
             paths = fetches.ending(source, value.removeprefix("file:"))
             return Subjects(urls=frozenset(paths), paths=frozenset([f"{source}/{value}"]))
         return Subjects(image_ids=frozenset(image_ids))
-    if not sources and not fetches.knows_address(value):
+    home = known.archive.store.home
+    if not sources and not fetches.knows_address(value) and value not in addresses_in(home):
         raise _unknown(
             "url",
             value,
@@ -261,7 +274,7 @@ def _host(value: str, known: Known, fetches: Fetches) -> Subjects:
             if host_of(url) == host:
                 is_known = True
                 ids.update([image_id] if image_id else [])
-    if not is_known:
+    if not is_known and host not in map(host_of, addresses_in(known.archive.store.home)):
         raise _unknown(
             "host",
             host,
@@ -287,6 +300,9 @@ def _person(value: str, known: Known, column: str) -> Subjects:
                     if value in (str(person), f"{source}/{person}"):
                         before = found.get(f"{source}/{person}", Subjects())
                         found[f"{source}/{person}"] = before | _row(source, image_id, url)
+    for person, (named_in, names) in persons_called(value, column, known.archive.store.home).items():
+        told = pictures_called(names, named_in, known.pictures(), known.archive.store.home)
+        found[person] = found.get(person, Subjects()) | Subjects.from_values(vars(told))
     if not found:
         raise _unknown("person", value, known, f"Persons are the values of the column {column!r}.")
     if len(found) > 1:
@@ -313,6 +329,7 @@ def _annotator(value: str, known: Known, site_people: frozenset[str]) -> Subject
         for name in set(known.columns(key, "annotator")["annotator"]) - {None}:
             if value in (name, name.partition("/")[2]):
                 found.add(name)
+    found |= annotators_called(value, known.archive.store.home)
     if not found:
         raise _unknown(
             "annotator",

@@ -8,8 +8,8 @@ from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 from selfai_pipeline.removal.subjects import Subjects
+from selfai_pipeline.sources.tombstones import INSTEAD
 
-INSTEAD = "[removed]"
 HEXADECIMALS = re.compile(r"[0-9a-f]{64,}")
 ADDRESS_OF_HOST = re.compile(r"https?://[^\s\"'<>\\,;|`)\]}]+")
 GOES_ON = re.compile(r"[\w/%~=@+$*#-]|[.?:!]\w|&(?!quot;|lt;|gt;)\w")

@@ -33,7 +33,7 @@ from selfai_pipeline.sources.settings import (
 from selfai_pipeline.sources.source_kinds import today
 from selfai_pipeline.sources.stored_files import SourceUnreachable
 from selfai_pipeline.sources.tombstones import Tombstones
-from selfai_pipeline.sources.url_list import ListOfDay, read_list
+from selfai_pipeline.sources.url_list import Listed, ListOfDay, read_list
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import TableRef, table_of
 
@@ -237,6 +237,9 @@ class _Bringing:
             journal=self.journal,
             most=limits.max_addresses,
         )
+        for url, about in self.listed.pictures.items() if self.removed else ():
+            licence = None if about.licence is None else self.removed.scrubbed(about.licence)
+            self.listed.pictures[url] = Listed(licence, self.removed.scrubbed(about.attributes))
         addresses = iter(self.listed.pictures)
         while part := [Found(url, "picture") for url in islice(addresses, DISCOVERED_AT_ONCE)]:
             self.discover(part, limits)

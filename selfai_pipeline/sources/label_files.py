@@ -51,6 +51,12 @@ class RatingsFile(Settings):
             raise ValueError(f"minimum ({self.minimum:g}) has to be below maximum ({self.maximum:g})")
         return self
 
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """Those with a meaning; all others are further columns, which become attributes."""
+        named = (self.picture_column, self.score_column, self.annotator_column)
+        return frozenset({*named, self.annotator_group_column, self.count_column, self.rated_at_column})
+
     def file(self, home: Home) -> Path:
         return home.root / Path(self.path).expanduser()
 
@@ -60,6 +66,11 @@ class PicturesFile(Settings):
 
     path: LocalPath = Field(min_length=1, description="The table; absolute, or relative to SELFAI_HOME.")
     picture_column: str = Field("image", min_length=1, description="Column with the picture's name.")
+
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """As of a file of ratings."""
+        return frozenset({self.picture_column})
 
     def file(self, home: Home) -> Path:
         return home.root / Path(self.path).expanduser()

@@ -31,6 +31,14 @@ logger = logging.getLogger("selfai.sources")
 REMOVED = "removed"
 """The reason of a picture or an address that is refused because it was removed."""
 
+INSTEAD = "[removed]"
+"""What stands in a text in the place of what was removed."""
+
+BEGIN = re.compile(r"(?:https?|file)://")
+ADDRESS_IN_TEXT = re.compile(r"[^\s\"<>\\|`]{1,16384}")
+ENDS = re.compile(r"[,;)\]}']|[.?:!](?![\w/])|\Z")
+"""Where an address in a text may end: the text may go on with another one, or with its sentence."""
+
 RECORDS = "removals/records"
 LABELS = "balanced_label_table"
 REMOVAL = re.compile(r"[0-9a-f]{12}")
@@ -258,6 +266,27 @@ class Tombstones:
         if not self.stones or not url:
             return False
         return bool(self.find(ADDRESS, url) or self.find(HOST, host_of(url)))
+
+    def scrubbed(self, text: str) -> str:
+        """A text with `INSTEAD` for each address that was removed, or whose host was."""
+        if not self.stones or "://" not in text:
+            return text
+        kept, done = [], 0
+        for begin in BEGIN.finditer(text):
+            found = ADDRESS_IN_TEXT.match(text, begin.start()) if begin.start() >= done else None
+            length = self._length_of_address(found[0]) if found else 0
+            if length:
+                kept += [text[done : begin.start()], INSTEAD]
+                done = begin.start() + length
+        return "".join([*kept, text[done:]])
+
+    def _length_of_address(self, run: str) -> int:
+        """The length of a removed address that some text begins with, the longest; 0 where it is none."""
+        ends = [one.start() for one in ENDS.finditer(run)]
+        for end in reversed(ends):
+            if self.find(ADDRESS, run[:end]):
+                return end
+        return ends[0] if self.find(HOST, host_of(run[: ends[0]])) else 0
 
     def refuses_name(self, source: str, name: str, *, stored: Container[str]) -> bool:
         """Whether a name in a file of ratings may have meant a removed picture of the source.

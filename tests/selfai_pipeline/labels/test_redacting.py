@@ -11,6 +11,7 @@ import pytest
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.labels.redacting import Unwanted, unwanted_lines, without_lines
+from selfai_pipeline.labels.text_table import read_table
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile
 
 ROWS = [
@@ -40,8 +41,6 @@ def written(folder: Path, ending: str) -> Path:
 
 
 def rows_in(path: Path, content: bytes) -> list[tuple[str, str]]:
-    from selfai_pipeline.labels.text_table import read_table
-
     left = path.with_name(f"left-{path.name}")
     left.write_bytes(content)
     table = read_table(left)
@@ -58,7 +57,7 @@ def test_rows_about_a_picture_or_by_an_annotator_go_and_the_others_stay(tmp_path
     lines = unwanted_lines(path, file, BOB)
     left = rows_in(path, without_lines(path, lines, file, BOB))
     assert left == [("1.jpg", "ann"), ("2.jpg", "ann")]
-    assert unwanted_lines(path, file, Unwanted()) == []
+    assert not unwanted_lines(path, file, Unwanted())
 
 
 def test_of_a_csv_every_other_byte_stays(tmp_path: Path) -> None:
@@ -69,12 +68,67 @@ def test_of_a_csv_every_other_byte_stays(tmp_path: Path) -> None:
     assert left == path.read_bytes().replace(gone, b"")
 
 
+SCRUBBED = Unwanted(scrubbed=lambda text: text.replace("https://gone.example/1", "[removed]"))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".parquet"])
+def test_what_a_further_cell_names_is_taken_out_of_it_and_the_row_stays(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"ratings{ending}"
+    rows = [
+        {"image": "1.jpg", "annotator": "ann", "score": 1, "page": 'at https://gone.example/1, "she" said'},
+        {"image": "https://gone.example/1", "annotator": "bob", "score": 2, "page": "two\nlines"},
+    ]
+    if ending == ".parquet":
+        text = pa.dictionary(pa.int32(), pa.large_string())
+        told = pa.array([["https://gone.example/1", None], []], pa.list_(pa.string()))
+        table = pa.Table.from_pylist(rows).append_column("told", told)
+        pq.write_table(table.set_column(3, "page", table["page"].cast(text)), path)
+    elif ending == ".json":
+        path.write_text(json.dumps([{**row, "told": {"in": [row["page"]]}} for row in rows]))
+    else:
+        if ending.startswith(".jsonl"):
+            content = "\ufeff" + "".join(json.dumps(row) + "\r\n" for row in rows)
+        else:
+            content = '\ufeff\r\n image,annotator,score, page\r\n1.jpg,ann,1,"at https://gone.example/1, '
+            content += '""she"" said"\r\nhttps://gone.example/1,bob,2,"two\nlines"'
+        path.write_bytes(gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode())
+    file = RatingsFile(path=str(path))
+    before = read_table(path)
+    lines = unwanted_lines(path, file, SCRUBBED)
+    assert (lines.gone, lines.named) == ([], [before.lines[0]])
+    path.write_bytes(without_lines(path, lines, file, SCRUBBED))
+    after = read_table(path)
+    wanted = {
+        name: cells
+        if name == "image"
+        else [cell.replace("https://gone.example/1", "[removed]") for cell in cells]
+        for name, cells in before.columns.items()
+    }
+    assert wanted != before.columns
+    assert after.columns == wanted
+    assert (after.lines, after.misfits) == (before.lines, [])
+    assert not unwanted_lines(path, file, SCRUBBED)
+
+
+def test_what_a_task_of_label_studio_names_is_taken_out_of_its_data(tmp_path: Path) -> None:
+    path = label_studio(tmp_path)
+    tasks = json.loads(path.read_text())
+    tasks[1]["data"].update(page="https://gone.example/1")
+    tasks[1]["annotations"][0]["completed_by"] = {"id": 7, "email": "https://gone.example/1"}
+    path.write_text(json.dumps(tasks))
+    file = RatingsFile(path=str(path))
+    lines = unwanted_lines(path, file, SCRUBBED)
+    assert (lines.gone, lines.named) == ([], [2])
+    tasks[1]["data"].update(page="[removed]")
+    assert json.loads(without_lines(path, lines, file, SCRUBBED)) == tasks
+
+
 def test_a_row_that_is_none_goes_along_since_nothing_tells_whom_it_names(tmp_path: Path) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text("image,annotator,score\n1.jpg,ann,1\n2.jpg;ann;2\n2.jpg,ann,2\n")
     file = RatingsFile(path=str(path))
-    assert unwanted_lines(path, file, PICTURE_2) == [3, 4]
-    assert unwanted_lines(path, file, Unwanted(is_picture=lambda name: name == "9.jpg")) == []
+    assert unwanted_lines(path, file, PICTURE_2).gone == [3, 4]
+    assert not unwanted_lines(path, file, Unwanted(is_picture=lambda name: name == "9.jpg"))
 
 
 def test_a_person_is_told_by_the_column_of_persons(tmp_path: Path) -> None:

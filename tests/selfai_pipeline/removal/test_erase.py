@@ -1,5 +1,6 @@
 """What is left of a removed picture, address, host, annotator: nothing but a tombstone."""
 
+import hashlib
 import shutil
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from selfai_pipeline.errors import InputError, StorageError
 from selfai_pipeline.home import Home
+from selfai_pipeline.labels.annotations import collect_annotations, ratings_fingerprint
 from selfai_pipeline.labels.site.database import SiteDatabase, answers, assignments, faces, people
 from selfai_pipeline.lineage.audit import audit
 from selfai_pipeline.lineage.findings import State
@@ -33,7 +35,7 @@ from selfai_pipeline.removal.places import place_of
 from selfai_pipeline.removal.plan import Plan, sweep_plans, unfinished
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.sources.journal import open_journal
-from selfai_pipeline.sources.settings import load_sources
+from selfai_pipeline.sources.settings import PicturesFile, load_sources, save_sources
 from selfai_pipeline.sources.tombstones import read_tombstones, removal_key
 from selfai_pipeline.storage import Storage
 from selfai_pipeline.store import Store
@@ -238,6 +240,32 @@ def test_rows_of_imported_ratings_go_and_sources_yaml_names_the_new_file(lived_i
     )
 
 
+def test_an_address_in_a_further_column_of_an_imported_file_goes_and_its_row_stays(lived_in: Any) -> None:
+    kind, url, _ = an_address_that_others_name(lived_in)
+    assert lived_in.remove(kind, url) == []
+    (source,) = load_sources(lived_in.home.sources_file)
+    assert source.pictures
+    files = [source.ratings[0].file(lived_in.home), source.pictures.file(lived_in.home)]
+    texts = ["image,annotator,score,seen\n2.png,carl,2,on [removed]\n3.png,dora,3,\n"]
+    texts.append(f"image,person,page\n2.png,Jane Roe,[removed]\n3.png,Joan Doe,{url[:-1]}\n")
+    assert [file.read_text() for file in files] == texts
+    assert {*files} == {*(lived_in.home.imports / "one").iterdir()}
+    for file, text in zip(files, texts, strict=True):
+        assert file.name.split("-")[1] == f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
+    snapshot = lived_in.store.tables.snapshot("raw_crawl")
+    ref = collect_annotations(snapshot, sources=[source], store=lived_in.store)
+    told = {row["attributes"] for row in lived_in.store.tables.read(ref).to_pylist()}
+    assert '{"page": "[removed]", "person": "Jane Roe", "seen": "on [removed]"}' in told
+    (stone,) = read_tombstones(lived_in.store)
+    assert [*stone.ratings.values()] == [ratings_fingerprint([source], lived_in.home)]
+
+
+def test_an_address_of_a_removed_host_goes_from_further_columns_of_imported_files(lived_in: Any) -> None:
+    an_address_that_others_name(lived_in)
+    lived_in.plan("host", "one.example")
+    assert lived_in.remove("host", "one.example") == []
+
+
 @pytest.mark.parametrize("name", ["site/ann", "one/carl"])
 def test_an_annotator_goes_with_their_ratings(lived_in: Any, search: Search, name: str) -> None:
     """Of `site/ann` in the tables of the world; of `one/carl` in the imported file."""
@@ -301,6 +329,19 @@ def a_person(lived_in: Any) -> Asked:
     return "person", "Joan Doe", [*lived_in.needles(1).values(), b"Joan Doe", b"https://b.example/2"]
 
 
+def an_address_that_others_name(lived_in: Any) -> Asked:
+    """In further columns of other pictures, of both imported files."""
+    url = "https://one.example/1.png"
+    (source,) = load_sources(lived_in.home.sources_file)
+    rated = source.ratings[0].file(lived_in.home)
+    rated.write_text(f"image,annotator,score,seen\n2.png,carl,2,on {url}\n3.png,dora,3,\n")
+    described = rated.with_name("pictures-0123456789ab.csv")
+    described.write_text(f"image,person,page\n2.png,Jane Roe,{url}\n3.png,Joan Doe,{url[:-1]}\n")
+    about = PicturesFile(path=f"imports/one/{described.name}")
+    save_sources(lived_in.home.sources_file, [source.model_copy(update={"pictures": about})])
+    return "url", url, [needle for name, needle in lived_in.needles(1).items() if name != "address"]
+
+
 def an_annotator(lived_in: Any) -> Asked:
     """Of the imported file, and of the tables."""
     world = lived_in.world
@@ -334,7 +375,9 @@ CHANGES = (
 """All by which a removal changes anything."""
 
 
-@pytest.mark.parametrize("ask", [a_picture, a_host, a_person, an_annotator, an_annotator_of_the_site])
+@pytest.mark.parametrize(
+    "ask", [a_picture, a_host, a_person, an_address_that_others_name, an_annotator, an_annotator_of_the_site]
+)
 def test_killed_before_any_change_the_same_removal_finishes_it(
     lived_in: Any,
     search: Search,

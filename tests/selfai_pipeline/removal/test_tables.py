@@ -13,7 +13,7 @@ from selfai_pipeline.networks.stages import tiny_darknet
 from selfai_pipeline.removal.marks import removed_inputs
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.removal.tables import redact
-from selfai_pipeline.removal.texts import INSTEAD
+from selfai_pipeline.sources.tombstones import INSTEAD
 from selfai_pipeline.tables import TableRef
 from selfai_pipeline.training.checkpoints import save_checkpoint
 

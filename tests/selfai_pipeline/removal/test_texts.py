@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from selfai_pipeline.removal.subjects import Subjects
-from selfai_pipeline.removal.texts import INSTEAD, Needles
+from selfai_pipeline.removal.texts import Needles
+from selfai_pipeline.sources.tombstones import INSTEAD, Tombstone, Tombstones, keyed
 
 URL = "https://one.example/a.jpg"
 
@@ -174,3 +175,31 @@ def test_a_folder_with_an_accent_stays_as_path_as_address_and_in_json() -> None:
     path = Path("/gr\u00fc\u00df/one.example/x")
     for text in (str(path), path.as_uri(), json.dumps(str(path)), json.dumps({"a": json.dumps(str(path))})):
         assert removed.scrubbed(text) == text
+
+
+def stone(*names: tuple[str, str]) -> Tombstones:
+    hashes = tuple(keyed(kind, name, b"k") for kind, name in names)
+    return Tombstones((Tombstone("a" * 12, "2026-01-01", "r", "url", hashes, ()),), b"k")
+
+
+@pytest.mark.parametrize("removed", [stone(("address", URL)), stone(("host", "one.example"))])
+def test_what_the_records_know_of_an_address_is_enough_to_take_it_out_of_a_text(removed: Tombstones) -> None:
+    for around in (
+        "{}",
+        "at {}.",
+        "({}), ",
+        '{{"page": "{}"}}',
+        "{},https://two.example/,{}",
+        "'{}'",
+        "https://two.example/?of={}",
+    ):
+        text = around.format(*[URL] * around.count("{}"))
+        assert removed.scrubbed(text) == around.format(*[INSTEAD] * around.count("{}"))
+    for other in ("https://two.example/a.jpg", "https://www.one.example/a.jpg", "one.example", "a: //b"):
+        assert removed.scrubbed(other) == other
+
+
+@pytest.mark.parametrize("other", [f"{URL}2", f"{URL}.bak", f"{URL}/1", f"{URL}?size=2"])
+def test_another_address_of_the_host_stays_where_one_was_removed(other: str) -> None:
+    assert stone(("address", URL)).scrubbed(f"see {other}.") == f"see {other}."
+    assert Tombstones().scrubbed(URL) == URL
