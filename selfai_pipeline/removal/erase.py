@@ -23,6 +23,7 @@ from selfai_pipeline.removal.own import own_names
 from selfai_pipeline.removal.places import Way, place_of
 from selfai_pipeline.removal.plan import Plan, forget, with_ratings
 from selfai_pipeline.removal.ratings import fingerprint, redact_ratings
+from selfai_pipeline.removal.reasons import without_names
 from selfai_pipeline.removal.registered import mark_models
 from selfai_pipeline.removal.search import roots, traces
 from selfai_pipeline.removal.subjects import Known
@@ -90,12 +91,24 @@ class Removal:
             self.store.files.write(stone.path, stone.to_json())
 
     def scrub_reasons(self) -> None:
-        """Take what goes out of the reasons of earlier removals, of versions that accepted such."""
-        needles = Needles.of(self.plan.subjects)
+        """Take what goes out of the reasons of earlier removals, and of the pages that say them."""
+        subjects = self.plan.subjects
+        needles = Needles.of(subjects)
         for stone in read_tombstones(self.store):
-            reason = needles.scrubbed(stone.reason)
-            if reason != stone.reason:
+            reason = without_names(needles.scrubbed(stone.reason), self.plan.value, subjects)
+            if reason != stone.reason and stone.removal != self.plan.removal:
+                # The record last: it tells what has to be looked for in the pages.
+                for page in self._pages_of_removals():
+                    text = page.read_text(encoding="utf-8")
+                    replace_file(page, text.replace(escape(stone.reason), escape(reason)).encode())
                 self.store.files.write(stone.path, replace(stone, reason=reason).to_json())
+
+    def _pages_of_removals(self) -> Iterator[Path]:
+        for path in sorted(self.home.reports.rglob("*.html")):
+            with path.open("rb") as file:
+                is_gone = file.read(len(BEGINNING_OF_GONE)) == BEGINNING_OF_GONE
+            if is_gone:
+                yield path
 
     def mark(self) -> None:
         if self.plan.models:
@@ -149,12 +162,6 @@ class Removal:
                 path.unlink(missing_ok=True)
         values = {"day": self.plan.removed_at[:10], "removal": self.plan.removal, "reason": self.plan.reason}
         page = GONE.format(**{name: escape(value) for name, value in values.items()}).encode()
-        for path in sorted(self.home.reports.rglob("*.html")):
-            with path.open("rb") as file:
-                is_gone = file.read(len(BEGINNING_OF_GONE)) == BEGINNING_OF_GONE
-            if is_gone:
-                # The reason of an earlier removal stands in it.
-                _scrub_file(path, Needles.of(self.plan.subjects))
         for sha256 in self.plan.reports:
             folder = self.home.reports / sha256
             for path in sorted(folder.rglob("*")):

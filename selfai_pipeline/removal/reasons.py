@@ -14,6 +14,7 @@ from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, Archive
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.subjects import Subjects
+from selfai_pipeline.removal.texts import INSTEAD
 from selfai_pipeline.sources.addresses import bare_host, host_of
 from selfai_pipeline.sources.tombstones import HOST, Tombstones
 from selfai_pipeline.store import Store
@@ -77,19 +78,35 @@ def refuse_telling(reason: str, value: str, subjects: Subjects) -> None:
     Raises:
         InputError: it names any of it.
     """
+    if any(_namings(reason, value, subjects)):
+        raise InputError("it names what is to be removed, and it stays for ever", where="--reason", mend=MEND)
+
+
+def without_names(reason: str, value: str, subjects: Subjects) -> str:
+    """An earlier reason with `INSTEAD` for each name that `refuse_telling` would refuse today."""
+    for pattern in sorted(_namings(reason, value, subjects), key=len, reverse=True):
+        reason = re.sub(pattern, INSTEAD, unicodedata.normalize("NFC", reason), flags=re.IGNORECASE)
+    return reason
+
+
+def _namings(reason: str, value: str, subjects: Subjects) -> Iterator[str]:
+    """Patterns of the names of what goes that stand in a reason."""
     words = _folded(reason)
     bare = {one.partition("/")[2] for one in subjects.annotators | subjects.persons}
-    telling = {value, *bare, *subjects.urls, *subjects.hosts}
-    is_named = any(len(one) >= SHORTEST_TELLING and _folded(one) in words for one in telling)
+    for one in map(_folded, {value, *bare, *subjects.urls, *subjects.hosts}):
+        if len(one) >= SHORTEST_TELLING and one in words:
+            yield re.escape(one)
     files = subjects.urls | subjects.paths | subjects.names
     if value.lower().endswith(tuple(PICTURE_SUFFIXES)):
         files |= {value}
     for address in files:
         for name in _file_names(address):
-            is_named |= any(_is_telling(one) and _stands_in(one, words) for one in (name, _stem(name)))
-    beginnings = tuple(BEGINNING_OF_ID.findall(words))
-    if is_named or any(one.startswith(beginnings) for one in subjects.image_ids):
-        raise InputError("it names what is to be removed, and it stays for ever", where="--reason", mend=MEND)
+            for one in (name, _stem(name)):
+                if _is_telling(one) and _stands_in(one, words):
+                    yield _alone(one)
+    for word in BEGINNING_OF_ID.findall(words):
+        if any(one.startswith(word) for one in subjects.image_ids):
+            yield rf"(?<![^\W_]){word}(?![^\W_])"
 
 
 def _folded(text: str) -> str:
@@ -117,7 +134,11 @@ def _is_telling(name: str) -> bool:
 
 def _stands_in(name: str, words: str) -> bool:
     """Whether a name stands alone in a text: it may be a word, and stand inside of another."""
-    return name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words) is not None
+    return name in words and re.search(_alone(name), words) is not None
+
+
+def _alone(name: str) -> str:
+    return rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
 def _names_picture(text: str, store: Store) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from selfai_pipeline.errors import InputError
-from selfai_pipeline.removal.reasons import checked_reason, refuse_telling
+from selfai_pipeline.removal.reasons import checked_reason, refuse_telling, without_names
 from selfai_pipeline.removal.subjects import Subjects
 from selfai_pipeline.schemas import TABLES
 from selfai_pipeline.sources.journal import open_journal
@@ -118,6 +118,14 @@ FILES = Subjects(
 def test_a_reason_names_no_file_that_goes_with_or_without_its_ending(reason):
     with pytest.raises(InputError, match="it names what is to be removed"):
         refuse_telling(reason, "/tmp/Anna-Smith.jpeg", FILES)
+
+
+def test_of_an_earlier_reason_only_the_names_are_taken_out():
+    picture = Subjects(image_ids=frozenset([CRAWLED]))
+    told = f"Maud and Zelda 05 e\u0301 (zelda 05 \xe9.jpg), {CRAWLED[:7]}, letter 7"
+    left = "[removed] and [removed] ([removed]), [removed], letter 7"
+    assert without_names(told, "", FILES | picture) == left
+    assert without_names("letter 7 of 2026", "", FILES | picture) == "letter 7 of 2026"
 
 
 @pytest.mark.parametrize("reason", ["letter 1", "letter 7 of 2026", "maudlin, 120260104-00441", "zelda 05"])
