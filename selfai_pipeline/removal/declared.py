@@ -14,7 +14,7 @@ from selfai_pipeline.sources.folder_files import LocalFiles
 from selfai_pipeline.sources.settings import FolderSource, PicturesFile, RatingsFile, Source, load_sources
 from selfai_pipeline.sources.source_kinds import is_in_object_store
 from selfai_pipeline.sources.spellings import as_compared, inside_folder
-from selfai_pipeline.sources.tombstones import spellings
+from selfai_pipeline.sources.tombstones import addresses_in_text, spellings
 
 PictureRow = tuple[str | None, str, str, str | None]
 """image_id, url, source and attributes, of a row of raw_crawl."""
@@ -71,9 +71,13 @@ def persons_called(value: str, column: str, home: Home) -> dict[str, tuple[Sourc
 
 
 def addresses_in(home: Home) -> set[str]:
-    """The whole addresses by which the copied files name pictures."""
-    names = (cells.get(file.picture_column, "") for _, file, cells in copied_rows(home))
-    return {name for name in names if "://" in name}
+    """The whole addresses by which the copied files name pictures, and those in further cells."""
+    found: set[str] = set()
+    for _, _, cells in copied_rows(home):
+        for cell in cells.values():
+            if "://" in cell:
+                found.update([cell, *addresses_in_text(cell)])
+    return found
 
 
 def picture_names(rows: Iterable[PictureRow], source: str) -> PictureNames:

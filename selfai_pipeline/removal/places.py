@@ -89,7 +89,8 @@ PLACES = (
     Place(
         rf"imports/{NAME}/(ratings|scores|pictures)(-[0-9a-f]{{12}})?\.[a-z.]+",
         Way.REWRITTEN,
-        "Rows about the pictures or by the annotators; sources.yaml then names the new file.",
+        "Rows about the pictures or by the annotators go, and addresses in further cells of other rows; "
+        "sources.yaml then names the new file.",
     ),
     Place(rf"imports/{NAME}/gallery\.json", Way.HOLDS_NONE, "Which gallery the ratings are made up for."),
     Place(

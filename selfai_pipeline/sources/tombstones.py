@@ -51,6 +51,13 @@ def keyed(kind: str, value: str, key: bytes) -> str:
     return hmac.new(key, f"{kind}\0{value}".encode(errors="replace"), hashlib.sha256).hexdigest()
 
 
+def addresses_in_text(text: str) -> Iterator[str]:
+    """What may be an address in a text: each that begins there, as far as it may go."""
+    for begin in BEGIN.finditer(text):
+        if found := ADDRESS_IN_TEXT.match(text, begin.start()):
+            yield from (found[0][: end.start()] for end in ENDS.finditer(found[0]))
+
+
 @dataclass(frozen=True)
 class Tombstone:
     """What stays of a removal.

@@ -111,6 +111,18 @@ def test_an_address_that_only_an_imported_file_names(
     assert search(store.home.root, [b"x.example"]) == set()
 
 
+@pytest.mark.parametrize(("kind", "value"), [("url", "https://y.example/2.html"), ("host", "y.example")])
+def test_an_address_that_only_a_further_cell_names(
+    photos: Path, store: Store, search: Search, tmp_path: Path, kind: str, value: str
+) -> None:
+    described = tmp_path / "p.csv"
+    described.write_text('image,page\na.png,"from https://y.example/2.html, I think"\n')
+    import_folder(photos, home=store.home, day=DAY, pictures=described)
+    assert remove(store, kind, value) == []
+    assert search(store.home.root, [b"y.example"]) == set()
+    assert search(store.home.imports, [b'a.png,"from [removed], I think"'])
+
+
 def test_an_annotator_of_an_export_whose_annotations_were_cancelled(
     photos: Path, store: Store, search: Search, tmp_path: Path
 ) -> None:

@@ -352,6 +352,11 @@ def an_annotator(lived_in: Any) -> Asked:
     return "annotator", "one/carl", [b"carl"]
 
 
+def an_annotator_of_a_file_alone(lived_in: Any) -> Asked:
+    """No run has read the imported file yet."""
+    return "annotator", "one/carl", [b"carl"]
+
+
 def an_annotator_of_the_site(lived_in: Any) -> Asked:
     return "annotator", "annotation_site/ann", []
 
@@ -377,7 +382,16 @@ CHANGES = (
 
 
 @pytest.mark.parametrize(
-    "ask", [a_picture, a_host, a_person, an_address_that_others_name, an_annotator, an_annotator_of_the_site]
+    "ask",
+    [
+        a_picture,
+        a_host,
+        a_person,
+        an_address_that_others_name,
+        an_annotator,
+        an_annotator_of_a_file_alone,
+        an_annotator_of_the_site,
+    ],
 )
 def test_killed_before_any_change_the_same_removal_finishes_it(
     lived_in: Any,
