@@ -105,7 +105,11 @@ PLACES = (
         Way.DELETED,
         "Pages with faces in them; a page that says so takes the place of each.",
     ),
-    Place(rf"cache/pixels/{HASH}-[0-9]+-[0-9.e-]+\.npy", Way.DELETED, "Pixels of a label table, made again."),
+    Place(
+        rf"cache/pixels/{HASH}-[0-9]+-[0-9.e-]+(-planes)?\.npy",
+        Way.DELETED,
+        "Pixels of a label table, made again.",
+    ),
     Place(r"cache/recovery/.*", Way.DELETED, "Training that stopped half-way on such a label table."),
     Place(r"cache/ablations/.*", Way.DELETED, "Scores of single faces by ablations."),
     Place(r"cache/copies/.*", Way.DELETED, "Digests of thumbnails, made again."),

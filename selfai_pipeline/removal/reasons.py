@@ -14,9 +14,8 @@ from selfai_pipeline.lineage.versions import SHORTEST_PREFIX, Archive
 from selfai_pipeline.picture_store import SHA256_HEX
 from selfai_pipeline.removal.fetches import Fetches
 from selfai_pipeline.removal.subjects import Subjects
-from selfai_pipeline.removal.texts import INSTEAD
 from selfai_pipeline.sources.addresses import bare_host, host_of
-from selfai_pipeline.sources.tombstones import HOST, Tombstones
+from selfai_pipeline.sources.tombstones import HOST, INSTEAD, Tombstones
 from selfai_pipeline.store import Store
 
 LONGEST_REASON = 1000

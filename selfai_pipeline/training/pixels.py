@@ -57,13 +57,14 @@ def resize_crop(crop: Pixels, size: int) -> Pixels:
 
 def cache_path(labels: TableRef, *, store: Store, framing: Framing) -> Path:
     """Where the pixels of a label table lie; whoever removes a picture deletes the file, it is made again."""
-    return store.home.cache / "pixels" / f"{labels.sha256}-{framing.size}-{framing.part!r}.npy"
+    return store.home.cache / "pixels" / f"{labels.sha256}-{framing.size}-{framing.part!r}-planes.npy"
 
 
 def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
     """The framed crops of the label table, [rows, size, size, 3] RGB uint8, read-only, in its order.
 
-    The first call decodes the crops and writes the cache; later ones map it into memory.
+    The first call decodes the crops and writes the cache; later ones map it into memory. In the file, and so
+    in memory, the three colours are a plane each, which augmentation samples from.
 
     Raises:
         InputError: the table is empty, or a crop is no picture.
@@ -71,11 +72,11 @@ def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
         StorageError: the cache cannot be written.
     """
     path = cache_path(labels, store=store, framing=framing)
-    shape = (labels.rows, framing.size, framing.size, 3)
+    shape = (labels.rows, 3, framing.size, framing.size)
     if path.exists():
         cached = _open(path)
         if cached is not None and cached.shape == shape and cached.dtype == np.uint8:
-            return cached
+            return cached.transpose(0, 2, 3, 1)
         logger.warning("the pixel cache %s is damaged, it is made again", path.name)
     if labels.rows == 0:
         raise InputError(
@@ -89,11 +90,12 @@ def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            planes = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
             for row, sha256 in enumerate(hashes):
-                pixels[row] = framing(_decode(store.crops.get(sha256), row=row, labels=labels))
-            pixels.flush()
-            del pixels
+                framed = framing(_decode(store.crops.get(sha256), row=row, labels=labels))
+                planes[row] = framed.transpose(2, 0, 1)
+            planes.flush()
+            del planes
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -105,7 +107,7 @@ def load_pixels(labels: TableRef, *, store: Store, framing: Framing) -> Pixels:
     written = _open(path)
     if written is None:
         raise StorageError(f"{path}: cannot be read right after it was written. Check the disk.")
-    return written
+    return written.transpose(0, 2, 3, 1)
 
 
 def _sweep(written: Path) -> None:

@@ -170,7 +170,7 @@ def _leave_files(world: Any, store: Store) -> None:
     )
     (report / "report.html").write_text(f"<html>{pictures}</html>")
     (report / "report.json").write_text("{}")
-    pixels = home.cache / "pixels" / f"{labels.sha256}-32-0.7.npy"
+    pixels = home.cache / "pixels" / f"{labels.sha256}-32-0.7-planes.npy"
     everything = b"".join(png(number) for number in range(1, 7))
     for file in (
         pixels,

@@ -3,9 +3,13 @@ import os
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from selfai_pipeline.errors import AlteredVersion, InputError, StorageError
+from selfai_pipeline.training.augmentation import augment, normalise
+from selfai_pipeline.training.labels import PixelFeed
 from selfai_pipeline.training.pixels import Framing, cache_path, load_pixels, resize_crop
+from selfai_pipeline.training.settings import AugmentationSettings
 
 
 def crop_of(store, labels, row):
@@ -39,6 +43,22 @@ def test_a_damaged_cache_is_made_again(store, labels, content):
     path = cache_path(labels, store=store, framing=Framing(16))
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     np.testing.assert_array_equal(load_pixels(labels, store=store, framing=Framing(16)), first)
+
+
+def test_a_batch_has_a_plane_for_each_colour_and_nothing_sees_a_difference(store, labels):
+    pixels = load_pixels(labels, store=store, framing=Framing(16))
+    rows = torch.tensor([4, 1, 4])
+    batch = PixelFeed(pixels, device=torch.device("cpu"))(rows)
+    assert batch.shape == (3, 16, 16, 3)
+    assert batch.permute(0, 3, 1, 2).is_contiguous(), "augmentation copies nothing before it samples"
+    interleaved = batch.contiguous()
+    assert torch.equal(normalise(batch), normalise(interleaved))
+    assert normalise(batch).stride() == normalise(interleaved).stride(), "convolutions end with the same bits"
+    left, right = (
+        augment(one, settings=AugmentationSettings(), generator=torch.Generator().manual_seed(0))
+        for one in (batch, interleaved)
+    )
+    assert torch.equal(left, right)
 
 
 def test_the_cache_cannot_be_written_to_by_mistake(store, labels):

@@ -273,7 +273,7 @@ def test_every_stage_sees_the_same_part_of_a_crop_and_says_so(store, labels, sia
     for one in (ref, wide, scorer):
         assert load_checkpoint(one, store=store).framing == Framing(32, 0.6)
     cached = {path.name for path in (store.home.cache / "pixels").iterdir()}
-    assert cached == {f"{labels.sha256}-32-0.6.npy"}, "nothing was trained on other pixels"
+    assert cached == {f"{labels.sha256}-32-0.6-planes.npy"}, "nothing was trained on other pixels"
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
