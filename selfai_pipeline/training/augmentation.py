@@ -15,6 +15,10 @@ from selfai_pipeline.training.settings import AugmentationSettings
 DARKEST, BRIGHTEST = ((edge - INPUT_MIDDLE) / INPUT_SPREAD for edge in (0.0, 1.0))
 """What a network sees of a black and of a white pixel."""
 
+PICTURES_IN_CACHE = 16
+"""Pictures that are changed at once on a processor: what one step hands to the next stays in its cache, which
+saves a third of the time at 112 pixels."""
+
 
 def to_unit(pixels: Tensor) -> Tensor:
     """Pixels [n, h, w, 3] uint8 as [n, 3, h, w] float32 in 0..1, channels last in memory."""
@@ -39,6 +43,25 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
     """
     n, height, width, _ = pixels.shape
     maps = _affine(n, settings, generator).to(pixels.device)
+    contrast = 1.0 + _uniform((n, 1, 1, 1), settings.contrast, generator)
+    colour = 1.0 + _uniform((n, 3, 1, 1), settings.colour, generator)
+    brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
+    gain = contrast * colour
+    offset = INPUT_MIDDLE + brightness - INPUT_MIDDLE * gain
+    factor, summand = (
+        part.to(pixels.device) for part in (gain / (255.0 * INPUT_SPREAD), _standardise(offset))
+    )
+    changed = torch.empty((n, 3, height, width), device=pixels.device, memory_format=torch.channels_last)
+    size = PICTURES_IN_CACHE if pixels.device.type == "cpu" else n
+    for first in range(0, n, size):
+        some = slice(first, first + size)
+        _change(pixels[some], maps[some], factor[some], summand[some], out=changed[some])
+    return changed
+
+
+def _change(pixels: Tensor, maps: Tensor, factor: Tensor, summand: Tensor, *, out: Tensor) -> None:
+    """Pixels [n, h, w, 3] sampled along maps [n, 2, 3], times a factor and plus a summand [n, 3, 1, 1]."""
+    _, height, width, _ = pixels.shape
     # Sampled from planes, which are faster to read at random; the pixels of training are kept as such.
     planes = pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32)
     moved = functional.grid_sample(
@@ -48,20 +71,11 @@ def augment(pixels: Tensor, *, settings: AugmentationSettings, generator: torch.
         padding_mode="border",
         align_corners=False,
     )
-    contrast = 1.0 + _uniform((n, 1, 1, 1), settings.contrast, generator)
-    colour = 1.0 + _uniform((n, 3, 1, 1), settings.colour, generator)
-    brightness = _uniform((n, 1, 1, 1), settings.brightness, generator)
-    gain = contrast * colour
-    offset = INPUT_MIDDLE + brightness - INPUT_MIDDLE * gain
-    factor, summand = (
-        part.to(pixels.device) for part in (gain / (255.0 * INPUT_SPREAD), _standardise(offset))
-    )
-    coloured = torch.empty_like(moved, memory_format=torch.channels_last)
     # To 0..1, coloured, standardised and brought into channels last, in one pass: a channel at a time, since
     # planes on one side and interleaved channels on the other are slow to walk together.
-    for channel in range(coloured.shape[1]):
-        torch.addcmul(summand[:, channel], moved[:, channel], factor[:, channel], out=coloured[:, channel])
-    return coloured.clamp_(DARKEST, BRIGHTEST)
+    for channel in range(3):
+        torch.addcmul(summand[:, channel], moved[:, channel], factor[:, channel], out=out[:, channel])
+    out.clamp_(DARKEST, BRIGHTEST)
 
 
 def _grid(maps: Tensor, *, height: int, width: int) -> Tensor:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from selfai_pipeline.training import augmentation
 from selfai_pipeline.training.augmentation import _grid, augment, normalise
 from selfai_pipeline.training.settings import AugmentationSettings
 
@@ -83,6 +84,14 @@ def test_the_generator_alone_decides():
     torch.manual_seed(2)
     assert torch.equal(run(batch, seed=3, **everything), first)
     assert not torch.equal(run(batch, seed=4, **everything), first)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 6, 100])
+def test_how_many_pictures_are_changed_at_once_makes_no_difference(monkeypatch, at_once):
+    changes = {"rotation": 20.0, "scale": 0.2, "flip": True, "colour": 0.2, "brightness": 0.1}
+    together = run(pixels(), **changes)
+    monkeypatch.setattr(augmentation, "PICTURES_IN_CACHE", at_once)
+    assert torch.equal(run(pixels(), **changes), together)
 
 
 def test_the_pixels_of_the_cache_are_not_changed():
