@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from selfai_pipeline.environment import Settings
+from selfai_pipeline.environment import PORTS, Settings
 from selfai_pipeline.errors import InputError, MissingVersion, UndefinedMetric
 from selfai_pipeline.store import Store
 from selfai_pipeline.tables import CHECKS, WHOLE, CheckpointRef, Record, Ref, Snapshot, TableRef
@@ -21,7 +21,7 @@ crawl_days = dg.DailyPartitionsDefinition(
     start_date=os.environ.get("SELFAI_FIRST_DAY", "2026-01-01"), end_offset=1
 )
 GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
-FILES_URL = f"http://127.0.0.1:{os.environ.get('SELFAI_FILES_PORT', '3080')}"
+FILES_URL = f"http://127.0.0.1:{os.environ.get('SELFAI_FILES_PORT', PORTS['SELFAI_FILES_PORT'])}"
 
 
 def number(name: str, value: float) -> float:

@@ -31,8 +31,8 @@ def _own_tracking(home: Home) -> Tracking:
     return Tracking(
         tracking_uri=f"sqlite:///{home.mlflow_database}",
         artifacts=Path(home.mlflow / "artifacts").as_uri(),
-        ui_url=f"http://127.0.0.1:{port_of('SELFAI_MLFLOW_PORT', 5000)}",
-        dagster_url=f"http://127.0.0.1:{port_of('SELFAI_UI_PORT', 3000)}",
+        ui_url=f"http://127.0.0.1:{port_of('SELFAI_MLFLOW_PORT')}",
+        dagster_url=f"http://127.0.0.1:{port_of('SELFAI_UI_PORT')}",
     )
 
 

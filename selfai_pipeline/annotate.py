@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from selfai_pipeline.environment import port_of
+from selfai_pipeline.environment import PORTS, port_of
 from selfai_pipeline.home import Home
 
 PORT_SETTING = "SELFAI_ANNOTATE_PORT"
-PORT = 8660
+PORT = PORTS[PORT_SETTING]
 
 
 @click.command()
@@ -31,7 +31,7 @@ def annotate(host: str, port: int | None) -> None:
     from selfai_pipeline.store import open_store
 
     home = Home.from_environment().create()
-    port = port_of(PORT_SETTING, PORT) if port is None else port
+    port = port_of(PORT_SETTING) if port is None else port
     require_free(Service("annotation site", [], port, f"--port or {PORT_SETTING}", host=host))
     settings = defaults_of(SiteSettings, section="annotation_site")()
     store = open_store(home)
@@ -64,7 +64,7 @@ def invite(name: str, group: str | None, admin: bool, url: str | None) -> None:
     from selfai_pipeline.labels.site.tokens import load_key
 
     home = Home.from_environment().create()
-    base = url or os.environ.get("SELFAI_ANNOTATE_URL") or f"http://127.0.0.1:{port_of(PORT_SETTING, PORT)}"
+    base = url or os.environ.get("SELFAI_ANNOTATE_URL") or f"http://127.0.0.1:{port_of(PORT_SETTING)}"
     role = Role.ADMIN if admin else Role.ANNOTATOR
     with SiteDatabase(home.annotations_url) as database:
         token = invite_person(database, name, key=load_key(home.annotations_key), group=group, role=role)

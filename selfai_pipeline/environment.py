@@ -40,13 +40,23 @@ def current_environment() -> Environment:
         ) from None
 
 
-def port_of(setting: str, default: int) -> int:
-    """The port that the environment variable `setting` names, else `default`.
+PORTS = {
+    "SELFAI_UI_PORT": 3000,
+    "SELFAI_MLFLOW_PORT": 5000,
+    "SELFAI_FILES_PORT": 3080,
+    "SELFAI_ANNOTATE_PORT": 8660,
+}
+"""The settings of the ports of Selfai's own services, each with its default. The sample gallery is none of
+them: it plays the part of somebody else's site."""
+
+
+def port_of(setting: str, default: int | None = None) -> int:
+    """The port that the environment variable `setting` names, else `default`; `PORTS` has those of its own.
 
     Raises:
         InputError: it names no port.
     """
-    text = os.environ.get(setting, str(default))
+    text = os.environ.get(setting, str(PORTS[setting] if default is None else default))
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise InputError(f"{text!r} is no port", where=setting, mend="Set it to a number from 1 to 65535.")
     return int(text)

@@ -1,6 +1,5 @@
 """Every rating of a crawled picture, with where it came from: the table `annotations`."""
 
-import hashlib
 import json
 import logging
 import re
@@ -26,7 +25,7 @@ from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.ratings_file import Ratings, read_pictures, read_ratings
 from selfai_pipeline.labels.reasons import NO_RATINGS
 from selfai_pipeline.labels.site.ratings import ORIGIN, SiteRating, site_origin
-from selfai_pipeline.sources.fingerprints import hash_of
+from selfai_pipeline.sources.fingerprints import hash_of, sha256_of_file
 from selfai_pipeline.sources.settings import PicturesFile, RatingsFile, Source
 from selfai_pipeline.sources.tombstones import Tombstones
 from selfai_pipeline.store import Store
@@ -168,8 +167,7 @@ def file_hashes(sources: list[Source], home: Home) -> list[tuple[str, str, str]]
             files.append(source.pictures)
         for declared in files:
             try:
-                with declared.file(home).open("rb") as content:
-                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+                digest = sha256_of_file(declared.file(home))
             except OSError as error:
                 raise InputError(
                     f"it cannot be read ({error.strerror})",

@@ -4,7 +4,6 @@ Of a past version nothing is said: nobody keeps what was there then. What came l
 that was added, a file that was laid into a folder, a rating on the annotation site.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from selfai_pipeline.sources.fingerprints import (
     list_states,
     may_give,
     rating_declarations,
+    sha256_of_file,
 )
 from selfai_pipeline.sources.settings import FolderSource, Source, UrlListSource, load_sources
 from selfai_pipeline.sources.source_kinds import is_in_object_store
@@ -249,8 +249,7 @@ def _file(path: Path, hashes: Collection[str], kind: str) -> Finding:
     if not path.is_file():
         return Finding(State.MISSING, kind, str(path))
     try:
-        with path.open("rb") as content:
-            is_same = hashlib.file_digest(content, "sha256").hexdigest() in hashes
+        is_same = sha256_of_file(path) in hashes
     except OSError as error:
         return Finding(State.MISSING, kind, str(path), f"it cannot be read ({error.strerror})")
     reason = "" if is_same else AGAIN.format(asset="raw_crawl")

@@ -1,15 +1,14 @@
 """Whom the files that `selfai import` copied into the home name, also before any run has read them."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from selfai_pipeline.errors import InputError
 from selfai_pipeline.home import Home
 from selfai_pipeline.labels.picture_names import PictureNames
 from selfai_pipeline.labels.redacting import rows_in
+from selfai_pipeline.sources.fingerprints import sha256_of_file
 from selfai_pipeline.sources.folder_files import LocalFiles
 from selfai_pipeline.sources.settings import FolderSource, PicturesFile, RatingsFile, Source, load_sources
 from selfai_pipeline.sources.source_kinds import is_in_object_store
@@ -124,7 +123,7 @@ def pictures_called(
                 calls = {as_compared(name), inside_folder(named[0]), *spellings(named[0])}
                 # An end of its path may mean another picture as well.
                 found.names.update(f"{source.name}/{one}" for one in calls if in_folder.find(one) == named)
-                found.fetched.update([_sha256(path)] if path.is_file() else [])
+                found.fetched.update([sha256_of_file(path)] if path.is_file() else [])
         else:
             found.names.add(f"{source.name}/{as_compared(name)}")
             found.urls.update([name] if "://" in name else [])
@@ -137,8 +136,3 @@ def _local_files(source: Source, home: Home) -> LocalFiles | None:
         return None
     folder = source.folder(home)
     return LocalFiles(folder) if folder.is_dir() else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,17 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from selfai_pipeline.environment import PORTS
 from selfai_pipeline.home import PROJECT
 from selfai_pipeline.store import Store
-
-PORTS = {
-    "SELFAI_UI_PORT": "3000",
-    "SELFAI_MLFLOW_PORT": "5000",
-    "SELFAI_FILES_PORT": "3080",
-    "SELFAI_ANNOTATE_PORT": "8660",
-}
-"""The settings of ports on this machine, each with its default. The sample gallery is none of them: it plays
-the part of somebody else's site."""
 
 ADDRESSES = (
     "SELFAI_UI_URL",

@@ -46,9 +46,9 @@ def services(home: Home, *, project: Path) -> list[Service]:
     scripts = Path(sys.executable).parent
     workspace = str(project / "workspace.yaml")
     ui, mlflow, files = (
-        port_of("SELFAI_UI_PORT", 3000),
-        port_of("SELFAI_MLFLOW_PORT", 5000),
-        port_of("SELFAI_FILES_PORT", 3080),
+        port_of("SELFAI_UI_PORT"),
+        port_of("SELFAI_MLFLOW_PORT"),
+        port_of("SELFAI_FILES_PORT"),
     )
     listen = ["-h", "127.0.0.1", "-p", str(ui), "-w", workspace]
     started = [

@@ -138,7 +138,7 @@ def _sha256(path: Path) -> str | None:
     try:
         facts = path.stat()
         if time.time_ns() - facts.st_ctime_ns < SETTLED_NS:
-            return _digest(path)
+            return sha256_of_file(path)
         return _known_digest(path, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_ctime_ns))
     except OSError:
         return None
@@ -146,11 +146,16 @@ def _sha256(path: Path) -> str | None:
 
 @lru_cache(maxsize=256)
 def _known_digest(path: Path, state: tuple[int, ...]) -> str:
-    """`_digest` of a file that is in this state."""
-    return _digest(path)
+    """`sha256_of_file`, of a file that is in this state."""
+    return sha256_of_file(path)
 
 
-def _digest(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
+    """The hash of the bytes of a file, of any size, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
